@@ -1,0 +1,4 @@
+//! einhorn: runs N copies of any program behind shared sockets.
+pub mod protocol;
+pub mod scalar;
+pub mod state;

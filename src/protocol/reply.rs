@@ -1,0 +1,91 @@
+//! A message of the master, as one line and back.
+
+use serde::Deserialize;
+
+use crate::protocol::line::{escape, unescape};
+use crate::protocol::psych::{Psych, document};
+use crate::protocol::value::Value;
+use crate::scalar::Scalar;
+
+/// One message to a client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// What to print.
+    pub message: String,
+    /// The request's id; a request without one gets the message alone.
+    pub request_id: Option<Scalar>,
+    /// Whether more messages follow for the same request.
+    pub wait: bool,
+}
+
+impl Reply {
+    /// The line to send, its newline included.
+    pub fn to_line(&self) -> String {
+        let mut entries = vec![(Psych::Name("message"), Psych::text(&self.message))];
+        if let Some(id) = &self.request_id {
+            entries.push((Psych::Name("request_id"), Psych::Scalar(id.clone())));
+            if self.wait {
+                entries.push((Psych::Name("wait"), Psych::bool(true)));
+            }
+        }
+        escape(&document(&Psych::Map(entries))) + "\n"
+    }
+
+    /// Understands a line of a master, this one or the original.
+    ///
+    /// # Errors
+    /// A line that is no mapping with a `message`, in words.
+    pub fn parse(line: &str) -> Result<Reply, String> {
+        /// A message may be any scalar: the original writes one that looks like a number plain.
+        #[derive(Deserialize)]
+        struct Wire {
+            message: Value,
+            request_id: Option<Value>,
+            #[serde(default)]
+            wait: bool,
+        }
+        let wire: Wire =
+            serde_yaml::from_str(&unescape(line)).map_err(|error| error.to_string())?;
+        Ok(Reply {
+            message: wire.message.to_string(),
+            request_id: match wire.request_id {
+                Some(Value::Scalar(id)) => Some(id),
+                _ => None,
+            },
+            wait: wire.wait,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_one_line_and_comes_back() {
+        let reply = Reply {
+            message: "100%\nsecond line\n".to_owned(),
+            request_id: Some(Scalar::Integer(4)),
+            wait: true,
+        };
+        assert_eq!(
+            reply.to_line(),
+            "---%0Amessage: \"100%25\\nsecond line\\n\"%0Arequest_id: 4%0Await: true%0A\n"
+        );
+        assert_eq!(Reply::parse(reply.to_line().trim_end()), Ok(reply));
+    }
+
+    #[test]
+    fn without_an_id_there_is_only_the_message() {
+        let reply = Reply { message: "hi".to_owned(), request_id: None, wait: true };
+        assert_eq!(reply.to_line(), "---%0Amessage: \"hi\"%0A\n");
+    }
+
+    #[test]
+    fn the_originals_replies_are_understood() {
+        let line = "---%0Amessage: |%0A  Welcome!%0A  100%25%0Arequest_id: 1%0Await: true%0A";
+        let reply = Reply::parse(line).unwrap();
+        assert_eq!(reply.message, "Welcome!\n100%\n");
+        assert_eq!((reply.request_id, reply.wait), (Some(Scalar::Integer(1)), true));
+    }
+}

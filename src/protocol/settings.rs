@@ -1,0 +1,202 @@
+//! The settings that `config` may change, by the original's names.
+
+use std::time::Duration;
+
+use crate::protocol::value::Value;
+use crate::scalar::Scalar;
+
+/// One change that `config` asks for, its type checked; bounds are for `decide`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Setting {
+    /// `number`: the target number of workers.
+    Number(u32),
+    /// `seconds`: the respawn interval.
+    Seconds(f64),
+    /// `ack_mode: {type: manual}`, or `ack_mode: manual`.
+    AckManual,
+    /// `ack_mode: {type: timer, timeout: SECONDS}`, or `ack_mode: SECONDS`.
+    AckTimer(f64),
+    /// `signal_timeout`; `None` turns it off.
+    SignalTimeout(Option<f64>),
+    /// `verbosity`: 0 to 2.
+    Verbosity(u32),
+    /// `max_unacked`.
+    MaxUnacked(u32),
+    /// `max_upgrade_additional`; `None` lifts the limit.
+    MaxUpgradeAdditional(Option<u32>),
+    /// `retries`; `None` never gives up.
+    Retries(Option<u32>),
+}
+
+/// The names, for the error that refuses another.
+const NAMES: &str = "number, seconds, ack_mode, signal_timeout, verbosity, max_unacked, \
+                     max_upgrade_additional, retries";
+
+/// Why a `config` is refused; nothing of it is applied then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingError(pub String);
+
+/// Reads the mapping that `config` carries: settings by name, with or without Ruby's colon, those
+/// of the original's nested `:config:` in it or at the top.
+///
+/// # Errors
+/// What is not a mapping, names that cannot be changed, values of the wrong type.
+pub fn parse_settings(document: &str) -> Result<Vec<Setting>, SettingError> {
+    let value = Value::parse(document).map_err(|why| {
+        SettingError(format!("Could not parse the settings, which must be a mapping: {why}"))
+    })?;
+    let mut settings = Vec::new();
+    read(&value, &mut settings)?;
+    if settings.is_empty() {
+        return Err(SettingError(format!("No settings given. These can be changed: {NAMES}")));
+    }
+    Ok(settings)
+}
+
+fn read(value: &Value, settings: &mut Vec<Setting>) -> Result<(), SettingError> {
+    let Value::Map(entries) = value else {
+        let why =
+            format!("The settings must be a mapping such as {{seconds: 2}}, not {}", value.kind());
+        return Err(SettingError(why));
+    };
+    for (key, value) in entries {
+        let key = key.to_string();
+        let name = key.strip_prefix(':').unwrap_or(&key);
+        let setting = match name {
+            "config" => {
+                read(value, settings)?;
+                continue;
+            }
+            "number" => Setting::Number(whole(name, value)?),
+            "seconds" => Setting::Seconds(seconds(name, value)?),
+            "ack_mode" => ack_mode(value)?,
+            "signal_timeout" => Setting::SignalTimeout(optional(value, |v| seconds(name, v))?),
+            "verbosity" => Setting::Verbosity(whole(name, value)?),
+            "max_unacked" => Setting::MaxUnacked(whole(name, value)?),
+            "max_upgrade_additional" => {
+                Setting::MaxUpgradeAdditional(optional(value, |v| whole(name, v))?)
+            }
+            "retries" => Setting::Retries(optional(value, |v| whole(name, v))?),
+            other => {
+                return Err(SettingError(format!(
+                    "Cannot change {other:?} while running. These can be changed: {NAMES}"
+                )));
+            }
+        };
+        settings.push(setting);
+    }
+    Ok(())
+}
+
+fn ack_mode(value: &Value) -> Result<Setting, SettingError> {
+    let wrong = || {
+        SettingError(
+            "ack_mode must be manual, a number of seconds, {type: manual} or \
+             {type: timer, timeout: SECONDS}"
+                .to_owned(),
+        )
+    };
+    let Value::Map(_) = value else {
+        return match value {
+            Value::Scalar(Scalar::Text(text)) if text.trim_start_matches(':') == "manual" => {
+                Ok(Setting::AckManual)
+            }
+            other => seconds("ack_mode", other).map(Setting::AckTimer).map_err(|_| wrong()),
+        };
+    };
+    let kind = value.get("type").map(Value::to_string).ok_or_else(wrong)?;
+    match kind.trim_start_matches(':') {
+        "manual" => Ok(Setting::AckManual),
+        "timer" => {
+            let timeout = value.get("timeout").ok_or_else(wrong)?;
+            seconds("ack_mode's timeout", timeout).map(Setting::AckTimer)
+        }
+        _ => Err(wrong()),
+    }
+}
+
+fn optional<T>(
+    value: &Value,
+    read: impl FnOnce(&Value) -> Result<T, SettingError>,
+) -> Result<Option<T>, SettingError> {
+    match value {
+        Value::Null => Ok(None),
+        other => read(other).map(Some),
+    }
+}
+
+fn whole(name: &str, value: &Value) -> Result<u32, SettingError> {
+    let number = match value {
+        Value::Scalar(Scalar::Integer(number)) => u32::try_from(*number).ok(),
+        _ => None,
+    };
+    number.ok_or_else(|| SettingError(format!("{name} must be a whole number, not {value}")))
+}
+
+fn seconds(name: &str, value: &Value) -> Result<f64, SettingError> {
+    let wrong = || SettingError(format!("{name} must be a number of seconds, not {value}"));
+    match value {
+        // Whole seconds beyond 2^53 are refused by their bound in any case.
+        Value::Scalar(Scalar::Integer(number)) => Ok(*number as f64),
+        Value::Scalar(Scalar::Float(number)) => Ok(*number),
+        _ => Err(wrong()),
+    }
+}
+
+/// Checks a span in seconds: finite, above zero (or zero where `zero_allowed`), at most `max`.
+///
+/// # Errors
+/// A sentence that names the bound.
+pub fn span(name: &str, seconds: f64, zero_allowed: bool, max: f64) -> Result<Duration, String> {
+    let lowest = if zero_allowed { seconds >= 0.0 } else { seconds > 0.0 };
+    if !lowest || seconds.is_nan() || seconds > max {
+        let bound = if zero_allowed { "0 or more" } else { "above 0" };
+        return Err(format!("{name} must be {bound} and at most {max:.0} seconds, not {seconds}"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_read_with_and_without_the_colon() {
+        let all = parse_settings(
+            "{':config': {':number': 3, seconds: 2.5}, ack_mode: {type: timer, timeout: 4}, \
+             ':signal_timeout': null, verbosity: 0, max_unacked: 1, max_upgrade_additional: 2, \
+             retries: 5}",
+        );
+        assert_eq!(
+            all.unwrap(),
+            [
+                Setting::Number(3),
+                Setting::Seconds(2.5),
+                Setting::AckTimer(4.0),
+                Setting::SignalTimeout(None),
+                Setting::Verbosity(0),
+                Setting::MaxUnacked(1),
+                Setting::MaxUpgradeAdditional(Some(2)),
+                Setting::Retries(Some(5)),
+            ]
+        );
+        assert_eq!(parse_settings("ack_mode: :manual").unwrap(), [Setting::AckManual]);
+    }
+
+    #[test]
+    fn everything_else_is_refused_by_name() {
+        for (document, why) in [
+            ("{cmd: [sh]}", "\"cmd\""),
+            ("{nice: {renice_cmd: x}}", "\"nice\""),
+            ("{number: many}", "number must be a whole number, not many"),
+            ("{seconds: [1]}", "seconds must be a number of seconds, not a list"),
+            ("{ack_mode: {type: magic}}", "ack_mode must be"),
+            ("[1]", "not a list"),
+            ("{}", "No settings"),
+            ("{number: -1}", "whole number"),
+        ] {
+            let SettingError(message) = parse_settings(document).unwrap_err();
+            assert!(message.contains(why), "{document}: {message}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A document of a client, read as JSON first and as YAML when it is not.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::scalar::Scalar;
+
+/// How deeply a document may nest. Requests nest three levels; the YAML parser's time grows with
+/// the square of the depth.
+const DEPTH_MAX: usize = 16;
+
+/// Any document, without tags.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Scalar(Scalar),
+    List(Vec<Value>),
+    Map(Vec<(Value, Value)>),
+}
+
+impl Value {
+    /// Parses a document.
+    ///
+    /// # Errors
+    /// A sentence for the client: where and why it does not parse.
+    pub(crate) fn parse(document: &str) -> Result<Value, String> {
+        // JSON is a subset of YAML and a twentieth of the work; nearly all clients send it.
+        let as_json = match deeper_than(document, DEPTH_MAX) {
+            true => return Err(format!("nested more than {DEPTH_MAX} deep")),
+            false => serde_json::from_str(document),
+        };
+        as_json.or_else(|_| serde_yaml::from_str(document)).map_err(|error| error.to_string())
+    }
+
+    /// The entry of a mapping under a name, written with or without Ruby's leading colon.
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        let Value::Map(entries) = self else { return None };
+        entries.iter().find(|(key, _)| key.is_name(name)).map(|(_, value)| value)
+    }
+
+    /// Whether this key is `name` or `:name`.
+    fn is_name(&self, name: &str) -> bool {
+        match self {
+            Value::Scalar(Scalar::Text(text)) => text.strip_prefix(':').unwrap_or(text) == name,
+            _ => false,
+        }
+    }
+
+    /// What kind of thing it is, for an error message.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "nothing",
+            Value::Scalar(Scalar::Bool(_)) => "a boolean",
+            Value::Scalar(Scalar::Integer(_) | Scalar::Float(_)) => "a number",
+            Value::Scalar(Scalar::Text(_)) => "a string",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a mapping",
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Scalar(scalar) => write!(out, "{scalar}"),
+            other => out.write_str(other.kind()),
+        }
+    }
+}
+
+/// Whether a document can nest deeper than `limit`, seen in one pass over its bytes: brackets that
+/// are open at once, and the columns of indentation and markers before a line's first word.
+fn deeper_than(document: &str, limit: usize) -> bool {
+    let mut open = 0usize;
+    let mut deepest = 0;
+    for byte in document.bytes() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(open);
+    }
+    // A level of block nesting takes a column at least.
+    let columns = document.lines().map(|line| {
+        line.bytes().take_while(|byte| matches!(byte, b' ' | b'-' | b'?' | b':' | b'\t')).count()
+    });
+    deepest > limit || columns.max().unwrap_or(0) > 2 * limit
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a plain YAML or JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Integer(i128::from(value))))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Integer(i128::from(value))))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Integer(value)))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Float(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Scalar(Scalar::Text(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut map: Vec<(Value, Value)> = Vec::new();
+        while let Some((key, value)) = items.next_entry()? {
+            if map.iter().any(|(known, _)| *known == key) {
+                return Err(serde::de::Error::custom(format!("`{key}` is given twice")));
+            }
+            map.push((key, value));
+        }
+        Ok(Value::Map(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: &str) -> Value {
+        Value::Scalar(Scalar::Text(value.to_owned()))
+    }
+
+    #[test]
+    fn json_and_yaml_mean_the_same() {
+        let json = Value::parse(r#"{"command": "inc", "id": 1, "args": ["a", null]}"#).unwrap();
+        let yaml = Value::parse("---\ncommand: inc\nid: 1\nargs:\n- a\n-\n").unwrap();
+        assert_eq!(json, yaml);
+        assert_eq!(json.get("command"), Some(&text("inc")));
+    }
+
+    #[test]
+    fn names_may_carry_rubys_colon() {
+        let value = Value::parse("{':number': 3, seconds: 2}").unwrap();
+        assert!(value.get("number").is_some() && value.get("seconds").is_some());
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_before_parsing() {
+        for hostile in [
+            "[".repeat(1000),
+            "{a: ".repeat(1000),
+            "- ".repeat(1000),
+            (0..1000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect(),
+            "? ".repeat(500),
+        ] {
+            assert!(Value::parse(&hostile).unwrap_err().contains("nested"), "{hostile:.20}");
+        }
+    }
+
+    #[test]
+    fn tags_duplicates_and_nonsense_are_errors() {
+        for bad in ["!ruby/object:Set {}", "{a: 1, a: 2}", "{", "a: b: c", "*nowhere", "\u{0}"] {
+            assert!(Value::parse(bad).is_err(), "{bad:?} parsed");
+        }
+    }
+
+    #[test]
+    fn aliases_without_end_stay_small() {
+        let bomb = "[&a [x,x,x,x,x,x,x,x], &b [*a,*a,*a,*a,*a,*a,*a,*a], \
+                    &c [*b,*b,*b,*b,*b,*b,*b,*b], &d [*c,*c,*c,*c,*c,*c,*c,*c], \
+                    &e [*d,*d,*d,*d,*d,*d,*d,*d], &f [*e,*e,*e,*e,*e,*e,*e,*e]]";
+        assert!(Value::parse(bomb).is_err());
+    }
+}

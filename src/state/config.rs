@@ -1,0 +1,95 @@
+//! What the operator asked for: options that hold for the life of the master, and those that the
+//! command socket may change.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a worker comes to count as up (behaviour.md section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckMode {
+    /// It says so with `worker:ack`.
+    Manual,
+    /// It has lived this long.
+    Timer(Duration),
+}
+
+/// How much is logged: 0 debug and more, 1 info and errors, 2 errors only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Verbosity(pub u8);
+
+impl Verbosity {
+    /// Everything.
+    pub const DEBUG: Verbosity = Verbosity(0);
+    /// The default.
+    pub const INFO: Verbosity = Verbosity(1);
+    /// Errors only.
+    pub const ERROR: Verbosity = Verbosity(2);
+}
+
+/// `--nice MASTER[:WORKER[:RENICE_CMD]]`: absolute nice levels, -20 to 19.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nice {
+    /// The master's level; unchanged when absent.
+    pub master: Option<i32>,
+    /// The workers' level; the one that the master was started with when absent.
+    pub worker: Option<i32>,
+    /// A command that sets a level (`CMD LEVEL -p PID`), for masters that may not do it
+    /// themselves.
+    pub renice_command: Option<Vec<String>>,
+}
+
+/// The highest number of workers that can be asked for. Chosen well above the original's 1000 and
+/// below what one process table (`kernel.pid_max` 32768) and one descriptor table hold.
+pub const WORKERS_MAX: u32 = 10_000;
+
+/// The longest span an option accepts, in seconds (about 31 years): arithmetic on deadlines stays
+/// far from its bounds, and nobody waits longer.
+pub const SECONDS_MAX: f64 = 1e9;
+
+/// Everything that the command line says, checked, defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The program and its arguments as typed, `srv:` words included.
+    pub original_command: Vec<OsString>,
+    /// The program (resolved in PATH) and its arguments, `srv:` words replaced.
+    pub command: Vec<OsString>,
+    /// `-n`: how many workers should run; 1 to [`WORKERS_MAX`].
+    pub target: u32,
+    /// `-l`: the listen(2) backlog.
+    pub backlog: u32,
+    /// `-s`: the respawn interval that the back-off starts from.
+    pub respawn_interval: Duration,
+    /// `-m`.
+    pub ack_mode: AckMode,
+    /// `-t`: how long a worker may outlive its signal.
+    pub signal_timeout: Option<Duration>,
+    /// `--max-unacked`; the number of processors when absent.
+    pub max_unacked: Option<u32>,
+    /// `--max-upgrade-additional`; unbounded when absent.
+    pub max_upgrade_additional: Option<u32>,
+    /// `-r`: consecutive deaths before ACK after which the master gives up; never when absent.
+    pub retries: Option<u32>,
+    /// `-k`.
+    pub kill_children_on_exit: bool,
+    /// `-g`.
+    pub command_socket_as_fd: bool,
+    /// `-c`.
+    pub command_name: Option<String>,
+    /// `-d`, absolute.
+    pub socket_path: PathBuf,
+    /// `-e`, absolute.
+    pub pidfile: PathBuf,
+    /// `-f`, absolute.
+    pub lockfile: PathBuf,
+    /// `--nice`.
+    pub nice: Nice,
+    /// `--reexec-as`, split into words; empty when absent.
+    pub reexec_as: Vec<OsString>,
+    /// `--drop-env-var`, in the order given.
+    pub drop_env_vars: Vec<OsString>,
+    /// `-q`, `-v`.
+    pub verbosity: Verbosity,
+    /// `--syslog`: the log goes to the system's log instead of standard error.
+    pub syslog: bool,
+}

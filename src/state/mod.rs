@@ -1,0 +1,199 @@
+//! Floor 1: the facts. Types, queries over them, and every invariant; no decision and no effect.
+
+mod config;
+mod listener;
+mod signal;
+mod time;
+mod worker;
+
+use std::collections::BTreeMap;
+
+pub use config::{AckMode, Config, Nice, SECONDS_MAX, Verbosity, WORKERS_MAX};
+pub use listener::{Address, Bind, Family, Listener, ListenerOptions, Origin};
+pub use signal::{ExitStatus, Signal};
+pub use time::{Monotonic, Now, Realtime};
+pub use worker::{Generation, Pid, Ping, Slot, Worker};
+
+/// A connection to the command socket; numbers are never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// What is known of a connection.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Connection {
+    /// The worker that it was given to by `-g`; it stays open after an ACK.
+    pub given_to: Option<Pid>,
+}
+
+/// That the master is on its way out: nothing is started any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopping {
+    /// The exit status once all workers are gone.
+    pub exit_code: i32,
+}
+
+/// Everything that the master knows. Only `decide` changes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// What the operator asked for.
+    pub config: Config,
+    /// The master's own pid.
+    pub master_pid: Pid,
+    /// The default of `--max-unacked`; at least 1.
+    pub processor_count: u32,
+    /// In the order of the command line: `-b` first, then `srv:` words.
+    pub listeners: Vec<Listener>,
+    /// The living, and the dead that were not reaped yet.
+    pub workers: BTreeMap<Pid, Worker>,
+    /// Workers that were ordered and are neither started nor failed yet.
+    pub ordered: BTreeMap<Slot, Generation>,
+    /// The open connections to the command socket.
+    pub connections: BTreeMap<ConnectionId, Connection>,
+    /// The newest code's number.
+    pub generation: Generation,
+    /// How often the master has re-executed itself; the original's `:generation:`.
+    pub reexec_count: u32,
+    /// Workers of the first start that are still to be ordered, all at once.
+    pub cold_start_count: u32,
+    /// Consecutive deaths (and failed starts) before an ACK; the first ACK ends the streak.
+    pub early_death_count: u32,
+    /// When a worker was last started, or a start last failed; the back-off runs from here.
+    pub last_spawn_at: Option<Monotonic>,
+    /// The same on the calendar, of successful starts.
+    pub last_spawned_on: Option<Realtime>,
+    /// Up to when immediate replacements have used up their pace; see `decide::pool`.
+    pub pace_used_until: Monotonic,
+    /// Set once the master is on its way out.
+    pub stopping: Option<Stopping>,
+}
+
+impl State {
+    /// The state before the first worker is started.
+    pub fn new(
+        config: Config,
+        listeners: Vec<Listener>,
+        master_pid: Pid,
+        processor_count: u32,
+    ) -> State {
+        State {
+            cold_start_count: config.target,
+            config,
+            master_pid,
+            processor_count: processor_count.max(1),
+            listeners,
+            workers: BTreeMap::new(),
+            ordered: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            generation: Generation(0),
+            reexec_count: 0,
+            early_death_count: 0,
+            last_spawn_at: None,
+            last_spawned_on: None,
+            pace_used_until: Monotonic(0),
+            stopping: None,
+        }
+    }
+
+    /// How many workers may wait for their ACK while workers are replaced gradually.
+    pub fn max_unacked(&self) -> u32 {
+        self.config.max_unacked.unwrap_or(self.processor_count)
+    }
+
+    /// Live workers of the newest code.
+    pub fn current_workers(&self) -> impl Iterator<Item = (Pid, &Worker)> {
+        self.workers
+            .iter()
+            .filter(|(_, worker)| worker.generation == self.generation)
+            .map(|(pid, worker)| (*pid, worker))
+    }
+
+    /// Live workers of the newest code that are up; those told to go included.
+    pub fn acked_count(&self) -> u32 {
+        count(self.current_workers().filter(|(_, worker)| worker.is_acked()))
+    }
+
+    /// Workers of the newest code that are ordered or started, and neither ACKed nor told to go.
+    pub fn unacked_count(&self) -> u32 {
+        let started = self
+            .current_workers()
+            .filter(|(_, worker)| !worker.is_acked() && !worker.is_signaled());
+        count(started) + self.ordered_count()
+    }
+
+    /// How many more workers of the newest code there should be. Those told to go that still live
+    /// count as present, so a slow drain never puts more processes on the machine than were asked
+    /// for (behaviour.md section 4).
+    pub fn missing_count(&self) -> u32 {
+        let present = count(self.current_workers()) + self.ordered_count();
+        self.config.target.saturating_sub(present)
+    }
+
+    /// The lowest index that no live or ordered worker uses.
+    pub fn free_slot(&self) -> Slot {
+        let mut used: Vec<u32> = self
+            .workers
+            .values()
+            .map(|worker| worker.slot.0)
+            .chain(self.ordered.keys().map(|slot| slot.0))
+            .collect();
+        used.sort_unstable();
+        let lowest = used.iter().zip(0u32..).find(|(used, index)| **used != *index);
+        Slot(lowest.map_or(count(&used), |(_, index)| index))
+    }
+
+    /// Whether `-r` attempts have failed in a row, so that nothing more is started.
+    pub fn has_given_up(&self) -> bool {
+        self.config.retries.is_some_and(|retries| self.early_death_count >= retries)
+    }
+
+    /// Workers ordered of the newest code.
+    fn ordered_count(&self) -> u32 {
+        count(self.ordered.values().filter(|generation| **generation == self.generation))
+    }
+
+    /// Lists every invariant that does not hold; none do in a healthy master.
+    pub fn check(&self) -> Result<(), String> {
+        let ensure = |holds: bool, what: &str| match holds {
+            true => Ok(()),
+            false => Err(what.to_owned()),
+        };
+        let mut slots: Vec<Slot> = self.workers.values().map(|worker| worker.slot).collect();
+        slots.extend(self.ordered.keys());
+        slots.sort_unstable();
+        ensure(slots.windows(2).all(|pair| pair[0] != pair[1]), "two workers share an index")?;
+        ensure(
+            (1..=WORKERS_MAX).contains(&self.config.target),
+            "the target number of workers is out of bounds",
+        )?;
+        ensure(self.processor_count >= 1, "there is no processor")?;
+        ensure(self.max_unacked() >= 1, "no worker may ever wait for its ACK")?;
+        ensure(self.cold_start_count <= self.config.target, "more to start than asked for")?;
+        ensure(!self.config.command.is_empty(), "there is no program")?;
+        ensure(self.config.verbosity <= Verbosity::ERROR, "the verbosity is out of bounds")?;
+        for (pid, worker) in &self.workers {
+            let named = |what: &str| format!("worker {pid}: {what}");
+            ensure(pid.0 > 1, &named("its pid is no worker's"))?;
+            ensure(*pid != self.master_pid, &named("it is the master"))?;
+            ensure(worker.generation <= self.generation, &named("it is of the future"))?;
+            ensure(
+                worker.is_signaled() == worker.told_to_go_at.is_some(),
+                &named("it was told to go at no time, or never with a time"),
+            )?;
+        }
+        for (id, connection) in &self.connections {
+            let Some(owner) = connection.given_to.and_then(|pid| self.workers.get(&pid)) else {
+                continue;
+            };
+            ensure(
+                owner.connection == Some(*id),
+                &format!("connection {} is given to a worker that has another", id.0),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A count that fits: nothing here grows beyond a few tens of thousands.
+fn count(items: impl IntoIterator) -> u32 {
+    u32::try_from(items.into_iter().count()).unwrap_or(u32::MAX)
+}

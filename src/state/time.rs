@@ -1,0 +1,59 @@
+//! Instants, as numbers that `master` read from the kernel's clocks.
+
+use std::fmt;
+use std::ops::Add;
+use std::time::Duration;
+
+/// Nanoseconds of `CLOCK_MONOTONIC`: valid across an exec, never stepped by NTP.
+/// Every deadline is one of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Monotonic(pub u64);
+
+impl Monotonic {
+    /// The span from `earlier` to this instant; zero when `earlier` is later.
+    pub fn since(self, earlier: Monotonic) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Monotonic {
+    type Output = Monotonic;
+
+    fn add(self, span: Duration) -> Monotonic {
+        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Monotonic(self.0.saturating_add(nanos))
+    }
+}
+
+/// Nanoseconds since 1970 of `CLOCK_REALTIME`: for people to read, never for a decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Realtime(pub i64);
+
+impl fmt::Display for Realtime {
+    /// `2026-11-20 20:20:31.536959395 +00:00`, as the original writes times (behaviour.md
+    /// section 9).
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0))
+            .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+        write!(
+            out,
+            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:09} +00:00",
+            time.year(),
+            u8::from(time.month()),
+            time.day(),
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.nanosecond()
+        )
+    }
+}
+
+/// The two clocks, read together once a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// For deadlines.
+    pub monotonic: Monotonic,
+    /// For display.
+    pub realtime: Realtime,
+}

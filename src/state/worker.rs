@@ -1,0 +1,106 @@
+//! One worker: a process that the master started and has not reaped yet.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use crate::scalar::Scalar;
+use crate::state::config::AckMode;
+use crate::state::{ConnectionId, Monotonic, Now, Realtime, Signal};
+
+/// A process id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pid(pub i32);
+
+impl fmt::Display for Pid {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.0)
+    }
+}
+
+/// `EINHORN_CHILD_INDEX`: the lowest index that no live worker uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot(pub u32);
+
+/// Which of the workers' codes; the original calls it `version`. An upgrade adds one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(pub u32);
+
+/// The last `worker:ping` of a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ping {
+    /// When it arrived.
+    pub at: Realtime,
+    /// The `request_id` that it carried.
+    pub request_id: Option<Scalar>,
+}
+
+/// The facts of one worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worker {
+    /// Its index.
+    pub slot: Slot,
+    /// The code that it runs.
+    pub generation: Generation,
+    /// When it was started.
+    pub spawned_at: Monotonic,
+    /// The same on the calendar.
+    pub spawned_on: Realtime,
+    /// When it was ACKed, if it was.
+    pub acked_at: Option<Monotonic>,
+    /// The signals that told it to go; those of the `signal` command do not count.
+    pub signaled: BTreeSet<Signal>,
+    /// When it was first told to go; its `--signal-timeout` runs from here.
+    pub told_to_go_at: Option<Monotonic>,
+    /// When it was last told to go, on the calendar.
+    pub last_signaled_on: Option<Realtime>,
+    /// Its last ping.
+    pub ping: Option<Ping>,
+    /// The connection that `-g` gave it.
+    pub connection: Option<ConnectionId>,
+}
+
+impl Worker {
+    /// A worker just started.
+    pub fn new(slot: Slot, generation: Generation, now: Now) -> Worker {
+        Worker {
+            slot,
+            generation,
+            spawned_at: now.monotonic,
+            spawned_on: now.realtime,
+            acked_at: None,
+            signaled: BTreeSet::new(),
+            told_to_go_at: None,
+            last_signaled_on: None,
+            ping: None,
+            connection: None,
+        }
+    }
+
+    /// Whether it counts as up.
+    pub fn is_acked(&self) -> bool {
+        self.acked_at.is_some()
+    }
+
+    /// Whether it was told to go.
+    pub fn is_signaled(&self) -> bool {
+        !self.signaled.is_empty()
+    }
+
+    /// When a timer ACK falls due; `None` in manual mode or once ACKed.
+    pub fn ack_due_at(&self, mode: AckMode) -> Option<Monotonic> {
+        match mode {
+            AckMode::Timer(after) if !self.is_acked() => Some(self.spawned_at + after),
+            AckMode::Timer(_) | AckMode::Manual => None,
+        }
+    }
+
+    /// When it gets SIGKILL for outliving its signal; `None` when it was not told to go, there is
+    /// no time-out, or SIGKILL was sent already.
+    pub fn kill_due_at(&self, timeout: Option<Duration>) -> Option<Monotonic> {
+        if self.signaled.contains(&Signal::Kill) {
+            return None;
+        }
+        Some(self.told_to_go_at? + timeout?)
+    }
+}
