@@ -1,0 +1,58 @@
+//! What the decisions ask the shell to do.
+
+use crate::protocol::Reply;
+use crate::state::{ConnectionId, Generation, Pid, Signal, Slot};
+
+/// One thing to do. Those with an outcome report it as an event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Start a worker; answered by `Spawned` or `SpawnFailed`.
+    Spawn {
+        /// Its index.
+        slot: Slot,
+        /// Its code.
+        generation: Generation,
+    },
+    /// Send a signal to a worker that was not reaped yet.
+    Signal {
+        /// To whom.
+        pid: Pid,
+        /// Which.
+        signal: Signal,
+    },
+    /// Send a message to a client.
+    Reply {
+        /// To whom.
+        connection: ConnectionId,
+        /// What.
+        reply: Reply,
+    },
+    /// Close a connection once what it is owed is written.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// Write a line to the log.
+    Log {
+        /// How important it is.
+        level: Level,
+        /// The line.
+        message: String,
+    },
+    /// Leave with this exit status.
+    Exit {
+        /// 0 after an orderly stop.
+        code: i32,
+    },
+}
+
+/// How important a line of the log is (behaviour.md section 10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For those who look for a bug.
+    Debug,
+    /// What happens.
+    Info,
+    /// What needs a person.
+    Error,
+}

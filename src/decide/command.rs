@@ -1,0 +1,224 @@
+//! The commands of the command socket (behaviour.md section 7).
+
+use crate::decide::action::Action;
+use crate::decide::{Turn, dump, pool, settings, signal};
+use crate::protocol::{Args, BadRequest, Reply, Request, command_list};
+use crate::scalar::Scalar;
+use crate::state::{AckMode, ConnectionId, Pid, Ping, Signal, Verbosity, WORKERS_MAX};
+
+/// What `reload`, `upgrade`, `upgrade_fleet` and HUP are told in a release without them.
+pub(super) const NO_UPGRADES: &str =
+    "upgrades and re-execution are not available in this release; nothing was changed";
+
+/// A client sent a line.
+pub(super) fn requested(
+    turn: &mut Turn,
+    connection: ConnectionId,
+    request: Result<Request, BadRequest>,
+) {
+    let request = match request {
+        Ok(request) => request,
+        Err(BadRequest(why)) => return reply(turn, connection, None, why),
+    };
+    let Some(command) = request.command.clone() else {
+        let message = "No \"command\" parameter provided; not sure what you want me to do.";
+        return reply(turn, connection, request.id, message.to_owned());
+    };
+    turn.debug(format!("Received command {command:?}"));
+    if command == "worker:ack" || command == "worker:ping" {
+        return worker_message(turn, connection, &command, &request);
+    }
+    let words = match &request.args {
+        Args::Absent => &[][..],
+        Args::List(words) => words,
+        Args::Invalid(why) => return reply(turn, connection, request.id, why.clone()),
+    };
+    let message = match command.as_str() {
+        "config" => settings::change(turn, words),
+        "dec" => change_target(turn, "Decrementing", -1),
+        "die" => die(turn, words),
+        "ehlo" => greeting(turn, &request),
+        "help" => format!("These commands are available:\n\n{}\n", command_list()),
+        "inc" => change_target(turn, "Incrementing", 1),
+        "louder" => change_verbosity(turn, -1),
+        "quieter" => change_verbosity(turn, 1),
+        "reload" | "upgrade" | "upgrade_fleet" => format!("{command}: {NO_UPGRADES}"),
+        "set_workers" => set_workers(turn, words),
+        "signal" => send_signals(turn, words),
+        "state" => dump::state(turn.state),
+        unknown => format!("Unrecognized command: {unknown:?}\n\n{}\n", command_list()),
+    };
+    reply(turn, connection, request.id, message);
+}
+
+fn reply(turn: &mut Turn, connection: ConnectionId, id: Option<Scalar>, message: String) {
+    let reply = Reply { message, request_id: id, wait: false };
+    turn.actions.push(Action::Reply { connection, reply });
+}
+
+/// `worker:ack` and `worker:ping`: no reply, and the connection is closed in case the worker
+/// forgets to, unless `-g` gave it.
+fn worker_message(turn: &mut Turn, connection: ConnectionId, command: &str, request: &Request) {
+    match request.pid.as_ref().and_then(worker_pid) {
+        None => {
+            let given = request.pid.as_ref().map_or("no pid".to_owned(), Scalar::to_string);
+            turn.error(format!("Ignoring a {command} without a valid pid ({given})"));
+        }
+        Some(pid) if command == "worker:ack" => acknowledge(turn, pid),
+        Some(pid) => ping(turn, pid, request.request_id.clone()),
+    }
+    let given = turn.state.connections.get(&connection).is_some_and(|c| c.given_to.is_some());
+    if !given {
+        turn.actions.push(Action::Close { connection });
+    }
+}
+
+/// A pid as clients write it: a number, or a string of one.
+fn worker_pid(given: &Scalar) -> Option<Pid> {
+    match given {
+        Scalar::Integer(number) => i32::try_from(*number).ok(),
+        Scalar::Text(text) => text.parse().ok(),
+        Scalar::Bool(_) | Scalar::Float(_) => None,
+    }
+    .map(Pid)
+}
+
+fn acknowledge(turn: &mut Turn, pid: Pid) {
+    if turn.state.config.ack_mode != AckMode::Manual {
+        turn.error(format!("Ignoring an ACK for {pid}: ACKs are given by timer here"));
+        return;
+    }
+    match turn.state.workers.get(&pid) {
+        None => turn.error(format!("Ignoring an ACK for {pid}, which is no worker of mine")),
+        Some(worker) if worker.is_acked() => {
+            turn.error(format!("Ignoring an ACK for {pid}, which was ACKed before"));
+        }
+        Some(_) => pool::acknowledge(turn, pid),
+    }
+}
+
+fn ping(turn: &mut Turn, pid: Pid, request_id: Option<Scalar>) {
+    let at = turn.now.realtime;
+    match turn.state.workers.get_mut(&pid) {
+        None => turn.error(format!("Ignoring a ping of {pid}, which is no worker of mine")),
+        Some(worker) => worker.ping = Some(Ping { at, request_id }),
+    }
+}
+
+fn greeting(turn: &Turn, request: &Request) -> String {
+    let user = request.user.as_deref().unwrap_or("stranger");
+    let name = turn.state.config.command_name.as_ref().map(|name| format!(" ({name})"));
+    format!(
+        "Welcome, {user}! You are speaking to Einhorn Master Process {}{}, einhorn {}\n",
+        turn.state.master_pid,
+        name.unwrap_or_default(),
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+fn change_target(turn: &mut Turn, verb: &str, by: i64) -> String {
+    let old = turn.state.config.target;
+    let new = i64::from(old) + by;
+    if new < 1 {
+        return format!(
+            "Can't decrease number of workers (already at {old}). Run kill {} if you really want \
+             to stop einhorn.",
+            turn.state.master_pid
+        );
+    }
+    if let Some(refusal) = refuse_target(turn, new) {
+        return refusal;
+    }
+    pool::set_target(turn, u32::try_from(new).unwrap_or(old));
+    said(turn, format!("{verb} number of workers from {old} -> {new}"))
+}
+
+fn set_workers(turn: &mut Turn, words: &[String]) -> String {
+    let wanted = match words {
+        [word] => word.parse::<i64>().ok(),
+        _ => None,
+    };
+    let valid = format!("a whole number from 1 to {WORKERS_MAX}");
+    let Some(new) = wanted.filter(|new| *new >= 1) else {
+        return format!("set_workers needs {valid}, not {:?}", words.join(" "));
+    };
+    if let Some(refusal) = refuse_target(turn, new) {
+        return refusal;
+    }
+    let old = turn.state.config.target;
+    let new = u32::try_from(new).unwrap_or(old);
+    pool::set_target(turn, new);
+    let doing = match new.cmp(&old) {
+        std::cmp::Ordering::Greater => "Will spin up additional workers.",
+        std::cmp::Ordering::Less => "Will gracefully terminate workers.",
+        std::cmp::Ordering::Equal => "Nothing to do.",
+    };
+    said(turn, format!("Altering worker count, {old} -> {new}. {doing}"))
+}
+
+/// Why the target cannot be changed to `new`, if it cannot.
+pub(super) fn refuse_target(turn: &Turn, new: i64) -> Option<String> {
+    if turn.state.stopping.is_some() {
+        return Some("Can't change the number of workers: the master is going down".to_owned());
+    }
+    (new > i64::from(WORKERS_MAX))
+        .then(|| format!("Can't run {new} workers: the most is {WORKERS_MAX}"))
+}
+
+fn change_verbosity(turn: &mut Turn, by: i8) -> String {
+    let old = turn.state.config.verbosity;
+    let new = Verbosity(old.0.saturating_add_signed(by)).min(Verbosity::ERROR);
+    turn.state.config.verbosity = new;
+    let level = match new {
+        Verbosity::DEBUG => "debug",
+        Verbosity::INFO => "info",
+        _ => "errors only",
+    };
+    let verb = if new == old { "is already at" } else { "set to" };
+    said(turn, format!("Verbosity {verb} {} ({level})", new.0))
+}
+
+fn send_signals(turn: &mut Turn, words: &[String]) -> String {
+    if words.is_empty() {
+        return "signal needs the name of a signal, such as: signal HUP".to_owned();
+    }
+    let signals = match parse_signals(words) {
+        Ok(signals) => signals,
+        Err(refusal) => return refusal,
+    };
+    let workers = turn.all_workers();
+    let mut messages = Vec::new();
+    for signal in signals {
+        turn.actions.extend(workers.iter().map(|pid| Action::Signal { pid: *pid, signal }));
+        messages.push(said(turn, signal::sent(signal, &workers)));
+    }
+    messages.join("\n")
+}
+
+fn die(turn: &mut Turn, words: &[String]) -> String {
+    if words.len() > 1 {
+        return "die takes one signal at most, such as: die TERM".to_owned();
+    }
+    match parse_signals(words) {
+        Err(refusal) => refusal,
+        Ok(signals) => {
+            let signal = signals.first().copied().unwrap_or(Signal::Usr2);
+            let message = format!("Einhorn is going down! {}", signal::stop(turn, signal));
+            said(turn, message)
+        }
+    }
+}
+
+fn parse_signals(words: &[String]) -> Result<Vec<Signal>, String> {
+    let parse = |word: &String| {
+        let known = || Signal::ALL.iter().map(|signal| signal.name()).collect::<Vec<_>>().join(" ");
+        Signal::parse(word).ok_or_else(|| format!("Invalid signal: {word:?}. Known: {}", known()))
+    };
+    words.iter().map(parse).collect()
+}
+
+/// Logs what a client is told.
+fn said(turn: &mut Turn, message: String) -> String {
+    turn.info(message.clone());
+    message
+}

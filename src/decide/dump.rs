@@ -1,0 +1,159 @@
+//! The state dump, in the shape of the original's (behaviour.md section 9).
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::protocol::{Psych, document};
+use crate::scalar::Scalar;
+use crate::state::{AckMode, Address, Bind, Config, Listener, Origin, State, Worker};
+
+/// The whole dump, a YAML document.
+pub(super) fn state(state: &State) -> String {
+    let config = &state.config;
+    let children = state
+        .workers
+        .iter()
+        .map(|(pid, worker)| (Psych::integer(pid.0), self::worker(worker)))
+        .collect();
+    let bound = |origin: Origin| state.listeners.iter().filter(move |l| l.origin == origin);
+    let per_listener =
+        |of: fn(&Listener) -> Psych| Psych::List(bound(Origin::Option).map(of).collect());
+    let sockets = bound(Origin::Word)
+        .map(|listener| (bind(&listener.bind), Psych::integer(listener.descriptor)))
+        .collect();
+    let entries = vec![
+        ("children", Psych::Map(children)),
+        ("config", numbers(config)),
+        ("versions", Psych::Map(Vec::new())),
+        ("version", Psych::integer(state.generation.0)),
+        ("sockets", Psych::Map(sockets)),
+        ("orig_cmd", words(&config.original_command)),
+        ("bind", per_listener(|listener| bind(&listener.bind))),
+        ("bind_fds", per_listener(|listener| Psych::integer(listener.descriptor))),
+        ("bound_ports", per_listener(|listener| Psych::optional(listener.port, Psych::integer))),
+        ("cmd", words(&config.command)),
+        ("script_name", Psych::Nil),
+        ("respawn", Psych::bool(state.stopping.is_none())),
+        ("upgrading", Psych::bool(false)),
+        ("smooth_upgrade", Psych::bool(false)),
+        ("reloading_for_upgrade", Psych::bool(false)),
+        ("path", Psych::Nil),
+        ("cmd_name", Psych::optional(config.command_name.as_ref(), Psych::text)),
+        ("verbosity", Psych::integer(config.verbosity.0)),
+        ("generation", Psych::integer(state.reexec_count)),
+        ("last_spinup", Psych::optional(state.last_spawned_on, |on| Psych::Time(on.to_string()))),
+        ("ack_mode", ack_mode(config.ack_mode)),
+        ("kill_children_on_exit", Psych::bool(config.kill_children_on_exit)),
+        ("command_socket_as_fd", Psych::bool(config.command_socket_as_fd)),
+        ("socket_path", path(&config.socket_path)),
+        ("pidfile", path(&config.pidfile)),
+        ("lockfile", path(&config.lockfile)),
+        ("consecutive_deaths_before_ack", Psych::integer(state.early_death_count)),
+        ("last_upgraded", Psych::Nil),
+        ("nice", nice(config)),
+        ("reexec_commandline", reexec_commandline(config)),
+        ("drop_environment_variables", words(&config.drop_env_vars)),
+        ("signal_timeout", Psych::optional(config.signal_timeout, seconds)),
+        ("preloaded", Psych::bool(false)),
+    ];
+    document(&Psych::symbols(vec![("state", Psych::symbols(entries))]))
+}
+
+fn worker(worker: &Worker) -> Psych {
+    let signaled = worker.signaled.iter().map(|signal| signal.name()).collect();
+    let time = |at: crate::state::Realtime| Psych::Time(at.to_string());
+    let mut entries = vec![
+        ("type", Psych::Symbol("worker")),
+        ("version", Psych::integer(worker.generation.0)),
+        ("acked", Psych::bool(worker.is_acked())),
+        ("signaled", Psych::Set(signaled)),
+        ("last_signaled_at", Psych::optional(worker.last_signaled_on, time)),
+        ("index", Psych::integer(worker.slot.0)),
+        ("spinup_time", time(worker.spawned_on)),
+    ];
+    if let Some(ping) = &worker.ping {
+        let id = ping.request_id.clone();
+        entries.push(("pinged_at", time(ping.at)));
+        entries.push(("pinged_request_id", Psych::optional(id, Psych::Scalar)));
+    }
+    Psych::symbols(entries)
+}
+
+fn numbers(config: &Config) -> Psych {
+    let mut entries = vec![
+        ("number", Psych::integer(config.target)),
+        ("backlog", Psych::integer(config.backlog)),
+        ("seconds", seconds(config.respawn_interval)),
+    ];
+    let optional = [
+        ("max_unacked", config.max_unacked),
+        ("max_upgrade_additional", config.max_upgrade_additional),
+        ("retries", config.retries),
+    ];
+    let given = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    entries.extend(given.map(|(name, value)| (name, Psych::integer(value))));
+    Psych::symbols(entries)
+}
+
+/// `[host, port, [options]]`; a UNIX socket is its path with neither port nor options.
+fn bind(bind: &Bind) -> Psych {
+    let (host, port) = match &bind.address {
+        Address::Tcp { host, port } => (host.clone(), Some(*port)),
+        Address::Udp { host, port } => (format!("udp:{host}"), Some(*port)),
+        Address::Unix { .. } => (bind.address.to_string(), None),
+    };
+    let options = [
+        (bind.options.reuse_address, "r"),
+        (bind.options.nonblocking, "n"),
+        (bind.options.v6only, "v6only"),
+    ];
+    let options = options.iter().filter(|(given, _)| *given).map(|(_, name)| Psych::text(*name));
+    Psych::List(vec![
+        Psych::text(host),
+        Psych::optional(port, Psych::integer),
+        Psych::List(options.collect()),
+    ])
+}
+
+fn ack_mode(mode: AckMode) -> Psych {
+    match mode {
+        AckMode::Manual => Psych::symbols(vec![("type", Psych::Symbol("manual"))]),
+        AckMode::Timer(after) => Psych::symbols(vec![
+            ("type", Psych::Symbol("timer")),
+            ("timeout", Psych::Scalar(Scalar::Float(after.as_secs_f64()))),
+        ]),
+    }
+}
+
+fn nice(config: &Config) -> Psych {
+    let command = config.nice.renice_command.as_ref().map(|words| words.join(" "));
+    Psych::symbols(vec![
+        ("master", Psych::optional(config.nice.master, Psych::integer)),
+        ("worker", Psych::optional(config.nice.worker, Psych::integer)),
+        ("renice_cmd", Psych::text(command.unwrap_or_else(|| "/usr/bin/renice".to_owned()))),
+    ])
+}
+
+fn reexec_commandline(config: &Config) -> Psych {
+    match config.reexec_as.is_empty() {
+        true => Psych::Nil,
+        false => words(&config.reexec_as),
+    }
+}
+
+fn words(words: &[OsString]) -> Psych {
+    Psych::List(words.iter().map(|word| Psych::text(word.to_string_lossy())).collect())
+}
+
+fn path(path: &Path) -> Psych {
+    Psych::text(path.to_string_lossy())
+}
+
+/// A span in seconds, an integer where it is whole, as the original's options are.
+fn seconds(span: Duration) -> Psych {
+    match span.subsec_nanos() {
+        0 => Psych::integer(span.as_secs()),
+        _ => Psych::Scalar(Scalar::Float(span.as_secs_f64())),
+    }
+}

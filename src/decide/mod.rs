@@ -1,0 +1,95 @@
+//! Floor 2: the decisions. One function from what happened to what is to be done; no clock, no
+//! descriptor and no process in it, and nothing in it can fail.
+
+mod action;
+mod command;
+mod dump;
+mod event;
+mod pool;
+mod settings;
+mod signal;
+
+pub use action::{Action, Level};
+pub use event::{Event, Sender};
+pub use pool::{BACKOFF_MAX, SPAWNS_PER_TURN, back_off, next_deadline};
+
+use crate::state::{Connection, Now, Pid, Signal, State};
+
+/// Takes one event into the state and says what is to be done about it.
+///
+/// The shell tells every event of a turn, one after the other, and then [`Event::Turn`], which
+/// compares what should run with what runs and orders the difference.
+pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
+    let mut turn = Turn { state, now, actions: Vec::new() };
+    match event {
+        Event::Turn => pool::reconcile(&mut turn),
+        Event::Spawned { slot, pid, connection } => {
+            pool::spawned(&mut turn, slot, pid, connection);
+        }
+        Event::SpawnFailed { slot, why } => pool::spawn_failed(&mut turn, slot, &why),
+        Event::Exited { pid, status } => pool::exited(&mut turn, pid, status),
+        Event::Signaled { signal, sender } => signal::received(&mut turn, signal, sender),
+        Event::Opened { connection } => {
+            turn.state.connections.insert(connection, Connection::default());
+        }
+        Event::Requested { connection, request } => {
+            command::requested(&mut turn, connection, request);
+        }
+        Event::Closed { connection } => {
+            turn.state.connections.remove(&connection);
+        }
+    }
+    turn.actions
+}
+
+/// One step in the making: the state, the time, and what was decided so far.
+struct Turn<'a> {
+    state: &'a mut State,
+    now: Now,
+    actions: Vec<Action>,
+}
+
+impl Turn<'_> {
+    fn log(&mut self, level: Level, message: impl Into<String>) {
+        self.actions.push(Action::Log { level, message: message.into() });
+    }
+
+    fn debug(&mut self, message: impl Into<String>) {
+        self.log(Level::Debug, message);
+    }
+
+    fn info(&mut self, message: impl Into<String>) {
+        self.log(Level::Info, message);
+    }
+
+    fn error(&mut self, message: impl Into<String>) {
+        self.log(Level::Error, message);
+    }
+
+    /// Tells workers to go: from now on they count as on their way out.
+    fn tell_to_go(&mut self, pids: &[Pid], signal: Signal) {
+        for pid in pids {
+            let Some(worker) = self.state.workers.get_mut(pid) else { continue };
+            if !worker.signaled.insert(signal) {
+                self.actions.push(Action::Log {
+                    level: Level::Info,
+                    message: format!("Worker {pid} was sent {signal} before and is still there"),
+                });
+            }
+            worker.told_to_go_at.get_or_insert(self.now.monotonic);
+            worker.last_signaled_on = Some(self.now.realtime);
+            self.actions.push(Action::Signal { pid: *pid, signal });
+        }
+    }
+
+    /// Every worker, whatever its generation.
+    fn all_workers(&self) -> Vec<Pid> {
+        self.state.workers.keys().copied().collect()
+    }
+}
+
+/// `[11, 12]`, as the original lists pids.
+fn list(pids: &[Pid]) -> String {
+    let words: Vec<String> = pids.iter().map(Pid::to_string).collect();
+    format!("[{}]", words.join(", "))
+}

@@ -1,0 +1,258 @@
+//! Keeping N workers alive: what is missing, what is too many, who is up, who outstays
+//! (behaviour.md sections 3 and 4).
+
+use std::time::Duration;
+
+use crate::decide::action::Action;
+use crate::decide::{Turn, list};
+use crate::state::{
+    AckMode, Connection, ConnectionId, ExitStatus, Monotonic, Now, Pid, Signal, Slot, State,
+    Stopping, Worker,
+};
+
+/// How many workers are started in one turn: a start takes about a third of a millisecond, so
+/// clients and exits wait a few milliseconds at most however many workers are wanted.
+pub const SPAWNS_PER_TURN: usize = 16;
+
+/// The longest that the back-off waits (behaviour.md section 4).
+pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// How much longer the back-off waits with each further death (behaviour.md section 4).
+const BACKOFF_FACTOR: f64 = 1.5;
+
+/// Immediate replacements, averaged over time: one a worker in this span. Workers that crash right
+/// after their ACK never count as early deaths; this keeps their replacement from spinning.
+const PACE_PER_WORKER: Duration = Duration::from_millis(500);
+
+/// The pace never averages more than one start in this span, so that a big fleet that crashes
+/// after its ACK does not eat the machine that it serves on.
+const PACE_MIN: Duration = Duration::from_millis(50);
+
+/// This many replacements a worker are due at once before the pace slows them: the whole fleet may
+/// be lost, and be lost again, without a wait.
+const PACE_BURST: u32 = 2;
+
+/// Compares what should run with what runs and orders the difference; ends a master that has
+/// nothing left to wait for.
+pub(super) fn reconcile(turn: &mut Turn) {
+    acknowledge_due(turn);
+    kill_overdue(turn);
+    if turn.state.stopping.is_none() {
+        cull(turn);
+        replenish(turn);
+    }
+    leave_when_done(turn);
+}
+
+/// When the next [`crate::decide::Event::Turn`] has something to do, though nothing happens; an
+/// instant of the past means at once.
+pub fn next_deadline(state: &State) -> Option<Monotonic> {
+    let acks = state.workers.values().filter_map(|w| w.ack_due_at(state.config.ack_mode));
+    let kills = state.workers.values().filter_map(|w| w.kill_due_at(state.config.signal_timeout));
+    acks.chain(kills).chain(spawn_due_at(state)).min()
+}
+
+/// How long to wait after a start, with this many early deaths in a row.
+pub fn back_off(interval: Duration, early_death_count: u32) -> Duration {
+    let factor = BACKOFF_FACTOR.powf(f64::from(early_death_count));
+    let seconds = interval.as_secs_f64() * factor;
+    Duration::from_secs_f64(seconds.min(BACKOFF_MAX.as_secs_f64()))
+}
+
+/// A worker that was ordered runs.
+pub(super) fn spawned(turn: &mut Turn, slot: Slot, pid: Pid, connection: Option<ConnectionId>) {
+    let generation = turn.state.ordered.remove(&slot).unwrap_or(turn.state.generation);
+    let mut worker = Worker::new(slot, generation, turn.now);
+    worker.connection = connection;
+    turn.state.workers.insert(pid, worker);
+    if let Some(connection) = connection {
+        turn.state.connections.insert(connection, Connection { given_to: Some(pid) });
+    }
+    turn.state.last_spawn_at = Some(turn.now.monotonic);
+    turn.state.last_spawned_on = Some(turn.now.realtime);
+    turn.info(format!("===> Launched {pid} (index: {})", slot.0));
+    if turn.state.stopping.is_some() {
+        turn.tell_to_go(&[pid], Signal::Usr2);
+    }
+}
+
+/// A worker that was ordered could not be started: the same as one that died at once, except that
+/// the rest of a first start waits too, since it would fail the same way.
+pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
+    turn.state.ordered.remove(&slot);
+    turn.state.cold_start_count = 0;
+    turn.state.last_spawn_at = Some(turn.now.monotonic);
+    turn.error(format!("Could not start a worker (index: {}): {why}", slot.0));
+    count_early_death(turn);
+}
+
+/// A child was reaped.
+pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus) {
+    let Some(worker) = turn.state.workers.remove(&pid) else {
+        turn.debug(format!("Reaped process {pid}, which is no worker: {status}"));
+        return;
+    };
+    let up = worker.is_acked() || is_ack_due(&worker, turn.state.config.ack_mode, turn.now);
+    let before_ack = if up { "" } else { " before it was ACKed" };
+    let age = turn.now.monotonic.since(worker.spawned_at).as_secs_f64();
+    turn.info(format!(
+        "===> Exited worker {pid} (index: {}){before_ack}: {status} after {age:.3}s",
+        worker.slot.0
+    ));
+    let current = worker.generation == turn.state.generation;
+    if !up && current && !worker.is_signaled() && turn.state.stopping.is_none() {
+        count_early_death(turn);
+    }
+}
+
+/// A worker counts as up. Answers whether it newly does.
+pub(super) fn acknowledge(turn: &mut Turn, pid: Pid) {
+    let at = turn.now.monotonic;
+    let Some(worker) = turn.state.workers.get_mut(&pid) else { return };
+    worker.acked_at = Some(at);
+    let streak = std::mem::take(&mut turn.state.early_death_count);
+    let ending = match streak {
+        0 => String::new(),
+        count => format!(", ending a streak of {count} deaths before an ACK"),
+    };
+    let mode = match turn.state.config.ack_mode {
+        AckMode::Manual => "manual",
+        AckMode::Timer(_) => "timer",
+    };
+    turn.info(format!(
+        "Up to {} / {} {mode} ACKs{ending}",
+        turn.state.acked_count(),
+        turn.state.config.target
+    ));
+}
+
+/// Changes the target number of workers; the next turn acts on it.
+pub(super) fn set_target(turn: &mut Turn, target: u32) {
+    let state = &mut *turn.state;
+    state.config.target = target;
+    state.cold_start_count = state.cold_start_count.min(target);
+    let furthest = turn.now.monotonic + pace_burst_span(state);
+    state.pace_used_until = state.pace_used_until.min(furthest);
+}
+
+fn acknowledge_due(turn: &mut Turn) {
+    let mode = turn.state.config.ack_mode;
+    let due = |worker: &Worker| is_ack_due(worker, mode, turn.now);
+    let pids: Vec<Pid> =
+        turn.state.workers.iter().filter(|(_, w)| due(w)).map(|(pid, _)| *pid).collect();
+    for pid in pids {
+        acknowledge(turn, pid);
+    }
+}
+
+fn is_ack_due(worker: &Worker, mode: AckMode, now: Now) -> bool {
+    worker.ack_due_at(mode).is_some_and(|due| due <= now.monotonic)
+}
+
+fn kill_overdue(turn: &mut Turn) {
+    let timeout = turn.state.config.signal_timeout;
+    let now = turn.now.monotonic;
+    let is_due = |worker: &Worker| worker.kill_due_at(timeout).is_some_and(|due| due <= now);
+    let overdue: Vec<Pid> =
+        turn.state.workers.iter().filter(|(_, w)| is_due(w)).map(|(pid, _)| *pid).collect();
+    for pid in &overdue {
+        let after = timeout.unwrap_or_default().as_secs_f64();
+        turn.info(format!("Worker {pid} is still there {after}s after its signal: sending KILL"));
+    }
+    turn.tell_to_go(&overdue, Signal::Kill);
+}
+
+/// Tells surplus workers of the newest code to go: first those that are not up, then the highest
+/// indexes, so that the indexes in use stay low.
+fn cull(turn: &mut Turn) {
+    let mut staying: Vec<(Pid, &Worker)> =
+        turn.state.current_workers().filter(|(_, worker)| !worker.is_signaled()).collect();
+    let target = usize::try_from(turn.state.config.target).unwrap_or(usize::MAX);
+    let surplus = staying.len().saturating_sub(target);
+    if surplus == 0 {
+        return;
+    }
+    staying.sort_by_key(|(_, worker)| (worker.is_acked(), std::cmp::Reverse(worker.slot)));
+    let going: Vec<Pid> = staying[..surplus].iter().map(|(pid, _)| *pid).collect();
+    turn.info(format!("There are {surplus} workers too many: sending USR2 to {}", list(&going)));
+    turn.tell_to_go(&going, Signal::Usr2);
+}
+
+fn replenish(turn: &mut Turn) {
+    let now = turn.now.monotonic;
+    let batch = SPAWNS_PER_TURN.saturating_sub(turn.state.ordered.len());
+    for _ in 0..batch {
+        if spawn_due_at(turn.state).is_none_or(|due| due > now) {
+            return;
+        }
+        let state = &mut *turn.state;
+        if state.cold_start_count > 0 {
+            state.cold_start_count -= 1;
+        } else if state.early_death_count == 0 {
+            state.pace_used_until = state.pace_used_until.max(now) + pace_period(state);
+        } else {
+            // The back-off allows one; its outcome sets the next.
+            state.last_spawn_at = Some(now);
+        }
+        let slot = state.free_slot();
+        let generation = state.generation;
+        state.ordered.insert(slot, generation);
+        turn.actions.push(Action::Spawn { slot, generation });
+    }
+}
+
+/// When one more worker may be started; `None` while none is wanted or allowed.
+///
+/// The first N start at once. Later the number that waits for its ACK is limited. After deaths
+/// before an ACK one at a time starts, backed off; otherwise replacements are immediate, at a pace.
+fn spawn_due_at(state: &State) -> Option<Monotonic> {
+    if state.stopping.is_some() || state.missing_count() == 0 || state.has_given_up() {
+        return None;
+    }
+    if state.cold_start_count > 0 {
+        return Some(Monotonic(0));
+    }
+    if state.unacked_count() >= state.max_unacked() {
+        return None;
+    }
+    if state.early_death_count > 0 {
+        let wait = back_off(state.config.respawn_interval, state.early_death_count);
+        return Some(state.last_spawn_at.unwrap_or_default() + wait);
+    }
+    let slack = pace_burst_span(state).saturating_sub(pace_period(state));
+    let slack_nanos = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
+    Some(Monotonic(state.pace_used_until.0.saturating_sub(slack_nanos)))
+}
+
+fn pace_period(state: &State) -> Duration {
+    (PACE_PER_WORKER / state.config.target.max(1)).max(PACE_MIN)
+}
+
+fn pace_burst_span(state: &State) -> Duration {
+    pace_period(state).saturating_mul(state.config.target.saturating_mul(PACE_BURST))
+}
+
+fn count_early_death(turn: &mut Turn) {
+    turn.state.early_death_count = turn.state.early_death_count.saturating_add(1);
+    let count = turn.state.early_death_count;
+    if turn.state.config.retries == Some(count) {
+        turn.error(format!(
+            "Giving up after {count} consecutive deaths before an ACK (--retries): nothing more \
+             is started until `config` raises retries"
+        ));
+    }
+}
+
+fn leave_when_done(turn: &mut Turn) {
+    if !turn.state.workers.is_empty() || !turn.state.ordered.is_empty() {
+        return;
+    }
+    if turn.state.stopping.is_none() && turn.state.has_given_up() {
+        turn.error("No worker is left and no more attempts are allowed: leaving");
+        turn.state.stopping = Some(Stopping { exit_code: 1 });
+    }
+    if let Some(Stopping { exit_code: code }) = turn.state.stopping {
+        turn.info("All workers are gone");
+        turn.actions.push(Action::Exit { code });
+    }
+}

@@ -1,0 +1,53 @@
+//! Signals to the master (behaviour.md section 5).
+
+use crate::decide::action::Action;
+use crate::decide::event::Sender;
+use crate::decide::{Turn, list};
+use crate::state::{Signal, Stopping};
+
+/// A signal arrived.
+pub(super) fn received(turn: &mut Turn, signal: Signal, sender: Option<Sender>) {
+    let from = match sender {
+        Some(Sender { pid, uid }) => format!("SIG{signal} from pid {pid} (uid {uid})"),
+        None => format!("SIG{signal}"),
+    };
+    match signal {
+        Signal::Int | Signal::Usr2 => {
+            turn.info(format!("Received {from}: stopping gracefully"));
+            stop(turn, Signal::Usr2);
+        }
+        Signal::Term => {
+            turn.info(format!("Received {from}: stopping"));
+            stop(turn, Signal::Term);
+        }
+        Signal::Quit => {
+            turn.info(format!("Received {from}: leaving at once"));
+            stop(turn, Signal::Quit);
+            if turn.state.config.kill_children_on_exit {
+                stop(turn, Signal::Usr2);
+            }
+            turn.actions.push(Action::Exit { code: 1 });
+        }
+        Signal::Hup => {
+            turn.error(format!("Received {from}: {}", super::command::NO_UPGRADES));
+        }
+        Signal::Chld => {}
+        other => turn.info(format!("Received {from}: ignoring {other}")),
+    }
+}
+
+/// Starts nothing more, tells every worker to go, and leaves when they are gone. Answers what was
+/// sent to whom. May be asked again, with another signal.
+pub(super) fn stop(turn: &mut Turn, signal: Signal) -> String {
+    turn.state.stopping.get_or_insert(Stopping { exit_code: 0 });
+    let workers = turn.all_workers();
+    turn.info(format!("Sending {signal} to {}", list(&workers)));
+    turn.tell_to_go(&workers, signal);
+    sent(signal, &workers)
+}
+
+/// The original's words for signals that were sent.
+pub(super) fn sent(signal: Signal, workers: &[crate::state::Pid]) -> String {
+    let count = workers.len();
+    format!("Successfully sent {signal}s to {count} processes: {}", list(workers))
+}
