@@ -1,5 +1,9 @@
 //! einhorn: runs N copies of any program behind shared sockets.
+pub mod cli;
+pub mod client;
 pub mod decide;
+pub mod master;
 pub mod protocol;
 pub mod scalar;
 pub mod state;
+pub mod sys;

@@ -49,6 +49,11 @@ impl LineBuffer {
         Some(if too_long { Line::TooLong } else { Line::Complete(line) })
     }
 
+    /// Whether [`LineBuffer::next_line`] has something to give.
+    pub fn has_line(&self) -> bool {
+        self.bytes[self.searched..].contains(&b'\n')
+    }
+
     /// How many bytes it holds.
     pub fn len(&self) -> usize {
         self.bytes.len()

@@ -1,0 +1,95 @@
+//! What a person types, as commands.
+
+use std::fmt;
+
+/// A quote is opened and not closed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnbalancedQuotes {
+    command: String,
+}
+
+impl fmt::Display for UnbalancedQuotes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "a closing quote is missing: {}", self.command)
+    }
+}
+
+/// The commands of a line, each as its words. Empty ones have none.
+///
+/// # Errors
+/// A quote without its end anywhere in the line.
+pub(crate) fn parse(line: &str) -> Result<Vec<Vec<String>>, UnbalancedQuotes> {
+    let words = |command: &str| {
+        shell_words::split(command)
+            .map_err(|_| UnbalancedQuotes { command: command.trim().to_owned() })
+    };
+    separate(line).into_iter().map(words).collect()
+}
+
+/// Cuts at every `;` and newline that a POSIX shell would take for a separator: not at the quoted,
+/// not at the escaped, not at those of a comment.
+pub(crate) fn separate(line: &str) -> Vec<&str> {
+    let mut commands = Vec::new();
+    let mut start = 0;
+    // The quote that is open, or `#` in a comment.
+    let mut inside = None;
+    let mut characters = line.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match (inside, character) {
+            (None, ';') | (None | Some('#'), '\n') => {
+                commands.push(&line[start..at]);
+                start = at + 1;
+                inside = None;
+            }
+            (Some('#'), _) | (Some('\''), '\\') => {}
+            (_, '\\') => _ = characters.next(),
+            (Some(quote), _) if character == quote => inside = None,
+            (None, '\'' | '"') => inside = Some(character),
+            (None, '#') if at == start || line[..at].ends_with([' ', '\t']) => inside = Some('#'),
+            _ => {}
+        }
+    }
+    commands.push(&line[start..]);
+    commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_separated_where_a_shell_would() {
+        for (line, commands) in [
+            ("", vec![""]),
+            ("state", vec!["state"]),
+            ("inc; dec;", vec!["inc", " dec", ""]),
+            ("a ';' b; c", vec!["a ';' b", " c"]),
+            (r#"a ";\";" b; c"#, vec![r#"a ";\";" b"#, " c"]),
+            (r"a '\'; b", vec![r"a '\'", " b"]),
+            (r"a \; b \\; c \", vec![r"a \; b \\", r" c \"]),
+            (r#"a "it's; one"; b"#, vec![r#"a "it's; one""#, " b"]),
+            ("a 'open; b", vec!["a 'open; b"]),
+            ("a # it's; b", vec!["a # it's; b"]),
+            ("a;# b; c", vec!["a", "# b; c"]),
+            ("a#b; c", vec!["a#b", " c"]),
+            ("a # b; c #\n#\nd 'e\nf'\ng\\\nh", vec!["a # b; c #", "#", "d 'e\nf'", "g\\\nh"]),
+            ("ü'ü;'; ü", vec!["ü'ü;'", " ü"]),
+        ] {
+            assert_eq!(separate(line), commands, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_split_as_shell_words() {
+        assert_eq!(
+            parse("signal HUP  usr1; config '{a: b; c}' \"\";; # nothing").unwrap(),
+            [vec!["signal", "HUP", "usr1"], vec!["config", "{a: b; c}", ""], vec![], vec![],]
+        );
+    }
+
+    #[test]
+    fn an_open_quote_anywhere_spoils_the_line() {
+        let error = parse("inc; signal \"HUP; dec").unwrap_err();
+        assert_eq!(error.to_string(), "a closing quote is missing: signal \"HUP; dec");
+    }
+}

@@ -1,0 +1,459 @@
+//! The command line: one documented field an option, and what it means, checked. No I/O.
+
+mod address;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+
+use crate::protocol::span;
+use crate::state::{AckMode, Bind, Config, Nice, SECONDS_MAX, Verbosity, WORKERS_MAX};
+
+pub use address::parse_bind;
+
+/// Runs copies of a program behind shared sockets, and keeps them running.
+///
+/// The program gets the listeners as inherited descriptors, announced in EINHORN_FD_COUNT,
+/// EINHORN_FD_0 and so on. Talk to the running master with einhornsh.
+#[derive(Parser, Debug)]
+#[command(name = "einhorn", version, infer_long_args = true, args_override_self = true)]
+#[command(
+    override_usage = "einhorn [options] [--] PROGRAM [ARGUMENTS...]",
+    disable_help_flag = true
+)]
+struct Args {
+    /// Bind a listener; repeatable. IP:PORT, [IPv6]:PORT, unix:PATH or udp:IP:PORT, then options
+    /// after commas: r, n, v6only; for unix: mode=0660, owner=USER, group=GROUP
+    #[arg(short, long = "bind", value_name = "ADDR")]
+    bind: Vec<String>,
+    /// Name in ps, and part of the default file names
+    #[arg(short = 'c', long, value_name = "NAME")]
+    command_name: Option<String>,
+    /// Command socket [default: einhorn.sock or einhorn-NAME.sock in $TMPDIR or /tmp]
+    #[arg(short = 'd', long, value_name = "PATH")]
+    socket_path: Option<PathBuf>,
+    /// Pid file [default: einhorn.pid or einhorn-NAME.pid in $TMPDIR or /tmp]
+    #[arg(short = 'e', long, value_name = "PATH")]
+    pidfile: Option<PathBuf>,
+    /// Lock file [default: einhorn.lock or einhorn-NAME.lock in $TMPDIR or /tmp]
+    #[arg(short = 'f', long, value_name = "PATH")]
+    lockfile: Option<PathBuf>,
+    /// Give each worker a connection to the command socket, as EINHORN_SOCK_FD
+    #[arg(short = 'g', long)]
+    command_socket_as_fd: bool,
+    /// If the master dies, its workers get SIGUSR2; also when it leaves on SIGQUIT
+    #[arg(short = 'k', long)]
+    kill_children_on_exit: bool,
+    /// Length of a listener's queue of connections
+    #[arg(short = 'l', long, value_name = "N", default_value = "100", value_parser = backlog)]
+    #[arg(allow_hyphen_values = true)]
+    backlog: u32,
+    /// When a worker counts as up: `manual` (it says so), or after this many seconds
+    #[arg(short = 'm', long, value_name = "MODE", default_value = "1", value_parser = ack_mode)]
+    #[arg(allow_hyphen_values = true)]
+    ack_mode: AckMode,
+    /// How many workers to run
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    #[arg(allow_hyphen_values = true)]
+    number: u32,
+    /// Load code once and fork workers from it (not available)
+    #[arg(short, long, value_name = "PATH")]
+    preload: Option<PathBuf>,
+    /// Log less; repeatable
+    #[arg(short, long, action = ArgAction::Count)]
+    quiet: u8,
+    /// Log more; repeatable
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
+    /// Respawn interval: what the back-off after early deaths starts from
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = above_zero)]
+    #[arg(allow_hyphen_values = true)]
+    seconds: Duration,
+    /// A worker that outlives its signal by this many seconds gets SIGKILL
+    #[arg(short = 't', long, value_name = "T", value_parser = above_zero)]
+    #[arg(allow_hyphen_values = true)]
+    signal_timeout: Option<Duration>,
+    /// Give up after this many consecutive deaths before an ACK
+    #[arg(short, long, value_name = "COUNT", value_parser = retries, allow_hyphen_values = true)]
+    retries: Option<u32>,
+    /// At most this many new workers wait for their ACK while replacing [default: processors]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_hyphen_values = true)]
+    max_unacked: Option<u32>,
+    /// At most this many workers above the target number during an upgrade
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_hyphen_values = true)]
+    max_upgrade_additional: Option<u32>,
+    /// Leave NAME out of the environment at the next re-exec; repeatable
+    #[arg(long, value_name = "NAME")]
+    drop_env_var: Vec<OsString>,
+    /// Command to run in place of einhorn at a re-exec, as shell words
+    #[arg(long, value_name = "CMDLINE", value_parser = shell_words)]
+    reexec_as: Option<Words>,
+    /// Nice levels, -20 to 19
+    #[arg(long, value_name = "MASTER[:WORKER[:RENICE_CMD]]", value_parser = nice)]
+    #[arg(allow_hyphen_values = true)]
+    nice: Option<Nice>,
+    /// With --preload: tidy memory before forking (not available)
+    #[arg(long)]
+    gc_before_fork: bool,
+    /// Host names become IPv4 addresses
+    #[arg(short = '4', long, overrides_with = "ipv6")]
+    ipv4: bool,
+    /// Host names become IPv6 addresses
+    #[arg(short = '6', long, overrides_with = "ipv4")]
+    ipv6: bool,
+    /// Log to the system's log instead of standard error
+    #[arg(long)]
+    syslog: bool,
+    /// Internal: adopt a running master's state
+    #[arg(long, value_name = "FD", hide = true)]
+    with_state_fd: Option<i32>,
+    /// Internal: check that this program can take over, then exit
+    #[arg(long, hide = true)]
+    upgrade_check: bool,
+    /// Print this help
+    #[arg(short, long, action = ArgAction::HelpLong)]
+    help: Option<bool>,
+    /// The program to run, and its arguments; `srv:IP:PORT` in an argument binds a listener and is
+    /// replaced by its descriptor number
+    #[arg(trailing_var_arg = true, value_name = "PROGRAM")]
+    program: Vec<OsString>,
+}
+
+/// Shell words in one argument.
+#[derive(Clone, Debug)]
+struct Words(Vec<OsString>);
+
+/// To which family host names are resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostFamily {
+    /// `-4`.
+    Inet,
+    /// `-6`.
+    Inet6,
+}
+
+/// A listener's place in the program's arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindWord {
+    /// Which word of the command, the program itself being 0.
+    pub index: usize,
+    /// What stands before `srv:`.
+    pub prefix: String,
+    /// What to bind.
+    pub bind: Bind,
+}
+
+/// A command line that can be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// What holds for the life of the master.
+    pub config: Config,
+    /// The `-b` listeners, in order.
+    pub binds: Vec<Bind>,
+    /// The `srv:` words.
+    pub bind_words: Vec<BindWord>,
+    /// For host names in listeners.
+    pub host_family: Option<HostFamily>,
+}
+
+/// Why a command line is not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Help or version was asked for: print it and exit 0.
+    Asked(String),
+    /// No program: print this on standard output and exit 1 (behaviour.md section 1).
+    NoProgram(String),
+    /// One line for standard error.
+    Invalid(String),
+}
+
+/// The folder of the default files: `$TMPDIR`, or `/tmp` when that is unset or empty.
+pub fn default_folder(tmpdir: Option<OsString>) -> PathBuf {
+    PathBuf::from(tmpdir.filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into()))
+}
+
+/// `einhorn.EXTENSION`, or `einhorn-NAME.EXTENSION`, in the folder of the default files.
+pub fn default_path(folder: &Path, name: Option<&str>, extension: &str) -> PathBuf {
+    match name {
+        Some(name) => folder.join(format!("einhorn-{name}.{extension}")),
+        None => folder.join(format!("einhorn.{extension}")),
+    }
+}
+
+/// Understands a command line. `folder` is where the default files lie; relative paths are taken
+/// from `directory`.
+///
+/// # Errors
+/// Everything that is no command line to run; see [`Refusal`].
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    folder: &Path,
+    directory: &Path,
+) -> Result<Options, Refusal> {
+    let matches = Args::command().try_get_matches_from(arguments);
+    let args = matches.and_then(|mut matches| Args::from_arg_matches_mut(&mut matches));
+    let args = args.map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            Refusal::Asked(error.render().to_string())
+        }
+        _ => Refusal::Invalid(one_line(&error.render().to_string())),
+    })?;
+    if args.program.is_empty() && !args.upgrade_check {
+        return Err(Refusal::NoProgram(usage()));
+    }
+    options(args, folder, directory).map_err(Refusal::Invalid)
+}
+
+fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, String> {
+    for (given, option) in [
+        (args.preload.is_some(), "--preload"),
+        (args.gc_before_fork, "--gc-before-fork"),
+        (args.with_state_fd.is_some(), "--with-state-fd"),
+        (args.upgrade_check, "--upgrade-check"),
+    ] {
+        if given {
+            return Err(format!("{option} is not available in this release"));
+        }
+    }
+    if let Some(name) = args.command_name.as_deref().filter(|name| name.contains('/')) {
+        return Err(format!("--command-name names files, so it must not contain '/': {name:?}"));
+    }
+    let binds = args.bind.iter().map(|text| parse_bind(text)).collect::<Result<_, _>>()?;
+    let bind_words = bind_words(&args.program)?;
+    let name = args.command_name.as_deref();
+    let path = |given: Option<PathBuf>, extension: &str| {
+        directory.join(given.unwrap_or_else(|| default_path(folder, name, extension)))
+    };
+    let level = Verbosity::INFO.0.saturating_add(args.quiet).saturating_sub(args.verbose);
+    Ok(Options {
+        binds,
+        bind_words,
+        host_family: match (args.ipv4, args.ipv6) {
+            (true, _) => Some(HostFamily::Inet),
+            (false, true) => Some(HostFamily::Inet6),
+            (false, false) => None,
+        },
+        config: Config {
+            socket_path: path(args.socket_path, "sock"),
+            pidfile: path(args.pidfile, "pid"),
+            lockfile: path(args.lockfile, "lock"),
+            original_command: args.program.clone(),
+            command: args.program,
+            target: args.number,
+            backlog: args.backlog,
+            respawn_interval: args.seconds,
+            ack_mode: args.ack_mode,
+            signal_timeout: args.signal_timeout,
+            max_unacked: args.max_unacked,
+            max_upgrade_additional: args.max_upgrade_additional,
+            retries: args.retries,
+            kill_children_on_exit: args.kill_children_on_exit,
+            command_socket_as_fd: args.command_socket_as_fd,
+            command_name: args.command_name,
+            nice: args.nice.unwrap_or_default(),
+            reexec_as: args.reexec_as.map(|words| words.0).unwrap_or_default(),
+            drop_env_vars: args.drop_env_var,
+            verbosity: Verbosity(level.min(Verbosity::ERROR.0)),
+            syslog: args.syslog,
+        },
+    })
+}
+
+/// What is printed when there is no program; users' scripts look for its first line.
+fn usage() -> String {
+    let help = Args::command().render_help();
+    format!("## Usage\n\n    einhorn [options] [--] PROGRAM [ARGUMENTS...]\n\n{help}")
+}
+
+/// The message and the hints of a parser's error, without the paragraphs around them.
+fn one_line(rendered: &str) -> String {
+    let lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
+    let wanted = lines.filter(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let text = wanted.collect::<Vec<_>>().join(" ");
+    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
+}
+
+/// Finds the `srv:` words among the arguments. A word that only begins like one is left alone, as
+/// the original does.
+fn bind_words(command: &[OsString]) -> Result<Vec<BindWord>, String> {
+    let mut found = Vec::new();
+    for (index, word) in command.iter().enumerate().skip(1) {
+        let Some((prefix, address)) = word.to_str().and_then(split_bind_word) else { continue };
+        if !address::looks_like_one(address) {
+            continue;
+        }
+        let bind = parse_bind(address).map_err(|why| format!("in argument {word:?}: {why}"))?;
+        found.push(BindWord { index, prefix: prefix.to_owned(), bind });
+    }
+    Ok(found)
+}
+
+fn split_bind_word(word: &str) -> Option<(&str, &str)> {
+    if let Some(address) = word.strip_prefix("srv:") {
+        return Some(("", address));
+    }
+    let at = word.rfind("=srv:")? + 1;
+    Some((&word[..at], &word[at + "srv:".len()..]))
+}
+
+fn at_least_one(text: &str) -> Result<u32, String> {
+    bounded(text, 1, WORKERS_MAX)
+}
+
+fn retries(text: &str) -> Result<u32, String> {
+    bounded(text, 1, u32::MAX)
+}
+
+fn backlog(text: &str) -> Result<u32, String> {
+    bounded(text, 1, i32::MAX.unsigned_abs())
+}
+
+fn bounded(text: &str, min: u32, max: u32) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
+}
+
+fn above_zero(text: &str) -> Result<Duration, String> {
+    seconds(text, false)
+}
+
+fn ack_mode(text: &str) -> Result<AckMode, String> {
+    if text == "manual" {
+        return Ok(AckMode::Manual);
+    }
+    let timer = seconds(text, true).map(AckMode::Timer);
+    timer.map_err(|why| format!("must be `manual` or a number of seconds: it {why}"))
+}
+
+fn seconds(text: &str, zero_allowed: bool) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "must be a number of seconds".to_owned())?;
+    span("it", number, zero_allowed, SECONDS_MAX).map_err(|why| why.replacen("it ", "", 1))
+}
+
+fn shell_words(text: &str) -> Result<Words, String> {
+    let words = shell_words::split(text).map_err(|why| format!("is not shell words: {why}"))?;
+    match words.is_empty() {
+        true => Err("must name a command".to_owned()),
+        false => Ok(Words(words.into_iter().map(OsString::from).collect())),
+    }
+}
+
+fn nice(text: &str) -> Result<Nice, String> {
+    let mut parts = text.splitn(3, ':');
+    let mut level = || match parts.next() {
+        None | Some("") => Ok(None),
+        Some(part) => part.parse().ok().filter(|level| (-20..=19).contains(level)).map_or_else(
+            || Err(format!("must be levels from -20 to 19, not {part:?}")),
+            |level| Ok(Some(level)),
+        ),
+    };
+    let (master, worker) = (level()?, level()?);
+    let renice_command = parts
+        .next()
+        .map(|command| shell_words::split(command).map_err(|why| format!("RENICE_CMD: {why}")))
+        .transpose()?
+        .filter(|words| !words.is_empty());
+    Ok(Nice { master, worker, renice_command })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, Refusal> {
+        let words = shell_words::split(&format!("einhorn {line}")).unwrap();
+        super::parse(words.into_iter().map(OsString::from), Path::new("/t"), Path::new("/d"))
+    }
+
+    fn invalid(line: &str) -> String {
+        match parse(line) {
+            Err(Refusal::Invalid(message)) => message,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_end_at_the_program() {
+        let options = parse("-n 3 sleep 5 -n 4").unwrap();
+        assert_eq!(options.config.target, 3);
+        assert_eq!(options.config.command, ["sleep", "5", "-n", "4"]);
+        assert_eq!(parse("-n 2 -- -odd -b x").unwrap().config.command, ["-odd", "-b", "x"]);
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_option_holds_and_long_ones_may_be_short() {
+        let options = parse("-n 1 --numb 2 --ack manual --command-n web x").unwrap();
+        assert_eq!(options.config.target, 2);
+        assert_eq!(options.config.ack_mode, AckMode::Manual);
+        assert_eq!(options.config.socket_path, Path::new("/t/einhorn-web.sock"));
+    }
+
+    #[test]
+    fn files_are_absolute() {
+        let options = parse("-d run/s -e /p x").unwrap();
+        assert_eq!(options.config.socket_path, Path::new("/d/run/s"));
+        assert_eq!(options.config.pidfile, Path::new("/p"));
+        assert_eq!(options.config.lockfile, Path::new("/t/einhorn.lock"));
+    }
+
+    #[test]
+    fn levels_of_talk_stay_in_bounds() {
+        assert_eq!(parse("-qqq x").unwrap().config.verbosity, Verbosity::ERROR);
+        assert_eq!(parse("-v -v -v x").unwrap().config.verbosity, Verbosity::DEBUG);
+    }
+
+    #[test]
+    fn srv_words_are_found_and_others_left_alone() {
+        let options = parse("x srv:127.0.0.1:80,r a=b=srv:[::1]:0 srv:hello srv: -n").unwrap();
+        let found: Vec<_> =
+            options.bind_words.iter().map(|word| (word.index, word.prefix.as_str())).collect();
+        assert_eq!(found, [(1, ""), (2, "a=b=")]);
+        assert!(options.bind_words[0].bind.options.reuse_address);
+    }
+
+    #[test]
+    fn nice_levels() {
+        let nice = parse("--nice -5:10:'sudo renice' x").unwrap().config.nice;
+        assert_eq!((nice.master, nice.worker), (Some(-5), Some(10)));
+        assert_eq!(nice.renice_command.unwrap(), ["sudo", "renice"]);
+        assert!(invalid("--nice 20 x").contains("-20 to 19"));
+    }
+
+    #[test]
+    fn bad_values_are_one_line_that_names_option_and_bound() {
+        for (line, parts) in [
+            ("-n 0 x", vec!["--number", "1 to 10000"]),
+            ("-n -1 x", vec!["--number", "1 to 10000"]),
+            ("-n many x", vec!["'many'", "whole number"]),
+            ("-s 0 x", vec!["--seconds", "above 0"]),
+            ("-s nan x", vec!["--seconds", "above 0"]),
+            ("-t -3 x", vec!["--signal-timeout", "above 0"]),
+            ("-m soon x", vec!["--ack-mode", "`manual`"]),
+            ("-m -1 x", vec!["--ack-mode", "0 or more"]),
+            ("-l 0 x", vec!["--backlog"]),
+            ("--max-unacked 0 x", vec!["--max-unacked", "1 to 10000"]),
+            ("--reexec-as \"'a\" x", vec!["--reexec-as", "shell words"]),
+            ("--bogus x", vec!["--bogus"]),
+            ("-n", vec!["--number"]),
+            ("-c a/b x", vec!["--command-name", "'/'"]),
+            ("-p x y", vec!["--preload", "not available"]),
+            ("--gc-before-fork x", vec!["--gc-before-fork", "not available"]),
+            ("x srv:127.0.0.1:80,bogus", vec!["srv:127.0.0.1:80,bogus", "\"bogus\""]),
+        ] {
+            let message = invalid(line);
+            assert!(!message.contains('\n'), "{line}: {message}");
+            for part in parts {
+                assert!(message.contains(part), "{line}: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_program_prints_the_usage() {
+        let Err(Refusal::NoProgram(usage)) = parse("-n 3") else { panic!("no refusal") };
+        assert!(usage.starts_with("## Usage\n"));
+    }
+}

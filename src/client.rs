@@ -1,0 +1,356 @@
+//! Floor 3: a blocking client of the command socket, for `einhornsh` and the tests.
+//!
+//! It speaks to this master and to the original: every request carries an integer id and a list of
+//! arguments. It never connects again by itself, and never sends a request twice.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::protocol::{Reply, escape};
+use crate::scalar::Scalar;
+
+/// The longest reply line in bytes, its newline not counted. A state dump of 10 000 workers is
+/// about 4 MB; something that is no master must not fill the memory.
+pub const REPLY_MAX: usize = 64 * 1024 * 1024;
+
+/// How much of an unparsable reply its error shows, in characters: enough to recognise it.
+const EXCERPT_MAX: usize = 80;
+
+/// A connection to a master.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+    /// The reply line that is being read; after a timeout the next read goes on with it.
+    line: Vec<u8>,
+    last_id: u32,
+}
+
+impl Client {
+    /// Connects to the master that listens at `path`.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`].
+    pub fn connect(path: &Path) -> Result<Client, ClientError> {
+        let stream = UnixStream::connect(path).map_err(|error| ClientError::Connect {
+            path: path.to_owned(),
+            error: in_words(path, error),
+        })?;
+        Ok(Client { stream: BufReader::new(stream), line: Vec::new(), last_id: 0 })
+    }
+
+    /// Gives up on a reply of which nothing arrives for this long; at first it waits for ever.
+    ///
+    /// # Errors
+    /// A timeout of zero.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(timeout)
+    }
+
+    /// Sends a command; its messages are read as they are asked for.
+    ///
+    /// # Errors
+    /// [`ClientError::Lost`].
+    pub fn request(&mut self, command: &str, args: &[&str]) -> Result<Replies<'_>, ClientError> {
+        self.send(json!({"command": command, "args": args}))
+    }
+
+    /// Says who is there.
+    ///
+    /// # Errors
+    /// [`ClientError::Lost`].
+    pub fn greet(&mut self, user: &str) -> Result<Replies<'_>, ClientError> {
+        self.send(json!({"command": "ehlo", "args": [], "user": user}))
+    }
+
+    fn send(&mut self, mut request: Value) -> Result<Replies<'_>, ClientError> {
+        self.last_id = self.last_id.wrapping_add(1);
+        request["id"] = self.last_id.into();
+        self.send_line(&escape(&request.to_string()))?;
+        Ok(Replies { id: self.last_id, client: Some(self) })
+    }
+
+    /// Sends a line that was made elsewhere; [`Client::next_reply`] reads what answers it.
+    ///
+    /// # Errors
+    /// [`ClientError::Lost`].
+    pub fn send_line(&mut self, line: &str) -> Result<(), ClientError> {
+        let line = format!("{line}\n");
+        self.stream.get_mut().write_all(line.as_bytes()).map_err(ClientError::Lost)
+    }
+
+    /// Reads the next message, whatever request it belongs to.
+    ///
+    /// # Errors
+    /// Every [`ClientError`] but `Connect`. After `TimedOut` and `Unparsable` the connection is as
+    /// good as before.
+    pub fn next_reply(&mut self) -> Result<Reply, ClientError> {
+        let room = REPLY_MAX + 1 - self.line.len();
+        let mut bounded = (&mut self.stream).take(room as u64);
+        bounded.read_until(b'\n', &mut self.line).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::TimedOut,
+            _ => ClientError::Lost(error),
+        })?;
+        if self.line.pop_if(|byte| *byte == b'\n').is_none() {
+            return Err(match self.line.len() > REPLY_MAX {
+                true => ClientError::ReplyTooLong,
+                false => ClientError::Lost(closed()),
+            });
+        }
+        let line = std::mem::take(&mut self.line);
+        let unparsable = |why: String| ClientError::Unparsable {
+            excerpt: String::from_utf8_lossy(&line).chars().take(EXCERPT_MAX).collect(),
+            why,
+        };
+        let text = str::from_utf8(&line).map_err(|error| unparsable(error.to_string()))?;
+        Reply::parse(text).map_err(unparsable)
+    }
+}
+
+/// The messages that answer one request, read from the connection one by one. Ends after the last
+/// one, which says that none follows, and after an error.
+#[derive(Debug)]
+pub struct Replies<'client> {
+    id: u32,
+    /// `None` once it ended.
+    client: Option<&'client mut Client>,
+}
+
+impl Replies<'_> {
+    /// A message without an id is an answer too: a master sends it when it could not read ours.
+    /// One with another id was left unread by a request before this one.
+    fn is_ours(&self, reply: &Reply) -> bool {
+        reply.request_id.as_ref().is_none_or(|id| *id == Scalar::Integer(i128::from(self.id)))
+    }
+}
+
+impl Iterator for Replies<'_> {
+    type Item = Result<Reply, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let reply = self.client.as_mut()?.next_reply();
+            match &reply {
+                Ok(reply) if !self.is_ours(reply) => continue,
+                Ok(reply) if reply.wait => {}
+                Ok(_) | Err(_) => self.client = None,
+            }
+            return Some(reply);
+        }
+    }
+}
+
+/// Why a client did not get its answer.
+#[derive(Debug)]
+pub enum ClientError {
+    /// No master can be reached at this path.
+    Connect {
+        /// The command socket.
+        path: PathBuf,
+        /// The reason in words, of the kind that the system gave.
+        error: io::Error,
+    },
+    /// The connection ended before the last message arrived.
+    Lost(io::Error),
+    /// Nothing arrived in the time that [`Client::set_read_timeout`] set.
+    TimedOut,
+    /// A reply is longer than [`REPLY_MAX`].
+    ReplyTooLong,
+    /// A line arrived that is no message of a master.
+    Unparsable {
+        /// Its beginning.
+        excerpt: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Connect { path, error } => {
+                write!(out, "cannot connect to the command socket {}: {error}", path.display())
+            }
+            ClientError::Lost(error) => {
+                write!(out, "lost the connection before the last message arrived: {error}")
+            }
+            ClientError::TimedOut => out.write_str("the master did not answer in time"),
+            ClientError::ReplyTooLong => {
+                write!(out, "the master's reply is longer than {REPLY_MAX} bytes")
+            }
+            ClientError::Unparsable { excerpt, why } => {
+                write!(out, "cannot understand the reply {excerpt:?}: {why}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+/// The end of a stream as an error like the others.
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the master closed it")
+}
+
+/// What a failed connect means for somebody who looks for a master.
+fn in_words(path: &Path, error: io::Error) -> io::Error {
+    let is_socket = || path.metadata().is_ok_and(|found| found.file_type().is_socket());
+    let words = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file; is einhorn running?",
+        io::ErrorKind::ConnectionRefused if is_socket() => {
+            "nothing listens there any more; is einhorn running?"
+        }
+        io::ErrorKind::ConnectionRefused => "it is not a socket",
+        io::ErrorKind::PermissionDenied => "permission denied; are you the user who runs einhorn?",
+        io::ErrorKind::InvalidInput => "the path is too long for a socket",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), words)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread::JoinHandle;
+
+    use super::*;
+    use crate::protocol::{Args, Line, Request};
+
+    /// A master for one connection: reads as many requests as there are answers, writes the bytes
+    /// of each, closes, and yields the requests.
+    fn master(answers: Vec<Vec<u8>>) -> (tempfile::TempDir, PathBuf, JoinHandle<Vec<Request>>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("einhorn.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let requests = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let answer = |bytes: Vec<u8>| {
+                let line = lines.next().unwrap().unwrap();
+                // The client may have seen enough and left.
+                let _ = (&stream).write_all(&bytes);
+                Request::parse(&Line::Complete(line.into_bytes())).unwrap()
+            };
+            answers.into_iter().map(answer).collect()
+        });
+        (folder, path, requests)
+    }
+
+    fn reply(id: Option<i128>, message: &str, wait: bool) -> String {
+        let request_id = id.map(Scalar::Integer);
+        Reply { message: message.to_owned(), request_id, wait }.to_line()
+    }
+
+    fn messages(replies: Replies<'_>) -> Vec<String> {
+        replies.map(|reply| reply.unwrap().message).collect()
+    }
+
+    #[test]
+    fn a_request_carries_all_that_a_master_needs() {
+        let (_folder, path, requests) =
+            master(vec![reply(Some(1), "hello", false).into(), reply(Some(2), "", false).into()]);
+        let mut client = Client::connect(&path).unwrap();
+        assert_eq!(messages(client.greet("100% ü").unwrap()), ["hello"]);
+        assert_eq!(messages(client.request("signal", &["HUP", "a\nb%"]).unwrap()), [""]);
+        let requests = requests.join().unwrap();
+        assert_eq!(requests[0].command.as_deref(), Some("ehlo"));
+        assert_eq!(requests[0].user.as_deref(), Some("100% ü"));
+        assert_eq!(requests[0].id, Some(Scalar::Integer(1)));
+        assert_eq!(requests[0].args, Args::List(Vec::new()));
+        assert_eq!(requests[1].command.as_deref(), Some("signal"));
+        assert_eq!(requests[1].id, Some(Scalar::Integer(2)));
+        assert_eq!(requests[1].args, Args::List(vec!["HUP".to_owned(), "a\nb%".to_owned()]));
+    }
+
+    #[test]
+    fn messages_arrive_until_one_says_that_none_follows() {
+        let answer = [
+            reply(Some(1), "first", true),
+            reply(Some(7), "of an older request", true),
+            reply(Some(1), "last", false),
+            reply(Some(1), "too much", false),
+        ];
+        let (_folder, path, _requests) = master(vec![answer.concat().into()]);
+        let mut client = Client::connect(&path).unwrap();
+        assert_eq!(messages(client.request("upgrade", &[]).unwrap()), ["first", "last"]);
+        assert_eq!(client.next_reply().unwrap().message, "too much");
+    }
+
+    #[test]
+    fn a_message_without_an_id_is_an_answer() {
+        let (_folder, path, _requests) = master(vec![reply(None, "unparsable", false).into()]);
+        let mut client = Client::connect(&path).unwrap();
+        assert_eq!(messages(client.request("inc", &[]).unwrap()), ["unparsable"]);
+    }
+
+    #[test]
+    fn a_connection_that_ends_too_early_is_an_error() {
+        let half = reply(Some(1), "first", true) + "---%0Amessage: hal";
+        let (_folder, path, _requests) = master(vec![half.into()]);
+        let mut client = Client::connect(&path).unwrap();
+        let mut replies = client.request("upgrade", &[]).unwrap();
+        assert_eq!(replies.next().unwrap().unwrap().message, "first");
+        let error = replies.next().unwrap().unwrap_err();
+        assert!(matches!(error, ClientError::Lost(_)), "{error}");
+        assert!(replies.next().is_none());
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error_and_the_next_line_is_read() {
+        for bad in [&b"HTTP/1.1 400 Bad Request"[..], b"[1]", b"", b"\xff\xfe", b"{wait: true}"] {
+            let good = reply(Some(2), "good", false);
+            let (_folder, path, _requests) =
+                master(vec![[bad, b"\n"].concat(), good.clone().into()]);
+            let mut client = Client::connect(&path).unwrap();
+            let error = client.request("inc", &[]).unwrap().next().unwrap().unwrap_err();
+            assert!(matches!(error, ClientError::Unparsable { .. }), "{bad:?}: {error}");
+            assert_eq!(messages(client.request("inc", &[]).unwrap()), ["good"]);
+        }
+    }
+
+    #[test]
+    fn an_endless_reply_is_refused() {
+        let (_folder, path, _requests) = master(vec![vec![b'x'; REPLY_MAX + 1]]);
+        let mut client = Client::connect(&path).unwrap();
+        let error = client.request("state", &[]).unwrap().next().unwrap().unwrap_err();
+        assert!(matches!(error, ClientError::ReplyTooLong), "{error}");
+    }
+
+    #[test]
+    fn after_a_timeout_a_half_line_is_read_on() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut client = Client { stream: BufReader::new(ours), line: Vec::new(), last_id: 0 };
+        client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        theirs.write_all(b"---%0Amessage: ha").unwrap();
+        let error = client.next_reply().unwrap_err();
+        assert!(matches!(error, ClientError::TimedOut), "{error}");
+        theirs.write_all(b"lf%0A\n").unwrap();
+        assert_eq!(client.next_reply().unwrap().message, "half");
+    }
+
+    #[test]
+    fn who_cannot_connect_learns_the_path_and_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let dead = folder.path().join("dead.sock");
+        drop(UnixListener::bind(&dead).unwrap());
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for (path, kind, words) in [
+            (folder.path().join("none.sock"), io::ErrorKind::NotFound, "no such file"),
+            (dead, io::ErrorKind::ConnectionRefused, "nothing listens"),
+            (file, io::ErrorKind::ConnectionRefused, "not a socket"),
+            (folder.path().join("x".repeat(200)), io::ErrorKind::InvalidInput, "too long"),
+        ] {
+            let failure = Client::connect(&path).unwrap_err();
+            let text = failure.to_string();
+            assert!(text.contains(words) && text.contains(path.to_str().unwrap()), "{text}");
+            let ClientError::Connect { error, .. } = failure else { panic!("{failure}") };
+            assert_eq!(error.kind(), kind);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The connections of the command socket: bytes in, lines out, everything bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use crate::protocol::{BadRequest, LineBuffer, Request};
+use crate::state::ConnectionId;
+use crate::sys::poll::{Interest, Poll, Ready};
+
+/// Clients at once, connections given by `-g` not counted. When one more comes, the one that has
+/// been silent longest makes room, so that idle clients never keep a worker's ACK out.
+pub const CLIENTS_MAX: usize = 4096;
+
+/// How much is read from one connection in one turn, so that a flood is taken in turns with
+/// everybody else.
+const READ_CHUNK: usize = 16 * 1024;
+
+/// How many requests of one connection are answered in one turn; the rest wait for the next.
+pub const REQUESTS_PER_TURN: usize = 32;
+
+/// While more than this is owed to a client that does not read, its requests wait. One reply may
+/// come on top: the largest, a state dump of ten thousand workers, is about 3 MB.
+const OWED_MAX: usize = 64 * 1024;
+
+/// What may be owed to all clients together; beyond it, the client that would get more is closed.
+const OWED_TOTAL_MAX: usize = 64 * 1024 * 1024;
+
+/// The tokens below are the loop's own.
+pub const FIRST_TOKEN: u64 = 16;
+
+/// One connection.
+#[derive(Debug)]
+struct Connection {
+    stream: UnixStream,
+    input: LineBuffer,
+    output: Vec<u8>,
+    /// `-g` gave it to a worker: it is never evicted.
+    is_given: bool,
+    /// The other end will send no more.
+    has_ended: bool,
+    /// Reading or writing failed: nothing more can be done with it.
+    is_broken: bool,
+    /// It is to be closed as soon as what it is owed is written.
+    is_closing: bool,
+    /// The turn in which it last sent something.
+    last_active: u64,
+    interest: Interest,
+}
+
+impl Connection {
+    /// Whether it may be owed one more reply.
+    fn is_patient(&self) -> bool {
+        self.output.len() <= OWED_MAX
+    }
+
+    /// Whether a request of it can be answered now.
+    fn has_request(&self) -> bool {
+        !self.is_closing && !self.is_broken && self.is_patient() && self.input.has_line()
+    }
+
+    /// Whether nothing is left to do for it.
+    fn is_done(&self) -> bool {
+        let has_all = self.output.is_empty();
+        let says_no_more = self.has_ended && !self.input.has_line();
+        self.is_broken || (has_all && (self.is_closing || says_no_more))
+    }
+}
+
+/// All connections.
+#[derive(Debug)]
+pub struct Connections {
+    table: BTreeMap<ConnectionId, Connection>,
+    next_id: u64,
+    /// Those that something happened to in this turn.
+    touched: BTreeSet<ConnectionId>,
+    /// Those with requests that wait for the next turn, though nothing new is heard.
+    unfinished: BTreeSet<ConnectionId>,
+    given_count: usize,
+    owed_total: usize,
+    turn: u64,
+    clients_max: usize,
+}
+
+impl Connections {
+    /// None yet; `descriptors_max` is how many descriptors this process may have.
+    pub fn new(descriptors_max: u64) -> Connections {
+        let half = usize::try_from(descriptors_max / 2).unwrap_or(CLIENTS_MAX);
+        Connections {
+            table: BTreeMap::new(),
+            next_id: FIRST_TOKEN,
+            touched: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
+            given_count: 0,
+            owed_total: 0,
+            turn: 0,
+            clients_max: CLIENTS_MAX.min(half.max(1)),
+        }
+    }
+
+    /// Takes in a non-blocking connection.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn add(
+        &mut self,
+        poll: &Poll,
+        stream: UnixStream,
+        is_given: bool,
+    ) -> io::Result<ConnectionId> {
+        let id = ConnectionId(self.next_id);
+        let interest = Interest { read: true, write: false };
+        poll.add(&stream, id.0, interest)?;
+        self.next_id += 1;
+        self.given_count += usize::from(is_given);
+        self.table.insert(
+            id,
+            Connection {
+                stream,
+                input: LineBuffer::default(),
+                output: Vec::new(),
+                is_given,
+                has_ended: false,
+                is_broken: false,
+                is_closing: false,
+                last_active: self.turn,
+                interest,
+            },
+        );
+        Ok(id)
+    }
+
+    /// Whether there is no room for one more client.
+    pub fn is_full(&self) -> bool {
+        self.table.len() - self.given_count >= self.clients_max
+    }
+
+    /// The client that has been silent longest; `None` when there is no client.
+    pub fn most_silent(&self) -> Option<ConnectionId> {
+        let clients = self.table.iter().filter(|(_, connection)| !connection.is_given);
+        clients.min_by_key(|(_, connection)| connection.last_active).map(|(id, _)| *id)
+    }
+
+    /// Whether requests wait that can be answered without hearing anything new.
+    pub fn has_unfinished(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
+    /// Begins a turn: the connections whose requests the last one left over.
+    pub fn take_unfinished(&mut self) -> BTreeSet<ConnectionId> {
+        self.turn += 1;
+        std::mem::take(&mut self.unfinished)
+    }
+
+    /// Reads and writes what a connection is ready for.
+    pub fn serve(&mut self, ready: Ready) {
+        let id = ConnectionId(ready.token);
+        let Some(connection) = self.table.get_mut(&id) else { return };
+        self.touched.insert(id);
+        if ready.read && connection.interest.read {
+            connection.last_active = self.turn;
+            receive(connection);
+        }
+        // Both directions are shut: nobody will read an answer.
+        connection.is_broken |= ready.hung_up && connection.has_ended;
+        if ready.write {
+            self.write(id);
+        }
+    }
+
+    /// Takes the next request that a connection has sent whole, unless it is owed too much.
+    pub fn next_request(&mut self, id: ConnectionId) -> Option<Result<Request, BadRequest>> {
+        let connection = self.table.get_mut(&id).filter(|connection| connection.has_request())?;
+        self.touched.insert(id);
+        connection.input.next_line().map(|line| Request::parse(&line))
+    }
+
+    /// Owes a client a line, and writes at once what it takes.
+    pub fn send(&mut self, id: ConnectionId, line: &str) {
+        let Some(connection) = self.table.get_mut(&id) else { return };
+        self.touched.insert(id);
+        if self.owed_total + line.len() > OWED_TOTAL_MAX {
+            connection.is_broken = true;
+            return;
+        }
+        connection.output.extend_from_slice(line.as_bytes());
+        self.owed_total += line.len();
+        self.write(id);
+    }
+
+    /// Closes a connection once it has what it is owed.
+    pub fn close(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.table.get_mut(&id) {
+            connection.is_closing = true;
+            self.touched.insert(id);
+        }
+    }
+
+    /// Ends a turn: removes the connections that are done, which are the answer, and makes the
+    /// others wait for the right things.
+    pub fn settle(&mut self, poll: &Poll) -> Vec<ConnectionId> {
+        let mut gone = Vec::new();
+        for id in std::mem::take(&mut self.touched) {
+            let Some(connection) = self.table.get_mut(&id) else { continue };
+            let interest = Interest {
+                read: connection.is_patient() && !connection.has_ended && !connection.is_closing,
+                write: !connection.output.is_empty(),
+            };
+            if interest != connection.interest && !connection.is_done() {
+                connection.interest = interest;
+                let changed = poll.change(&connection.stream, id.0, interest);
+                connection.is_broken |= changed.is_err();
+            }
+            if connection.is_done() {
+                self.remove(poll, id);
+                gone.push(id);
+            } else if connection.has_request() {
+                self.unfinished.insert(id);
+            }
+        }
+        gone
+    }
+
+    /// Drops a connection at once.
+    pub fn remove(&mut self, poll: &Poll, id: ConnectionId) {
+        let Some(connection) = self.table.remove(&id) else { return };
+        self.given_count -= usize::from(connection.is_given);
+        self.owed_total -= connection.output.len();
+        // Closing it would do, were the description never shared.
+        let _ = poll.remove(&connection.stream);
+    }
+
+    fn write(&mut self, id: ConnectionId) {
+        let Some(connection) = self.table.get_mut(&id) else { return };
+        while !connection.output.is_empty() {
+            match connection.stream.write(&connection.output) {
+                Ok(count) => {
+                    connection.output.drain(..count);
+                    self.owed_total -= count;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    connection.is_broken = true;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Reads one chunk.
+fn receive(connection: &mut Connection) {
+    let mut chunk = [0; READ_CHUNK];
+    match connection.stream.read(&mut chunk) {
+        Ok(0) => connection.has_ended = true,
+        Ok(count) => connection.input.push(&chunk[..count]),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+        Err(_) => connection.is_broken = true,
+    }
+}

@@ -1,0 +1,360 @@
+//! Floor 3: the shell. Owns every descriptor, turns bytes, signals and exits into events, and
+//! carries actions out. It decides nothing.
+
+mod connections;
+mod files;
+mod listeners;
+mod log;
+mod start;
+mod workers;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::decide::{Action, Event, Level, Sender, next_deadline, step};
+use crate::state::{ConnectionId, ExitStatus, Monotonic, Now, Pid, Realtime, Signal, Slot, State};
+use crate::sys::file::Owned;
+use crate::sys::poll::{Interest, Poll, Ready};
+use crate::sys::process::{self, WaitStatus};
+use crate::sys::signal::{self, Mask, Signals};
+use crate::sys::{clock, socket, user};
+
+use connections::{Connections, FIRST_TOKEN, REQUESTS_PER_TURN};
+use log::Log;
+pub use start::Start;
+use workers::Inheritance;
+
+const SIGNALS_TOKEN: u64 = 0;
+const COMMAND_SOCKET_TOKEN: u64 = 1;
+const LOG_TOKEN: u64 = 2;
+
+/// How many connections are accepted in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// How long nothing is accepted after the kernel refused a descriptor and no client could be
+/// dropped for it.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// The running master.
+#[derive(Debug)]
+pub struct Master {
+    state: State,
+    log: Log,
+    /// Whether room in the log is waited for.
+    log_is_watched: bool,
+    inheritance: Inheritance,
+    command_socket: OwnedFd,
+    /// While set, the command socket is not watched.
+    accept_again_at: Option<Monotonic>,
+    connections: Connections,
+    poll: Poll,
+    signals: Signals,
+    open_mask: Mask,
+    /// What has happened and was not told to `decide` yet.
+    events: VecDeque<Event>,
+    /// Helper processes that are no workers, and what each is for.
+    helpers: BTreeMap<i32, String>,
+    exit_code: Option<i32>,
+    /// Open for as long as the master lives.
+    sockets: Vec<OwnedFd>,
+    locks: Vec<File>,
+    /// Removed when it leaves.
+    files: Vec<Owned>,
+}
+
+impl Master {
+    /// Runs until there is nothing left to run for. Answers the exit status.
+    pub fn run(mut self) -> i32 {
+        self.renice_master();
+        loop {
+            self.settle();
+            if let Some(code) = self.exit_code {
+                return self.leave(code);
+            }
+            match self.poll.wait(self.patience(), &self.open_mask) {
+                Ok(ready) => self.turn(&ready),
+                Err(error) => {
+                    self.log(Level::Error, &format!("Cannot wait for events any more: {error}"));
+                    return self.leave(1);
+                }
+            }
+        }
+    }
+
+    /// Takes in what has happened: exits first, then signals, then clients.
+    fn turn(&mut self, ready: &[Ready]) {
+        while let Some((pid, status)) = process::reap() {
+            self.reaped(pid, status);
+        }
+        if ready.iter().any(|ready| ready.token == SIGNALS_TOKEN) {
+            self.take_signals();
+        }
+        self.tell_events();
+        for id in self.connections.take_unfinished() {
+            self.answer(id);
+        }
+        for ready in ready {
+            match ready.token {
+                SIGNALS_TOKEN => {}
+                COMMAND_SOCKET_TOKEN => self.accept(),
+                LOG_TOKEN => self.log.flush(),
+                id => {
+                    self.connections.serve(*ready);
+                    self.answer(ConnectionId(id));
+                }
+            }
+        }
+    }
+
+    /// Ends a turn: what should run is compared with what runs, and what is waited for is set.
+    fn settle(&mut self) {
+        self.events.push_back(Event::Turn);
+        self.tell_events();
+        for connection in self.connections.settle(&self.poll) {
+            self.events.push_back(Event::Closed { connection });
+        }
+        self.tell_events();
+        debug_assert_eq!(self.state.check(), Ok(()));
+        self.watch_log();
+        self.resume_accepting();
+    }
+
+    /// How long the next wait may last; `None` until something happens.
+    fn patience(&self) -> Option<Duration> {
+        if self.connections.has_unfinished() {
+            return Some(Duration::ZERO);
+        }
+        let deadline =
+            [next_deadline(&self.state), self.accept_again_at].into_iter().flatten().min();
+        deadline.map(|deadline| deadline.since(now().monotonic))
+    }
+
+    /// Tells `decide` what has happened and does what it says, until both are done. The outcome of
+    /// an action is told before the next action is begun, so that its time is right.
+    fn tell_events(&mut self) {
+        let mut actions = VecDeque::new();
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                actions.extend(step(&mut self.state, now(), event));
+            } else if let Some(action) = actions.pop_front() {
+                self.perform(action);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn { slot, generation: _ } => self.spawn(slot),
+            Action::Signal { pid, signal } => self.send_signal(pid, signal),
+            Action::Reply { connection, reply } => {
+                self.connections.send(connection, &reply.to_line());
+            }
+            Action::Close { connection } => self.connections.close(connection),
+            Action::Log { level, message } => self.log(level, &message),
+            Action::Exit { code } => self.exit_code = Some(code),
+        }
+    }
+
+    fn log(&mut self, level: Level, message: &str) {
+        self.log.write(self.state.config.verbosity, level, message);
+    }
+
+    fn spawn(&mut self, slot: Slot) {
+        let started = match self.inheritance.start(&self.state, slot) {
+            Ok(started) => started,
+            Err(why) => return self.events.push_back(Event::SpawnFailed { slot, why }),
+        };
+        let pid = started.process.pid;
+        if let Some(error) = started.process.nice_error {
+            self.log(Level::Error, &format!("Cannot set the nice level of worker {pid}: {error}"));
+        }
+        let connection = started.connection.and_then(|ours| self.give(pid, ours));
+        self.events.push_back(Event::Spawned { slot, pid: Pid(pid), connection });
+        if let Some(level) = self.state.config.nice.worker {
+            self.renice(level, pid);
+        }
+    }
+
+    /// Takes in the master's end of a worker's own connection.
+    fn give(&mut self, pid: i32, ours: UnixStream) -> Option<ConnectionId> {
+        match self.connections.add(&self.poll, ours, true) {
+            Ok(id) => Some(id),
+            Err(error) => {
+                self.log(Level::Error, &format!("Cannot watch worker {pid}'s connection: {error}"));
+                None
+            }
+        }
+    }
+
+    fn send_signal(&mut self, pid: Pid, signal: Signal) {
+        let sent = match signal::number(signal.name()) {
+            Some(number) => process::kill(pid.0, number),
+            None => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        if let Err(error) = sent {
+            self.log(Level::Error, &format!("Cannot send {signal} to worker {pid}: {error}"));
+        }
+    }
+
+    fn renice_master(&mut self) {
+        if let Some(level) = self.state.config.nice.master {
+            self.renice(level, self.state.master_pid.0);
+        }
+    }
+
+    /// Lets the command of `--nice` set a level, if one was given.
+    fn renice(&mut self, level: i32, pid: i32) {
+        let Some(words) = &self.state.config.nice.renice_command else { return };
+        let arguments = [level.to_string(), "-p".to_owned(), pid.to_string()];
+        let command: Vec<_> = words.iter().chain(&arguments).map(Into::into).collect();
+        match self.inheritance.start_helper(&command) {
+            Ok(helper) => {
+                self.helpers.insert(helper, format!("setting the nice level of {pid}"));
+            }
+            Err(why) => self.log(Level::Error, &format!("Cannot renice {pid}: {why}")),
+        }
+    }
+
+    fn reaped(&mut self, pid: i32, status: WaitStatus) {
+        let status = match status {
+            WaitStatus::Exited(code) => ExitStatus::Code(code),
+            WaitStatus::Signaled { number, core_dumped } => {
+                let signal = signal::name(number).and_then(Signal::parse);
+                ExitStatus::Killed { number, signal, core_dumped }
+            }
+        };
+        match self.helpers.remove(&pid) {
+            None => self.events.push_back(Event::Exited { pid: Pid(pid), status }),
+            Some(_) if status == ExitStatus::Code(0) => {}
+            Some(what) => self.log(Level::Error, &format!("Failed {what}: {status}")),
+        }
+    }
+
+    fn take_signals(&mut self) {
+        for received in self.signals.received() {
+            let Some(signal) = signal::name(received.number).and_then(Signal::parse) else {
+                continue;
+            };
+            let sender = received.sender.map(|(pid, uid)| Sender { pid, uid });
+            self.events.push_back(Event::Signaled { signal, sender });
+        }
+    }
+
+    /// Answers what a client has asked, up to a turn's share.
+    fn answer(&mut self, connection: ConnectionId) {
+        for _ in 0..REQUESTS_PER_TURN {
+            let Some(request) = self.connections.next_request(connection) else { return };
+            self.events.push_back(Event::Requested { connection, request });
+            self.tell_events();
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if self.connections.is_full() && !self.evict("there are too many") {
+                return;
+            }
+            match socket::accept(&self.command_socket) {
+                Ok(None) => return,
+                Ok(Some(stream)) => self.admit(stream),
+                Err(error) => {
+                    if !self.evict(&format!("no more can be accepted: {error}")) {
+                        self.pause_accepting(&error);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in a client, if it may talk to us.
+    fn admit(&mut self, stream: UnixStream) {
+        let own = user::effective_id();
+        match socket::peer(&stream) {
+            Ok((_, uid)) if uid == own || uid == 0 => {}
+            Ok((pid, uid)) => {
+                let who = format!("pid {pid} of user {uid}, who is neither {own} nor root");
+                return self.log(Level::Error, &format!("Refused a connection of {who}"));
+            }
+            Err(error) => {
+                return self.log(Level::Error, &format!("Refused a nameless connection: {error}"));
+            }
+        }
+        match self.connections.add(&self.poll, stream, false) {
+            Ok(connection) => self.events.push_back(Event::Opened { connection }),
+            Err(error) => self.log(Level::Error, &format!("Cannot watch a connection: {error}")),
+        }
+        self.tell_events();
+    }
+
+    /// Drops the client that has been silent longest. Answers whether there was one.
+    fn evict(&mut self, why: &str) -> bool {
+        let Some(connection) = self.connections.most_silent() else { return false };
+        self.connections.remove(&self.poll, connection);
+        self.events.push_back(Event::Closed { connection });
+        self.log(Level::Error, &format!("Dropped the most silent client: {why}"));
+        self.tell_events();
+        true
+    }
+
+    fn pause_accepting(&mut self, error: &std::io::Error) {
+        self.log(Level::Error, &format!("Cannot accept clients for a moment: {error}"));
+        self.accept_again_at = Some(now().monotonic + ACCEPT_PAUSE);
+        self.watch_command_socket(false);
+    }
+
+    fn resume_accepting(&mut self) {
+        if self.accept_again_at.is_some_and(|at| at <= now().monotonic) {
+            self.accept_again_at = None;
+            self.watch_command_socket(true);
+        }
+    }
+
+    fn watch_command_socket(&mut self, read: bool) {
+        let interest = Interest { read, write: false };
+        if let Err(error) = self.poll.change(&self.command_socket, COMMAND_SOCKET_TOKEN, interest) {
+            self.log(Level::Error, &format!("Cannot watch the command socket: {error}"));
+        }
+    }
+
+    /// Waits for room in the log only while there is something to write.
+    fn watch_log(&mut self) {
+        let write = self.log.is_behind();
+        if write == self.log_is_watched {
+            return;
+        }
+        if let Some(output) = self.log.descriptor() {
+            // Unwatchable outputs never fall behind.
+            let _ = self.poll.change(output, LOG_TOKEN, Interest { read: false, write });
+            self.log_is_watched = write;
+        }
+    }
+
+    /// Removes what is its own and says good-bye.
+    fn leave(mut self, code: i32) -> i32 {
+        for file in std::mem::take(&mut self.files) {
+            if let Err(error) = file.remove() {
+                let path = file.path().display().to_string();
+                self.log(Level::Error, &format!("Cannot remove {path}: {error}"));
+            }
+        }
+        self.log(Level::Info, &format!("Leaving with exit status {code}"));
+        code
+    }
+}
+
+/// The two clocks, now.
+fn now() -> Now {
+    Now {
+        monotonic: Monotonic(clock::monotonic_nanos()),
+        realtime: Realtime(clock::realtime_nanos()),
+    }
+}
+
+const _: () =
+    assert!(LOG_TOKEN < FIRST_TOKEN, "the loop's tokens and the connections' must differ");

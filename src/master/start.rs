@@ -1,0 +1,208 @@
+//! The start-up: everything that can fail, in an order in which a failure leaves nothing behind.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::{Result, anyhow};
+
+use crate::cli::{BindWord, Options};
+use crate::decide::Level;
+use crate::master::connections::Connections;
+use crate::master::files::{self, Undo};
+use crate::master::listeners::Binder;
+use crate::master::log::Log;
+use crate::master::workers::{Inheritance, find_program};
+use crate::master::{COMMAND_SOCKET_TOKEN, LOG_TOKEN, Master, SIGNALS_TOKEN};
+use crate::state::{Config, Listener, Origin, Pid, State};
+use crate::sys::poll::{Interest, Poll};
+use crate::sys::signal::{Mask, Signals};
+use crate::sys::{descriptor, limit, process, socket, title};
+
+/// What the process was started with, taken before anything changed it.
+#[derive(Debug)]
+pub struct Start {
+    /// The command line, understood.
+    pub options: Options,
+    /// The environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The signal mask.
+    pub mask: Mask,
+}
+
+/// What a master holds and no other may have.
+struct Claims {
+    lock: File,
+    pidfile: Option<File>,
+    command_socket: OwnedFd,
+    listeners: Vec<Listener>,
+    sockets: Vec<OwnedFd>,
+}
+
+impl Master {
+    /// Becomes a master that has started nothing yet.
+    ///
+    /// # Errors
+    /// What stands in the way and what to do about it; nothing is bound, written or left then.
+    pub fn start(start: Start) -> Result<Master> {
+        let Start { mut options, environment, mask } = start;
+        let pid = process::own_pid();
+        descriptor::close_inherited_on_exec()?;
+        resolve_program(&mut options.config, &environment)?;
+        let mut log = open_log(&options.config, pid)?;
+        let open_files = limit::open_files()?;
+        let inheritance = Inheritance::new(environment, mask, open_files, process::nice());
+        let poll = Poll::new()?;
+        let signals = Signals::new()?;
+
+        let mut undo = Undo::default();
+        let claims = claim(&mut options, pid, &mut undo)?;
+        let config = options.config;
+        prepare_process(&config, open_files, &mut log);
+        warn_of_small_backlog(&config, &claims.listeners, &mut log);
+        let state = State::new(config, claims.listeners, Pid(pid), limit::processor_count());
+        let mut master = Master {
+            state,
+            log,
+            log_is_watched: false,
+            inheritance,
+            command_socket: claims.command_socket,
+            accept_again_at: None,
+            connections: Connections::new(open_files.hard),
+            poll,
+            signals,
+            open_mask: mask.open(),
+            events: VecDeque::new(),
+            helpers: BTreeMap::new(),
+            exit_code: None,
+            sockets: claims.sockets,
+            locks: [Some(claims.lock), claims.pidfile].into_iter().flatten().collect(),
+            files: Vec::new(),
+        };
+        master.watch()?;
+        master.files = undo.keep();
+        master.announce();
+        Ok(master)
+    }
+
+    fn watch(&self) -> Result<()> {
+        socket::set_nonblocking(self.command_socket.as_fd())?;
+        let read = Interest { read: true, write: false };
+        self.poll.add(self.signals.descriptor(), SIGNALS_TOKEN, read)?;
+        self.poll.add(&self.command_socket, COMMAND_SOCKET_TOKEN, read)?;
+        if let Some(output) = self.log.descriptor() {
+            // Devices such as /dev/null cannot be waited for, and never have to be.
+            let _ = self.poll.add(output, LOG_TOKEN, Interest { read: false, write: false });
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self) {
+        let config = &self.state.config;
+        let words = config.command.iter().map(|word| word.to_string_lossy());
+        let words: Vec<String> = words.map(|word| shell_words::quote(&word).into_owned()).collect();
+        let mut lines = vec![
+            format!("Running {} of: {}", config.target, words.join(" ")),
+            format!("Command socket: {}", config.socket_path.display()),
+        ];
+        lines.extend(self.state.listeners.iter().map(bound));
+        for line in lines {
+            self.log(Level::Info, &line);
+        }
+    }
+}
+
+/// Takes lock, command socket, listeners and pid file, and puts the descriptor numbers of `srv:`
+/// words into the command. The lock comes first: what a running master of this name has is told
+/// apart from what anybody else has.
+fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
+    let config = &mut options.config;
+    // The lock file of a start-up that fails is removed, that of a master stays.
+    let mut lock_undo = Undo::default();
+    let (lock, made) = files::take_lock(&config.lockfile)?;
+    if let Some(made) = made {
+        lock_undo.add(made);
+    }
+    let command_socket = files::claim_command_socket(&config.socket_path, undo)?;
+    let mut binder = Binder { host_family: options.host_family, backlog: config.backlog, undo };
+    let mut listeners = Vec::new();
+    let mut sockets = Vec::new();
+    for bind in &options.binds {
+        let (listener, socket) = binder.bind(bind, Origin::Option)?;
+        listeners.push(listener);
+        sockets.push(socket);
+    }
+    for word in &options.bind_words {
+        if bound_before(&listeners, word).is_none() {
+            let (listener, socket) = binder.bind(&word.bind, Origin::Word)?;
+            listeners.push(listener);
+            sockets.push(socket);
+        }
+        if let Some(descriptor) = bound_before(&listeners, word) {
+            config.command[word.index] = format!("{}{descriptor}", word.prefix).into();
+        }
+    }
+    let pidfile = files::write_pidfile(&config.pidfile, pid, undo)?;
+    lock_undo.keep();
+    Ok(Claims { lock, pidfile, command_socket, listeners, sockets })
+}
+
+/// The descriptor of the same `srv:` word, if one stood before: both get the same.
+fn bound_before(listeners: &[Listener], word: &BindWord) -> Option<i32> {
+    let mut words = listeners.iter().filter(|listener| listener.origin == Origin::Word);
+    words.find(|listener| listener.bind == word.bind).map(|listener| listener.descriptor)
+}
+
+fn resolve_program(config: &mut Config, environment: &[(OsString, OsString)]) -> Result<()> {
+    let path = environment.iter().find(|(name, _)| name == "PATH");
+    let program = find_program(&config.command[0], path.map(|(_, value)| value.as_os_str()));
+    config.command[0] = program.map_err(|why| anyhow!(why))?.into_os_string();
+    Ok(())
+}
+
+fn open_log(config: &Config, pid: i32) -> Result<Log> {
+    match config.syslog {
+        true => Log::to_syslog(pid).map_err(|why| anyhow!(why)),
+        false => Ok(Log::to_standard_error(pid)),
+    }
+}
+
+/// What may fail without harm: the master runs all the same, and the log says what it lacks.
+fn prepare_process(config: &Config, open_files: limit::OpenFiles, log: &mut Log) {
+    let mut warn = |what: &str, error: &std::io::Error| {
+        log.write(config.verbosity, Level::Error, &format!("{what}: {error}"));
+    };
+    if let Err(error) = limit::raise_open_files(open_files) {
+        warn("Cannot raise the limit of open files", &error);
+    }
+    if let (Some(level), None) = (config.nice.master, &config.nice.renice_command)
+        && let Err(error) = process::set_nice(level)
+    {
+        warn(&format!("Cannot set the master's nice level to {level}"), &error);
+    }
+    if let Some(name) = &config.command_name
+        && let Err(error) = title::set(&format!("einhorn: {name}"))
+    {
+        warn("Cannot show the name in ps", &error);
+    }
+}
+
+fn warn_of_small_backlog(config: &Config, listeners: &[Listener], log: &mut Log) {
+    let Some(max) = socket::backlog_max() else { return };
+    if max < config.backlog && !listeners.is_empty() {
+        let message = format!(
+            "The kernel shortens the backlog from {} to {max}; raise net.core.somaxconn",
+            config.backlog
+        );
+        log.write(config.verbosity, Level::Error, &message);
+    }
+}
+
+/// What the log says of a listener: where it is, with the port that the kernel chose.
+fn bound(listener: &Listener) -> String {
+    let address = listener.bind.address.to_string();
+    let chosen = listener.port.filter(|port| !address.ends_with(&format!(":{port}")));
+    let port = chosen.map(|port| format!(" (port {port})")).unwrap_or_default();
+    format!("Bound {address}{port} as descriptor {}", listener.descriptor)
+}

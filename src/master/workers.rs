@@ -1,0 +1,210 @@
+//! Starting workers: what they are given, built as data before the process exists
+//! (behaviour.md section 2).
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use crate::state::{Listener, Origin, Slot, State};
+use crate::sys::limit::OpenFiles;
+use crate::sys::signal::{self, Mask};
+use crate::sys::spawn::{Plan, Spawned, spawn};
+
+/// What every worker gets, and what the master was started with, which it hands on.
+#[derive(Debug)]
+pub struct Inheritance {
+    /// The environment of the first start, less what einhorn itself sets.
+    environment: Vec<(OsString, OsString)>,
+    mask: Mask,
+    open_files: OpenFiles,
+    nice: i32,
+}
+
+/// A worker that runs.
+#[derive(Debug)]
+pub struct Started {
+    /// The process.
+    pub process: Spawned,
+    /// The master's end of the connection that `-g` gave it, non-blocking.
+    pub connection: Option<UnixStream>,
+}
+
+impl Inheritance {
+    /// What this process was started with.
+    pub fn new(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        mask: Mask,
+        open_files: OpenFiles,
+        nice: i32,
+    ) -> Inheritance {
+        let environment = environment.into_iter().filter(|(name, _)| !is_ours(name)).collect();
+        Inheritance { environment, mask, open_files, nice }
+    }
+
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// What failed, on which path, and why, in words.
+    pub fn start(&self, state: &State, slot: Slot) -> Result<Started, String> {
+        let failed = |what: &str, error: &io::Error| format!("{what}: {error}");
+        let given = match state.config.command_socket_as_fd {
+            true => {
+                let pair = UnixStream::pair().and_then(|(ours, theirs)| {
+                    ours.set_nonblocking(true)?;
+                    Ok((ours, theirs))
+                });
+                Some(pair.map_err(|error| failed("cannot make its connection", &error))?)
+            }
+            false => None,
+        };
+        let theirs = given.as_ref().map(|(_, theirs)| theirs.as_raw_fd());
+        let mut inherited: Vec<i32> = state.listeners.iter().map(|l| l.descriptor).collect();
+        inherited.extend(theirs);
+        let environment = self.environment_of(state, slot, theirs);
+        let config = &state.config;
+        let nice = match (&config.nice.renice_command, config.nice.worker) {
+            (None, Some(level)) => Some(level),
+            // Back to the level of the first start: the master's own is not for workers.
+            _ => config.nice.master.is_some().then_some(self.nice),
+        };
+        let death_signal = config.kill_children_on_exit.then(|| signal::number("USR2")).flatten();
+        let process = self
+            .spawn(&config.command, &environment, &inherited, nice, death_signal)
+            .map_err(|error| explain(Path::new(&config.command[0]), &error))?;
+        Ok(Started { process, connection: given.map(|(ours, _)| ours) })
+    }
+
+    /// Starts a program that is no worker, in the original environment. Answers its pid.
+    ///
+    /// # Errors
+    /// What failed, on which path, and why, in words.
+    pub fn start_helper(&self, command: &[OsString]) -> Result<i32, String> {
+        let path = self.environment.iter().find(|(name, _)| name == "PATH");
+        let program = find_program(&command[0], path.map(|(_, value)| value.as_os_str()))?;
+        let mut words = command.to_vec();
+        words[0] = program.into_os_string();
+        let environment: Vec<CString> = self.original_environment().collect();
+        let spawned = self.spawn(&words, &environment, &[], Some(self.nice), None);
+        Ok(spawned.map_err(|error| explain(Path::new(&words[0]), &error))?.pid)
+    }
+
+    fn spawn(
+        &self,
+        command: &[OsString],
+        environment: &[CString],
+        inherited: &[i32],
+        nice: Option<i32>,
+        death_signal: Option<i32>,
+    ) -> io::Result<Spawned> {
+        let arguments = command
+            .iter()
+            .map(|word| CString::new(word.as_bytes()))
+            .collect::<Result<Vec<_>, _>>()?;
+        spawn(&Plan {
+            program: &arguments[0],
+            arguments: &arguments,
+            environment,
+            inherited,
+            mask: self.mask,
+            open_files: self.open_files,
+            nice,
+            death_signal,
+        })
+    }
+
+    fn original_environment(&self) -> impl Iterator<Item = CString> {
+        // A value with a zero byte cannot have come from an environment.
+        self.environment.iter().filter_map(|(name, value)| variable(name, value).ok())
+    }
+
+    fn environment_of(&self, state: &State, slot: Slot, given: Option<i32>) -> Vec<CString> {
+        let config = &state.config;
+        let announced: Vec<&Listener> =
+            state.listeners.iter().filter(|listener| listener.origin == Origin::Option).collect();
+        let numbers: Vec<String> = announced.iter().map(|l| l.descriptor.to_string()).collect();
+        let mut ours: Vec<(String, OsString)> = vec![
+            ("EINHORN_MASTER_PID".to_owned(), state.master_pid.to_string().into()),
+            ("EINHORN_SOCK_PATH".to_owned(), config.socket_path.clone().into()),
+            ("EINHORN_CHILD_INDEX".to_owned(), slot.0.to_string().into()),
+            ("EINHORN_FD_COUNT".to_owned(), announced.len().to_string().into()),
+            // The original's older form, which workers may still read.
+            ("EINHORN_FDS".to_owned(), numbers.join(" ").into()),
+        ];
+        for (index, listener) in announced.iter().enumerate() {
+            let descriptor = listener.descriptor.to_string();
+            let kind = listener.socket_type_name();
+            ours.push((format!("EINHORN_FD_{index}"), descriptor.into()));
+            ours.push((format!("EINHORN_FD_FAMILY_{index}"), listener.family.name().into()));
+            ours.push((format!("EINHORN_FD_TYPE_{index}"), kind.into()));
+        }
+        if let Some(number) = given {
+            ours.push(("EINHORN_SOCK_FD".to_owned(), number.to_string().into()));
+        }
+        let ours = ours.iter().filter_map(|(name, value)| variable(OsStr::new(name), value).ok());
+        self.original_environment().chain(ours).collect()
+    }
+}
+
+fn variable(name: &OsStr, value: &OsStr) -> Result<CString, std::ffi::NulError> {
+    let mut bytes = name.to_owned().into_vec();
+    bytes.push(b'=');
+    bytes.extend_from_slice(value.as_bytes());
+    CString::new(bytes)
+}
+
+/// Whether einhorn itself sets a variable: a master that is a worker of another must not hand on
+/// descriptors that only it has.
+fn is_ours(name: &OsStr) -> bool {
+    const NAMES: [&str; 5] = [
+        "EINHORN_MASTER_PID",
+        "EINHORN_SOCK_PATH",
+        "EINHORN_SOCK_FD",
+        "EINHORN_CHILD_INDEX",
+        "EINHORN_FDS",
+    ];
+    name.to_str().is_some_and(|name| NAMES.contains(&name) || name.starts_with("EINHORN_FD_"))
+}
+
+/// Looks a program up: a name with a slash is a path, another one is searched in PATH.
+///
+/// # Errors
+/// A sentence with the name and where it was searched.
+pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, String> {
+    if name.as_bytes().contains(&b'/') {
+        return Ok(PathBuf::from(name));
+    }
+    // What execvp(3) takes when PATH is unset.
+    let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
+    let is_program = |file: &PathBuf| {
+        fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
+    std::env::split_paths(path).map(|folder| folder.join(name)).find(is_program).ok_or_else(|| {
+        format!("there is no program {name:?} in PATH ({}); give its path", path.display())
+    })
+}
+
+/// Why a program could not be executed, with its path; execve(2) alone says too little.
+fn explain(program: &Path, error: &io::Error) -> String {
+    const EXEC_FORMAT_ERROR: i32 = 8;
+    let metadata = fs::metadata(program);
+    let hint = match (error.kind(), &metadata) {
+        (ErrorKind::NotFound, Ok(_)) => ": the interpreter that it names is missing",
+        (ErrorKind::PermissionDenied, Ok(found)) if found.is_dir() => ": it is a directory",
+        (ErrorKind::PermissionDenied, Ok(found)) if found.permissions().mode() & 0o111 == 0 => {
+            ": it is not executable (chmod +x)"
+        }
+        (ErrorKind::PermissionDenied, Ok(_)) => {
+            ": it or its interpreter may not be executed here (noexec mount, permissions)"
+        }
+        _ if error.raw_os_error() == Some(EXEC_FORMAT_ERROR) => {
+            ": it is neither a program for this machine nor a script with a #! line"
+        }
+        _ => "",
+    };
+    format!("cannot execute {}: {error}{hint}", program.display())
+}

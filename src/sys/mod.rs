@@ -1,0 +1,15 @@
+//! Floor 2: the kernel. The only room with `unsafe` and the only one that names nix or libc; it
+//! knows nothing of einhorn.
+
+pub mod clock;
+pub mod descriptor;
+pub mod file;
+pub mod limit;
+pub mod log_output;
+pub mod poll;
+pub mod process;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
+pub mod title;
+pub mod user;

@@ -1,0 +1,126 @@
+//! Waiting for descriptors, with the handled signals let in only while waiting.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+
+use crate::sys::signal::Mask;
+
+/// How many ready descriptors one wait reports; the rest come with the next one, in turn, so that
+/// no flood of one kind holds up a turn of the loop.
+const READY_MAX: usize = 64;
+
+/// What is waited for on a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// Something to read or accept, or the end.
+    pub read: bool,
+    /// Room to write.
+    pub write: bool,
+}
+
+/// A descriptor that is ready, by the token that it was added with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The token.
+    pub token: u64,
+    /// There is something to read, the other end closed, or an error waits to be read.
+    pub read: bool,
+    /// There is room to write, or an error waits to be read.
+    pub write: bool,
+    /// The other end is wholly gone; told even when nothing is waited for.
+    pub hung_up: bool,
+}
+
+/// An epoll(7) instance, close-on-exec.
+#[derive(Debug)]
+pub struct Poll(Epoll);
+
+impl Poll {
+    /// A new one that watches nothing.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2).
+    pub fn new() -> io::Result<Poll> {
+        Ok(Poll(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
+    }
+
+    /// Watches a descriptor.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn add(&self, descriptor: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        Ok(self.0.add(descriptor, EpollEvent::new(flags(interest), token))?)
+    }
+
+    /// Changes what is waited for.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn change(&self, descriptor: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        Ok(self.0.modify(descriptor, &mut EpollEvent::new(flags(interest), token))?)
+    }
+
+    /// Stops watching a descriptor.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn remove(&self, descriptor: impl AsFd) -> io::Result<()> {
+        Ok(self.0.delete(descriptor)?)
+    }
+
+    /// Waits until something is ready, the time is over (`None` waits for ever) or a signal
+    /// arrived, with `mask` in force meanwhile.
+    ///
+    /// # Errors
+    /// Those of epoll_pwait(2) but EINTR, which is an empty answer.
+    pub fn wait(&self, timeout: Option<Duration>, mask: &Mask) -> io::Result<Vec<Ready>> {
+        let mut events = [EpollEvent::empty(); READY_MAX];
+        // Rounded up: a wait that ends early would find nothing due and wait again.
+        let timeout_ms = timeout.map_or(-1, |timeout| {
+            let up = timeout.as_nanos().div_ceil(1_000_000);
+            libc::c_int::try_from(up).unwrap_or(libc::c_int::MAX)
+        });
+        let room = libc::c_int::try_from(READY_MAX).unwrap_or(libc::c_int::MAX);
+        // SAFETY: `events` has room for READY_MAX entries and lives through the call, EpollEvent
+        // is a transparent `epoll_event`, and the mask is an initialised sigset_t.
+        let answer = unsafe {
+            libc::epoll_pwait(
+                self.0.0.as_raw_fd(),
+                events.as_mut_ptr().cast(),
+                room,
+                timeout_ms,
+                mask.as_ptr(),
+            )
+        };
+        match Errno::result(answer) {
+            Err(Errno::EINTR) => Ok(Vec::new()),
+            Err(errno) => Err(errno.into()),
+            Ok(count) => {
+                let count = usize::try_from(count).unwrap_or(0);
+                Ok(events[..count].iter().map(ready).collect())
+            }
+        }
+    }
+}
+
+fn flags(interest: Interest) -> EpollFlags {
+    let mut flags = EpollFlags::empty();
+    flags.set(EpollFlags::EPOLLIN, interest.read);
+    flags.set(EpollFlags::EPOLLOUT, interest.write);
+    flags
+}
+
+fn ready(event: &EpollEvent) -> Ready {
+    let flags = event.events();
+    let ended = EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP;
+    Ready {
+        token: event.data(),
+        read: flags.intersects(EpollFlags::EPOLLIN | ended),
+        write: flags.intersects(EpollFlags::EPOLLOUT | EpollFlags::EPOLLERR),
+        hung_up: flags.intersects(ended),
+    }
+}

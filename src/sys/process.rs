@@ -1,0 +1,81 @@
+//! Processes: children that ended, signals to them, and what this one is.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+/// How a child ended; see wait(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitStatus {
+    /// It called exit with this code.
+    Exited(i32),
+    /// A signal of this number ended it.
+    Signaled {
+        /// Real-time signals included.
+        number: i32,
+        /// Whether it left a core file.
+        core_dumped: bool,
+    },
+}
+
+/// Takes the status of one child that ended, if there is one. Call it until there is none.
+///
+/// `wait4` of libc because nix refuses statuses of real-time signals, after the child is gone.
+pub fn reap() -> Option<(i32, WaitStatus)> {
+    loop {
+        let mut status = 0;
+        // SAFETY: wait4 writes one int to `status`, which lives through the call; a null rusage
+        // is allowed.
+        let pid = unsafe { libc::wait4(-1, &mut status, libc::WNOHANG, std::ptr::null_mut()) };
+        match Errno::result(pid) {
+            Ok(0) => return None,
+            Ok(pid) => return Some((pid, decode(status))),
+            Err(Errno::EINTR) => {}
+            // ECHILD: there are no children at all.
+            Err(_) => return None,
+        }
+    }
+}
+
+fn decode(status: libc::c_int) -> WaitStatus {
+    match libc::WIFSIGNALED(status) {
+        true => WaitStatus::Signaled {
+            number: libc::WTERMSIG(status),
+            core_dumped: libc::WCOREDUMP(status),
+        },
+        false => WaitStatus::Exited(libc::WEXITSTATUS(status)),
+    }
+}
+
+/// Sends a signal by number to a child that was not reaped yet, so that its pid is still its own.
+///
+/// # Errors
+/// Those of kill(2).
+pub fn kill(pid: i32, number: i32) -> io::Result<()> {
+    // SAFETY: kill touches no memory. A pid above zero means one process, never a group.
+    let answer = unsafe { libc::kill(pid.max(1), number) };
+    Ok(Errno::result(answer).map(drop)?)
+}
+
+/// The pid of this process.
+pub fn own_pid() -> i32 {
+    Pid::this().as_raw()
+}
+
+/// The nice level of this process.
+pub fn nice() -> i32 {
+    Errno::clear();
+    // SAFETY: getpriority touches no memory. -1 is also a level: errno was cleared to tell.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
+/// Sets the nice level of this process to an absolute value.
+///
+/// # Errors
+/// Those of setpriority(2).
+pub fn set_nice(level: i32) -> io::Result<()> {
+    // SAFETY: setpriority touches no memory.
+    let answer = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, level) };
+    Ok(Errno::result(answer).map(drop)?)
+}

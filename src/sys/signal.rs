@@ -1,0 +1,133 @@
+//! Signals of this process. The handled set is blocked from the first statement of `main` and let
+//! in only while [`crate::sys::poll::Poll::wait`] waits: whatever arrives at another moment stays
+//! pending in the kernel, so nothing is lost and nothing is fatal, at any instant.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction,
+};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::WithRawSiginfo;
+
+/// The signals that the master acts on, or that would end it were they not handled.
+const HANDLED: [Signal; 8] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGCHLD,
+];
+
+/// Signals that writing raises, where the error of write(2) says all there is to say.
+const IGNORED: [Signal; 2] = [Signal::SIGPIPE, Signal::SIGXFSZ];
+
+/// A set of blocked signals.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask(SigSet);
+
+impl Mask {
+    /// This set without the signals that the master handles.
+    pub fn open(self) -> Mask {
+        let mut open = self.0;
+        for signal in HANDLED {
+            open.remove(signal);
+        }
+        Mask(open)
+    }
+
+    pub(super) fn as_ptr(&self) -> *const libc::sigset_t {
+        self.0.as_ref()
+    }
+}
+
+/// Blocks the handled set and makes the dispositions of SIGPIPE, SIGXFSZ and SIGCHLD what the
+/// master needs, whatever was inherited. Answers the mask that this process was started with.
+///
+/// # Errors
+/// Those of sigprocmask(2) and sigaction(2).
+pub fn take_over() -> io::Result<Mask> {
+    let mut original = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::from_iter(HANDLED)), Some(&mut original))?;
+    for signal in IGNORED {
+        dispose(signal, SigHandler::SigIgn)?;
+    }
+    // An inherited SIG_IGN would make the kernel reap the workers, and their statuses be lost.
+    dispose(Signal::SIGCHLD, SigHandler::SigDfl)?;
+    Ok(Mask(original))
+}
+
+/// Lets the default disposition of SIGPIPE end a program that writes to a closed pipe, as is
+/// expected of programs in pipelines.
+pub fn die_of_closed_pipes() {
+    // A failure leaves the error of write(2), which callers handle too.
+    let _ = dispose(Signal::SIGPIPE, SigHandler::SigDfl);
+}
+
+fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handlers set here are SIG_IGN and SIG_DFL, which run no code of ours.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
+}
+
+/// A signal that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its number.
+    pub number: i32,
+    /// The pid and real user id of a process that sent it; `None` when the kernel did.
+    pub sender: Option<(i32, u32)>,
+}
+
+/// The handled signals, as something to wait for.
+#[derive(Debug)]
+pub struct Signals(SignalDelivery<UnixStream, WithRawSiginfo>);
+
+impl Signals {
+    /// Installs handlers for the handled set; [`take_over`] must have blocked it.
+    ///
+    /// # Errors
+    /// Those of socketpair(2) and sigaction(2).
+    pub fn new() -> io::Result<Signals> {
+        let (read, write) = UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        write.set_nonblocking(true)?;
+        let numbers = HANDLED.map(|signal| signal as i32);
+        Ok(Signals(SignalDelivery::with_pipe(read, write, WithRawSiginfo, numbers)?))
+    }
+
+    /// Readable when a signal has arrived.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.get_read().as_fd()
+    }
+
+    /// Takes the signals that have arrived.
+    pub fn received(&mut self) -> Vec<Received> {
+        self.0.pending().map(|info| received(&info)).collect()
+    }
+}
+
+fn received(info: &libc::siginfo_t) -> Received {
+    // Codes of 0 and below are those of kill(2), sigqueue(3) and tgkill(2); see sigaction(2).
+    let sender = (info.si_code <= 0).then(|| {
+        // SAFETY: for signals that a process sent, the kernel has filled in si_pid and si_uid.
+        unsafe { (info.si_pid(), info.si_uid()) }
+    });
+    Received { number: info.si_signo, sender }
+}
+
+/// The number of a signal by its name without `SIG`, on this machine.
+pub fn number(name: &str) -> Option<i32> {
+    format!("SIG{name}").parse::<Signal>().ok().map(|signal| signal as i32)
+}
+
+/// The name without `SIG` of a standard signal.
+pub fn name(number: i32) -> Option<&'static str> {
+    Signal::try_from(number).ok().and_then(|signal| signal.as_str().strip_prefix("SIG"))
+}

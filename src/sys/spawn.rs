@@ -1,0 +1,155 @@
+//! Starting a program the way posix_spawn(3) does: the child borrows the parent's memory until it
+//! executes, and the parent waits that long. No page is copied, and the outcome is known at once.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+
+use crate::sys::limit::OpenFiles;
+use crate::sys::signal::Mask;
+
+/// The child's stack until it executes: a few libc wrappers deep, with room to spare.
+const STACK_BYTES: usize = 64 * 1024;
+
+/// What to start, and how.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The file to execute; PATH is not searched.
+    pub program: &'a CString,
+    /// Its arguments, the first one its own name.
+    pub arguments: &'a [CString],
+    /// Its whole environment, `NAME=value`.
+    pub environment: &'a [CString],
+    /// Descriptors above 2 that it gets, under the same numbers; all others are close-on-exec.
+    pub inherited: &'a [RawFd],
+    /// Its signal mask. Dispositions are the default ones.
+    pub mask: Mask,
+    /// Its descriptor limit.
+    pub open_files: OpenFiles,
+    /// Its nice level, if it is to be set.
+    pub nice: Option<i32>,
+    /// The signal that it gets when this process dies.
+    pub death_signal: Option<i32>,
+}
+
+/// A program that runs.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its pid, which is its process group too.
+    pub pid: i32,
+    /// Why its nice level could not be set, if it could not; it runs all the same.
+    pub nice_error: Option<io::Error>,
+}
+
+/// What the child leaves for the parent in the memory that they share.
+#[derive(Clone, Copy, Default)]
+struct Outcome {
+    failed: i32,
+    nice_failed: i32,
+}
+
+/// What the child works from: everything that takes memory was made before.
+struct Child<'a> {
+    plan: &'a Plan<'a>,
+    arguments: Vec<*const libc::c_char>,
+    environment: Vec<*const libc::c_char>,
+    parent: libc::pid_t,
+    outcome: Outcome,
+}
+
+/// Starts a program.
+///
+/// # Errors
+/// Those of clone(2) and execve(2). Nothing is left running then.
+pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
+    let mut child = Child {
+        plan,
+        arguments: pointers(plan.arguments),
+        environment: pointers(plan.environment),
+        parent: nix::unistd::getpid().as_raw(),
+        outcome: Outcome::default(),
+    };
+    let mut stack = vec![0u128; STACK_BYTES / size_of::<u128>()];
+    // SAFETY: CLONE_VFORK suspends this thread until the child has executed or exited, so `child`
+    // and `stack` outlive the child's use of them and nothing else runs in this memory meanwhile.
+    // The stack grows down from its aligned end. Signals that have a handler are blocked (see
+    // `sys::signal`), so no handler runs in the child.
+    let pid = unsafe {
+        libc::clone(
+            run,
+            stack.as_mut_ptr().add(stack.len()).cast(),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            (&raw mut child).cast(),
+        )
+    };
+    let pid = Errno::result(pid)?;
+    // SAFETY: `outcome` was initialised above; the child wrote it through a pointer the compiler
+    // has seen escape, and has ended its use of this memory.
+    let outcome = unsafe { (&raw const child.outcome).read_volatile() };
+    if outcome.failed != 0 {
+        collect(pid);
+        return Err(io::Error::from_raw_os_error(outcome.failed));
+    }
+    let nice_error = match outcome.nice_failed {
+        0 => None,
+        errno => Some(io::Error::from_raw_os_error(errno)),
+    };
+    Ok(Spawned { pid, nice_error })
+}
+
+/// Reaps a child that is exiting, so that it is never taken for a worker.
+fn collect(pid: libc::pid_t) {
+    // SAFETY: a null status and rusage are allowed; the child is past its last instruction.
+    while unsafe { libc::wait4(pid, std::ptr::null_mut(), 0, std::ptr::null_mut()) } < 0
+        && Errno::last() == Errno::EINTR
+    {}
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// The child, from clone to exec. Calls nothing but the kernel: it must not allocate, panic or
+/// unwind in memory that is the parent's.
+extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `argument` is the `Child` of `spawn`, which waits and does not touch it meanwhile.
+    // Every pointer in it is to memory that `spawn` keeps alive. The calls are raw system calls
+    // by their libc wrappers.
+    unsafe {
+        let child = &mut *argument.cast::<Child<'_>>();
+        let plan = child.plan;
+        libc::setpgid(0, 0);
+        // Before the mask opens: a handler must not run here, and an ignored signal would stay
+        // ignored in the program.
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        for number in 1..=64 {
+            libc::sigaction(number, &default, std::ptr::null_mut());
+        }
+        if let Some(number) = plan.death_signal {
+            libc::prctl(libc::PR_SET_PDEATHSIG, number);
+            // The parent may have died before the line above.
+            if libc::getppid() != child.parent {
+                libc::_exit(0);
+            }
+        }
+        let open_files =
+            libc::rlimit { rlim_cur: plan.open_files.soft, rlim_max: plan.open_files.hard };
+        libc::setrlimit(libc::RLIMIT_NOFILE, &open_files);
+        if let Some(level) = plan.nice
+            && libc::setpriority(libc::PRIO_PROCESS, 0, level) != 0
+        {
+            child.outcome.nice_failed = Errno::last_raw();
+        }
+        for number in plan.inherited {
+            libc::fcntl(*number, libc::F_SETFD, 0);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, plan.mask.as_ptr(), std::ptr::null_mut());
+        libc::execve(plan.program.as_ptr(), child.arguments.as_ptr(), child.environment.as_ptr());
+        child.outcome.failed = Errno::last_raw();
+        // Not `exit`: that would run the parent's exit handlers.
+        libc::_exit(127)
+    }
+}

@@ -1,0 +1,34 @@
+//! What ps(1) shows.
+
+use std::fs;
+use std::io;
+
+/// Replaces the command line that ps(1) shows, as far as the old one left room.
+///
+/// # Errors
+/// `/proc` that is not there or cannot be read.
+pub fn set(title: &str) -> io::Result<()> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (start, end) = argument_area(&stat).ok_or(io::ErrorKind::InvalidData)?;
+    let room = end.saturating_sub(start).saturating_sub(1);
+    let title = &title.as_bytes()[..title.len().min(room)];
+    // SAFETY: start..end is the memory in which the kernel laid this process's arguments, which
+    // stays mapped and writable for its life (proc(5), arg_start). Its keeper is `main`: it has
+    // copied the arguments before, and the process has one thread. The last byte stays zero, so
+    // every pointer of argv still points at a terminated string.
+    unsafe {
+        let area = std::ptr::with_exposed_provenance_mut::<u8>(start);
+        area.write_bytes(0, room + 1);
+        area.copy_from_nonoverlapping(title.as_ptr(), title.len());
+    }
+    Ok(())
+}
+
+/// Fields 48 and 49 of `/proc/PID/stat`; the second field may hold anything, parentheses too.
+fn argument_area(stat: &str) -> Option<(usize, usize)> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(48 - 3);
+    let start: usize = fields.next()?.parse().ok()?;
+    let end: usize = fields.next()?.parse().ok()?;
+    (start != 0 && end > start).then_some((start, end))
+}
