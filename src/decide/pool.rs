@@ -180,7 +180,10 @@ fn cull(turn: &mut Turn) {
 
 fn replenish(turn: &mut Turn) {
     let now = turn.now.monotonic;
-    let batch = SPAWNS_PER_TURN.saturating_sub(turn.state.ordered.len());
+    // Until one could be started at all, one at a time: a program that cannot be executed is
+    // reported once then, and not N times.
+    let most = if turn.state.last_spawned_on.is_none() { 1 } else { SPAWNS_PER_TURN };
+    let batch = most.saturating_sub(turn.state.ordered.len());
     for _ in 0..batch {
         if spawn_due_at(turn.state).is_none_or(|due| due > now) {
             return;

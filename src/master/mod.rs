@@ -58,9 +58,9 @@ pub struct Master {
     /// Helper processes that are no workers, and what each is for.
     helpers: BTreeMap<i32, String>,
     exit_code: Option<i32>,
-    /// Open for as long as the master lives.
-    sockets: Vec<OwnedFd>,
-    locks: Vec<File>,
+    /// Only held open: the listeners, and the files whose locks keep other masters away.
+    _sockets: Vec<OwnedFd>,
+    _locks: Vec<File>,
     /// Removed when it leaves.
     files: Vec<Owned>,
 }

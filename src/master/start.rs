@@ -76,8 +76,8 @@ impl Master {
             events: VecDeque::new(),
             helpers: BTreeMap::new(),
             exit_code: None,
-            sockets: claims.sockets,
-            locks: [Some(claims.lock), claims.pidfile].into_iter().flatten().collect(),
+            _sockets: claims.sockets,
+            _locks: [Some(claims.lock), claims.pidfile].into_iter().flatten().collect(),
             files: Vec::new(),
         };
         master.watch()?;

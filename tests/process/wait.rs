@@ -1,0 +1,38 @@
+//! Waiting on conditions, never for a time that is hoped to be enough.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a busy machine before it counts as never.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Waits until `look` finds something.
+///
+/// # Panics
+/// It did not in time; `explain` says what was there instead.
+pub(crate) fn until_some<T>(
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+    explain: impl Fn() -> String,
+) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}\n{}", explain());
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Keeps looking for a span at something that must hold all the while. For what must not happen:
+/// the only proof is that time passes without it.
+pub(crate) fn throughout(span: Duration, mut check: impl FnMut()) {
+    let end = Instant::now() + span;
+    while Instant::now() < end {
+        check();
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
