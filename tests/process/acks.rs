@@ -1,0 +1,3 @@
+//! When a worker counts as up, and what is ignored.
+
+crate::tests![];

@@ -1,0 +1,3 @@
+//! Many, slow, flooding and half-open clients.
+
+crate::tests![];

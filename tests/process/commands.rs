@@ -1,0 +1,3 @@
+//! The command socket as clients see it.
+
+crate::tests![];

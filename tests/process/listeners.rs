@@ -1,0 +1,3 @@
+//! Addresses of every kind, and connections that wait in them.
+
+crate::tests![];

@@ -1,0 +1,3 @@
+//! Real servers of other languages, under load.
+
+crate::tests![];

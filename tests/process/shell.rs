@@ -1,0 +1,3 @@
+//! einhornsh.
+
+crate::tests![];

@@ -1,0 +1,3 @@
+//! Signals to the master, and how it stops.
+
+crate::tests![];

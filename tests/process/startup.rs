@@ -1,0 +1,3 @@
+//! Files, second masters, bad input: nothing is left behind.
+
+crate::tests![];

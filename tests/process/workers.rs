@@ -1,0 +1,3 @@
+//! What a worker is given, and nothing else.
+
+crate::tests![];
