@@ -92,6 +92,10 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus) {
         turn.debug(format!("Reaped process {pid}, which is no worker: {status}"));
         return;
     };
+    // Somebody may hold the other end yet, and the pid may be another worker's next.
+    if let Some(given) = worker.connection.and_then(|id| turn.state.connections.get_mut(&id)) {
+        given.given_to = None;
+    }
     let up = worker.is_acked() || is_ack_due(&worker, turn.state.config.ack_mode, turn.now);
     let before_ack = if up { "" } else { " before it was ACKed" };
     let age = turn.now.monotonic.since(worker.spawned_at).as_secs_f64();

@@ -1,15 +1,25 @@
 //! A document of a client, read as JSON first and as YAML when it is not.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::protocol::line::LINE_MAX;
 use crate::scalar::Scalar;
 
 /// How deeply a document may nest. Requests nest three levels; the YAML parser's time grows with
 /// the square of the depth.
 const DEPTH_MAX: usize = 16;
+
+/// How much a document may hold, in bytes of text and in values. An alias of YAML repeats what it
+/// names: without a limit one line of 16 KiB takes seconds and gigabytes. No line without aliases
+/// reaches it.
+const SIZE_MAX: usize = 2 * LINE_MAX;
+
+/// How many entries a mapping may have; a request has six. Each is compared with all before it.
+const ENTRIES_MAX: usize = 128;
 
 /// Any document, without tags.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +41,9 @@ impl Value {
             true => return Err(format!("nested more than {DEPTH_MAX} deep")),
             false => serde_json::from_str(document),
         };
-        as_json.or_else(|_| serde_yaml::from_str(document)).map_err(|error| error.to_string())
+        let left = Cell::new(SIZE_MAX);
+        let as_yaml = |_| AnyValue(&left).deserialize(serde_yaml::Deserializer::from_str(document));
+        as_json.or_else(as_yaml).map_err(|error| error.to_string())
     }
 
     /// The entry of a mapping under a name, written with or without Ruby's leading colon.
@@ -92,13 +104,32 @@ fn deeper_than(document: &str, limit: usize) -> bool {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(AnyValue)
+        AnyValue(&Cell::new(usize::MAX)).deserialize(deserializer)
     }
 }
 
-struct AnyValue;
+/// Reads any value, of a document that may hold this much more.
+#[derive(Clone, Copy)]
+struct AnyValue<'a>(&'a Cell<usize>);
 
-impl<'de> Visitor<'de> for AnyValue {
+impl AnyValue<'_> {
+    fn take<E: Error>(self, size: usize) -> Result<(), E> {
+        let left = self.0.get().checked_sub(size);
+        self.0.set(left.ok_or_else(|| E::custom("its aliases make too much of it"))?);
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for AnyValue<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.take(1)?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AnyValue<'_> {
     type Value = Value;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,13 +164,14 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(Value::Scalar(Scalar::Float(value)))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        self.take(value.len())?;
         Ok(Value::Scalar(Scalar::Text(value.to_owned())))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Value::List(list))
@@ -147,9 +179,14 @@ impl<'de> Visitor<'de> for AnyValue {
 
     fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut map: Vec<(Value, Value)> = Vec::new();
-        while let Some((key, value)) = items.next_entry()? {
+        while let Some((key, value)) = items.next_entry_seed(self, self)? {
+            if map.len() == ENTRIES_MAX {
+                return Err(Error::custom(format!(
+                    "a mapping has more than {ENTRIES_MAX} entries"
+                )));
+            }
             if map.iter().any(|(known, _)| *known == key) {
-                return Err(serde::de::Error::custom(format!("`{key}` is given twice")));
+                return Err(Error::custom(format!("`{key}` is given twice")));
             }
             map.push((key, value));
         }
@@ -197,6 +234,12 @@ mod tests {
         for bad in ["!ruby/object:Set {}", "{a: 1, a: 2}", "{", "a: b: c", "*nowhere", "\u{0}"] {
             assert!(Value::parse(bad).is_err(), "{bad:?} parsed");
         }
+    }
+
+    #[test]
+    fn a_mapping_of_many_entries_is_refused() {
+        let many: String = (0..2000).map(|key| format!("k{key}: 1, ")).collect();
+        assert!(Value::parse(&format!("{{{many}}}")).unwrap_err().contains("128 entries"));
     }
 
     #[test]

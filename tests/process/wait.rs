@@ -36,3 +36,8 @@ pub(crate) fn throughout(span: Duration, mut check: impl FnMut()) {
         std::thread::sleep(LOOK_EVERY);
     }
 }
+
+/// Sleeps, for a worker that was told to: what it takes its time for is what is tested.
+pub(crate) fn as_told(span: Duration) {
+    std::thread::sleep(span);
+}

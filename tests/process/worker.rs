@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 
+use crate::wait;
+
 /// The first argument that makes the test program a worker.
 pub(crate) const FLAG: &str = "--as-worker";
 
@@ -36,7 +38,7 @@ pub(crate) fn run(steps: impl Iterator<Item = String>) {
             "report" => report(Path::new(value)),
             // SAFETY: ignoring a signal runs no code.
             "ignore" => drop(unsafe { signal(value.parse().unwrap(), SigHandler::SigIgn) }),
-            "sleep" => std::thread::sleep(Duration::from_millis(value.parse().unwrap())),
+            "sleep" => wait::as_told(Duration::from_millis(value.parse().unwrap())),
             "raise" => nix::sys::signal::raise(value.parse::<Signal>().unwrap()).unwrap(),
             "exit" => std::process::exit(value.parse().unwrap()),
             "serve" => serve(),

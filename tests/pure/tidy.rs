@@ -1,0 +1,362 @@
+//! The rules that the tree keeps, each a test that names file and line of every breach.
+
+mod source;
+
+use einhorn::protocol::COMMANDS;
+use source::{Source, files, read, root, rust_files};
+
+/// Everything below the third floor.
+const LOWER: &[&str] = &["scalar", "state", "protocol", "decide", "schema", "sys", "cli"];
+
+/// Everything below the programs.
+const LIBRARY: &[&str] =
+    &["scalar", "state", "protocol", "decide", "schema", "sys", "cli", "master", "client"];
+
+/// The rooms, floor by floor, and what each may import besides itself.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("scalar", &[]),
+    ("state", &["scalar"]),
+    ("protocol", &["scalar"]),
+    ("decide", &["scalar", "state", "protocol"]),
+    ("schema", &["scalar", "state", "protocol"]),
+    ("sys", &[]),
+    ("cli", &["state", "protocol"]),
+    ("master", LOWER),
+    ("client", LOWER),
+    ("main", LIBRARY),
+    ("bin", LIBRARY),
+    ("lib", &[]),
+];
+
+/// The rooms that make no system call and read no clock, environment or randomness.
+const PURE_ROOMS: &[&str] = &["scalar", "state", "protocol", "decide", "schema"];
+
+/// The one file in which tests of real processes may sleep: it waits on conditions.
+const WAITING: &str = "tests/process/wait.rs";
+
+/// A file with more lines of code than this is asked why.
+const FILE_LINES_MAX: usize = 400;
+
+/// A function longer than this is split.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// As in `rustfmt.toml`, which does not break strings and comments.
+const COLUMNS_MAX: usize = 100;
+
+#[test]
+fn imports_go_down() {
+    let mut breaches = Vec::new();
+    for source in rust_files(&["src"]) {
+        let room = source.room();
+        let Some((_, below)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+            breaches.push(source.at(1, format!("`{room}` has no floor: give it one in ROOMS")));
+            continue;
+        };
+        for (number, imported) in imports(&source) {
+            if imported != room && !below.contains(&imported) {
+                breaches.push(source.at(number, format!("`{room}` must not use `{imported}`")));
+            }
+        }
+    }
+    refuse(breaches, "an import goes down only, one room a path, by the table ROOMS");
+}
+
+/// What every path from the root of the crate leads to: a room, or something that is none.
+fn imports(source: &Source) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    for (number, line) in source.code_lines() {
+        for root in ["crate::", "einhorn::", "super::"] {
+            for at in mentions(line, root) {
+                let rest = &line[at + root.len()..];
+                let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len()).max(1);
+                let imported = &rest[..end.min(rest.len())];
+                // Inside a room `super` leads to its own modules, as a rule.
+                if root != "super::" || ROOMS.iter().any(|(room, _)| *room == imported) {
+                    found.push((number, imported));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn only_sys_is_unsafe_and_names_the_kernels_crates() {
+    let outside = rust_files(&["src"]).into_iter().filter(|source| source.room() != "sys");
+    let breaches = banned(outside, &["unsafe", "nix::", "libc::", "use nix", "use libc"]);
+    refuse(breaches, "only src/sys is unsafe or names nix or libc");
+}
+
+#[test]
+fn the_pure_rooms_ask_nothing_of_the_system() {
+    let pure =
+        rust_files(&["src"]).into_iter().filter(|source| PURE_ROOMS.contains(&source.room()));
+    let pure = pure.map(|source| Source {
+        code: source.code.replace("std::os::unix::ffi", "std::ffi"),
+        ..source
+    });
+    let effects = [
+        "std::env",
+        "std::fs",
+        "std::net",
+        "std::os",
+        "std::process",
+        "std::thread",
+        "std::{",
+        "Instant::now",
+        "SystemTime",
+    ];
+    refuse(banned(pure, &effects), "no effects and no clock in the pure rooms");
+}
+
+#[test]
+fn files_functions_and_lines_stay_short() {
+    let mut breaches = Vec::new();
+    for source in rust_files(&["src", "tests", "fuzz"]) {
+        let lines = source.text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
+        let lines = lines.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+        let count = lines.count();
+        if count > FILE_LINES_MAX {
+            breaches.push(source.at(1, format!("{count} lines of code, not {FILE_LINES_MAX}")));
+        }
+        for (first, length) in functions(&source.code) {
+            if length > FUNCTION_LINES_MAX {
+                let what = format!("a function of {length} lines, not {FUNCTION_LINES_MAX}");
+                breaches.push(source.at(first, what));
+            }
+        }
+        for (number, line) in (1..).zip(source.text.lines()) {
+            let columns = line.chars().count();
+            if columns > COLUMNS_MAX {
+                breaches.push(source.at(number, format!("{columns} columns, not {COLUMNS_MAX}")));
+            }
+        }
+    }
+    refuse(breaches, "small files, small functions, short lines");
+}
+
+/// The first line and the length of every function in code as rustfmt leaves it: a body ends at
+/// the brace that stands alone in the column where the function began.
+fn functions(code: &str) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = code.lines().map(str::trim_end).collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate().filter(|(_, line)| begins_function(line)) {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let brace = format!("{indent}}}");
+        let mut in_body = false;
+        let end = lines[start..].iter().position(|line| {
+            in_body |= line.ends_with('{');
+            if in_body { *line == brace } else { line.ends_with([';', '}']) }
+        });
+        found.push((start + 1, end.map_or(lines.len() - start, |end| end + 1)));
+    }
+    found
+}
+
+fn begins_function(line: &str) -> bool {
+    let modifier =
+        |word: &str| word.starts_with("pub") || ["const", "unsafe", "extern"].contains(&word);
+    let before = mentions(line, "fn").next().map(|at| &line[..at]);
+    before.is_some_and(|before| before.split_whitespace().all(modifier))
+}
+
+#[test]
+fn functions_are_measured() {
+    let code = "impl A {\n    pub(crate) fn a(&self) {\n        if b {\n        }\n    }\n}\n\
+                fn c(\n) -> D\nwhere\n    E: F,\n{\n}\nfn g() {}\n    fn h();\nlet f: fn(u8);\n";
+    assert_eq!(functions(code), [(2, 4), (7, 6), (13, 1), (14, 1)]);
+}
+
+#[test]
+fn nothing_unfinished_and_nothing_printed() {
+    let everywhere = ["todo!", "unimplemented!", "dbg!"];
+    let mut breaches = banned(rust_files(&["src", "tests", "fuzz"]), &everywhere);
+    // These panic on a closed pipe, and only the log speaks for the master.
+    breaches.extend(banned(rust_files(&["src"]), &["print!", "println!", "eprint!", "eprintln!"]));
+    refuse(breaches, "no unfinished code, and no printing past the log");
+}
+
+#[test]
+fn no_test_is_ignored_and_none_just_sleeps() {
+    let mut breaches = banned(rust_files(&["src", "tests"]), &["#[ignore"]);
+    let sleepers = rust_files(&["tests"]).into_iter().filter(|source| source.path != WAITING);
+    breaches.extend(banned(sleepers, &["thread::sleep", "std::thread::*"]));
+    refuse(breaches, &format!("every test runs, and waits on conditions by {WAITING}"));
+}
+
+#[test]
+fn no_module_is_a_drawer() {
+    const DRAWERS: &[&str] = &["util", "utils", "helper", "helpers", "common", "misc"];
+    let mut breaches = Vec::new();
+    for source in rust_files(&["src", "tests", "fuzz"]) {
+        let parts = source.path.split(['/', '.']);
+        for drawer in parts.filter(|part| DRAWERS.contains(part)) {
+            breaches.push(source.at(1, format!("`{drawer}` does not say what belongs there")));
+        }
+        let names: Vec<String> = DRAWERS.iter().map(|name| format!("mod {name}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        breaches.extend(banned([source], &names));
+    }
+    refuse(breaches, "a module's name says what belongs there");
+}
+
+#[test]
+fn nothing_names_the_machine_or_the_tools_that_made_it() {
+    // In pieces, so that this file does not name them itself.
+    let paths = [concat!("/wo", "rk/"), concat!("/ro", "ot/")];
+    let tools = [
+        concat!("anth", "ropic"),
+        concat!("chat", "gpt"),
+        concat!("clau", "de"),
+        concat!("code", "x"),
+        concat!("copi", "lot"),
+        concat!("open", "ai"),
+    ];
+    let mut breaches = Vec::new();
+    for source in files().into_iter().map(read) {
+        for (number, line) in (1..).zip(source.text.lines()) {
+            let lower = line.to_lowercase();
+            let named = tools.iter().filter(|tool| mentions(&lower, tool).next().is_some());
+            for name in named.chain(paths.iter().filter(|path| line.contains(**path))) {
+                breaches.push(source.at(number, format!("names `{name}`")));
+            }
+        }
+    }
+    refuse(breaches, "nothing names the machine or the tools that it was made with");
+}
+
+#[test]
+fn every_relative_link_leads_somewhere() {
+    let mut breaches = Vec::new();
+    for document in documents() {
+        for (number, target) in links(&document.text) {
+            let path = target.split('#').next().unwrap_or_default();
+            let folder = root().join(&document.path);
+            let folder = folder.parent().expect("a document in a folder");
+            if !path.is_empty() && !path.contains(':') && !folder.join(path).exists() {
+                breaches.push(document.at(number, format!("`{target}` leads nowhere")));
+            }
+        }
+    }
+    refuse(breaches, "every relative link of the documents leads to a file");
+}
+
+/// The targets of inline links and of link definitions outside code blocks, with their lines.
+fn links(markdown: &str) -> Vec<(usize, &str)> {
+    let mut in_code = false;
+    let mut found = Vec::new();
+    for (number, line) in (1..).zip(markdown.lines()) {
+        in_code ^= line.trim_start().starts_with("```");
+        if in_code {
+            continue;
+        }
+        let inline = line.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+        found.extend(inline.map(|target| (number, target)));
+        let definition = line.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
+        found.extend(definition.map(|(_, target)| (number, target.trim())));
+    }
+    found
+}
+
+#[test]
+fn links_are_found() {
+    let markdown = "[a](b.md) and [c](d/e.md#f \"g\")\n```\n[h](i)\n```\n[j]: k.md\n";
+    assert_eq!(links(markdown), [(1, "b.md"), (1, "d/e.md#f"), (5, "k.md")]);
+}
+
+#[test]
+fn every_command_is_documented() {
+    let page = read("docs/commands.md");
+    let named = |name: &str| page.text.contains(&format!("`{name}"));
+    let silent = COMMANDS.iter().filter(|command| !named(command.name));
+    let breaches = silent.map(|command| page.at(1, format!("`{}` is missing", command.name)));
+    refuse(breaches.collect(), "docs/commands.md names every command of the table");
+}
+
+#[test]
+fn every_option_is_documented() {
+    let pages: Vec<Source> = documents().filter(|page| page.path.starts_with("docs/")).collect();
+    let ends = |rest: &str| !rest.starts_with(|c| is_word(c) || c == '-');
+    let mut count = 0;
+    let mut breaches = Vec::new();
+    for source in rust_files(&["src"]) {
+        for (number, option) in long_options(&source.text) {
+            count += 1;
+            if !pages.iter().any(|page| page.text.split(&option).skip(1).any(ends)) {
+                breaches.push(source.at(number, format!("no page of docs names `{option}`")));
+            }
+        }
+    }
+    assert!(count > 20, "only {count} options were found");
+    refuse(breaches, "the documents name every option that is not hidden");
+}
+
+/// The long options of clap's derive that people see, with the lines of their fields.
+fn long_options(source: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut attributes = String::new();
+    for (number, line) in (1..).zip(source.lines().map(str::trim)) {
+        let field = line.trim_start_matches("pub ").split_once(": ").map(|(name, _)| name);
+        if line.starts_with("#[arg(") || !attributes.is_empty() && !attributes.ends_with(")]") {
+            attributes += line;
+        } else if let Some(field) = field.filter(|name| name.chars().all(is_word)) {
+            let given =
+                attributes.split("long = \"").nth(1).and_then(|rest| rest.split('"').next());
+            let by_name = mentions(&attributes, "long").next().map(|_| field.replace('_', "-"));
+            let hidden = attributes.contains("hide = true");
+            let name = given.map(str::to_owned).or(by_name).filter(|_| !hidden);
+            found.extend(name.map(|name| (number, format!("--{name}"))));
+            attributes.clear();
+        }
+    }
+    found
+}
+
+#[test]
+fn options_are_read_from_the_derive() {
+    let source = "#[arg(short, long)]\npub max_unacked: u32,\n\
+                  /// a: b\n#[arg(\n    long = \"with-fd\",\n)]\nfd: i32,\n\
+                  #[arg(last = true)]\nprogram: X,\n#[arg(long, hide = true)]\nsecret: bool,\n";
+    assert_eq!(long_options(source), [(2, "--max-unacked".into()), (7, "--with-fd".into())]);
+}
+
+/// README.md and every page of docs.
+fn documents() -> impl Iterator<Item = Source> {
+    let is_document =
+        |path: &String| path == "README.md" || path.starts_with("docs/") && path.ends_with(".md");
+    let found: Vec<String> = files().into_iter().filter(is_document).collect();
+    assert!(found.iter().any(|path| path == "README.md"), "there is no README.md");
+    found.into_iter().map(read)
+}
+
+/// Every use of a word that must not be used.
+fn banned(sources: impl IntoIterator<Item = Source>, words: &[&str]) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for source in sources {
+        for (number, line) in source.code_lines() {
+            let used = words.iter().filter(|word| mentions(line, word).next().is_some());
+            breaches.extend(used.map(|word| source.at(number, format!("`{word}`"))));
+        }
+    }
+    breaches
+}
+
+/// Where a text names something that begins, and if it ends in a word ends, at a word's boundary.
+fn mentions<'t>(text: &'t str, name: &str) -> impl Iterator<Item = usize> + 't {
+    let ends_in_word = name.ends_with(is_word);
+    let length = name.len();
+    let found: Vec<usize> = text.match_indices(name).map(|(at, _)| at).collect();
+    found.into_iter().filter(move |at| {
+        let inside = text[..*at].ends_with(is_word)
+            || ends_in_word && text[at + length..].starts_with(is_word);
+        !inside
+    })
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+fn refuse(breaches: Vec<String>, rule: &str) {
+    assert!(breaches.is_empty(), "{rule}:\n{}", breaches.join("\n"));
+}
