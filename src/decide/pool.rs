@@ -134,7 +134,7 @@ pub(super) fn acknowledge(turn: &mut Turn, pid: Pid) {
 pub(super) fn set_target(turn: &mut Turn, target: u32) {
     let state = &mut *turn.state;
     state.config.target = target;
-    state.cold_start_count = state.cold_start_count.min(target);
+    state.cold_start_count = state.cold_start_count.min(state.missing_count());
     let furthest = turn.now.monotonic + pace_burst_span(state);
     state.pace_used_until = state.pace_used_until.min(furthest);
 }

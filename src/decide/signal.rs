@@ -26,6 +26,8 @@ pub(super) fn received(turn: &mut Turn, signal: Signal, sender: Option<Sender>) 
             if turn.state.config.kill_children_on_exit {
                 stop(turn, Signal::Usr2);
             }
+            // Without a worker the turn's end leaves as well; with the same status.
+            turn.state.stopping = Some(Stopping { exit_code: 1 });
             turn.actions.push(Action::Exit { code: 1 });
         }
         Signal::Hup => {

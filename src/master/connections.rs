@@ -39,7 +39,9 @@ struct Connection {
     is_given: bool,
     /// The other end will send no more.
     has_ended: bool,
-    /// Reading or writing failed: nothing more can be done with it.
+    /// It reads no more replies. What it has asked is done all the same.
+    is_deaf: bool,
+    /// Nothing more can be done with it.
     is_broken: bool,
     /// It is to be closed as soon as what it is owed is written.
     is_closing: bool,
@@ -57,6 +59,15 @@ impl Connection {
     /// Whether a request of it can be answered now.
     fn has_request(&self) -> bool {
         !self.is_closing && !self.is_broken && self.is_patient() && self.input.has_line()
+    }
+
+    /// What to wait for: no more is read before the lines that are here are answered.
+    fn wanted(&self) -> Interest {
+        let is_answered = self.is_patient() && !self.input.has_line();
+        Interest {
+            read: is_answered && !self.has_ended && !self.is_closing,
+            write: !self.output.is_empty(),
+        }
     }
 
     /// Whether nothing is left to do for it.
@@ -121,6 +132,7 @@ impl Connections {
                 output: Vec::new(),
                 is_given,
                 has_ended: false,
+                is_deaf: false,
                 is_broken: false,
                 is_closing: false,
                 last_active: self.turn,
@@ -161,9 +173,7 @@ impl Connections {
             connection.last_active = self.turn;
             receive(connection);
         }
-        // Both directions are shut: nobody will read an answer.
-        connection.is_broken |= ready.hung_up && connection.has_ended;
-        if ready.write {
+        if ready.write || ready.hung_up {
             self.write(id);
         }
     }
@@ -179,6 +189,9 @@ impl Connections {
     pub fn send(&mut self, id: ConnectionId, line: &str) {
         let Some(connection) = self.table.get_mut(&id) else { return };
         self.touched.insert(id);
+        if connection.is_deaf {
+            return;
+        }
         if self.owed_total + line.len() > OWED_TOTAL_MAX {
             connection.is_broken = true;
             return;
@@ -202,10 +215,7 @@ impl Connections {
         let mut gone = Vec::new();
         for id in std::mem::take(&mut self.touched) {
             let Some(connection) = self.table.get_mut(&id) else { continue };
-            let interest = Interest {
-                read: connection.is_patient() && !connection.has_ended && !connection.is_closing,
-                write: !connection.output.is_empty(),
-            };
+            let interest = connection.wanted();
             if interest != connection.interest && !connection.is_done() {
                 connection.interest = interest;
                 let changed = poll.change(&connection.stream, id.0, interest);
@@ -241,8 +251,9 @@ impl Connections {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    connection.is_broken = true;
-                    return;
+                    self.owed_total -= connection.output.len();
+                    connection.output.clear();
+                    connection.is_deaf = true;
                 }
             }
         }
@@ -256,6 +267,6 @@ fn receive(connection: &mut Connection) {
         Ok(0) => connection.has_ended = true,
         Ok(count) => connection.input.push(&chunk[..count]),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-        Err(_) => connection.is_broken = true,
+        Err(_) => connection.has_ended = true,
     }
 }

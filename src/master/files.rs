@@ -138,16 +138,19 @@ fn is_name_too_long(errno: i32) -> bool {
 /// A running master has it, or it cannot be written.
 pub fn write_pidfile(path: &Path, pid: i32, undo: &mut Undo) -> Result<Option<File>> {
     let shown = path.display();
-    // A link is followed, as the original does.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if let Ok(existing) = fs::metadata(&path) {
-        if existing.file_type().is_char_device() {
-            fs::write(&path, format!("{pid}\n"))
+    let hint = "choose another with -e";
+    match fs::metadata(path) {
+        Ok(found) if found.file_type().is_char_device() => {
+            fs::write(path, format!("{pid}\n"))
                 .with_context(|| format!("cannot write the pid file {shown}"))?;
             return Ok(None);
         }
-        refuse_running_masters(&path)?;
+        Ok(found) if found.is_file() => refuse_running_masters(path)?,
+        Ok(_) => bail!("the pid file {shown} is not a regular file; it was left alone; {hint}"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => bail!("cannot write the pid file {shown}: {error}; {hint}"),
     }
+    let path = followed(path);
     let mut write = || -> io::Result<File> {
         let (mut file, mut made) = create_beside(&path, pid)?;
         file::try_lock(&file)?;
@@ -157,10 +160,21 @@ pub fn write_pidfile(path: &Path, pid: i32, undo: &mut Undo) -> Result<Option<Fi
         made.0.clear();
         Ok(file)
     };
-    let hint = "choose another with -e";
     let file =
         write().map_err(|error| anyhow!("cannot write the pid file {shown}: {error}; {hint}"))?;
     Ok(Some(file))
+}
+
+/// The file that a name means in the end: links are followed, as the original does, also to one
+/// that is not there yet. The kernel has allowed it before.
+fn followed(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // No more links than the kernel follows.
+    for _ in 0..40 {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path.with_file_name("").join(target);
+    }
+    path
 }
 
 /// A new file in the same folder, removed again unless it is renamed.
@@ -179,7 +193,7 @@ fn create_beside(path: &Path, pid: i32) -> io::Result<(File, Undo)> {
 
 fn refuse_running_masters(path: &Path) -> Result<()> {
     let Ok(existing) = File::open(path) else { return Ok(()) };
-    if !existing.metadata()?.is_file() || file::try_lock(&existing)? {
+    if file::try_lock(&existing)? {
         return Ok(());
     }
     let pid = fs::read_to_string(path).unwrap_or_default();

@@ -322,17 +322,20 @@ impl Master {
         }
     }
 
-    /// Waits for room in the log only while there is something to write.
+    /// Waits for room in the log only while there is something to write: an output whose reader
+    /// is gone is ready for ever.
     fn watch_log(&mut self) {
-        let write = self.log.is_behind();
-        if write == self.log_is_watched {
+        let is_behind = self.log.is_behind();
+        if is_behind == self.log_is_watched {
             return;
         }
-        if let Some(output) = self.log.descriptor() {
-            // Unwatchable outputs never fall behind.
-            let _ = self.poll.change(output, LOG_TOKEN, Interest { read: false, write });
-            self.log_is_watched = write;
-        }
+        let Some(output) = self.log.descriptor() else { return };
+        let watched = match is_behind {
+            true => self.poll.add(output, LOG_TOKEN, Interest { read: false, write: true }),
+            false => self.poll.remove(output),
+        };
+        // What cannot be watched, such as /dev/null, never falls behind.
+        self.log_is_watched = is_behind && watched.is_ok();
     }
 
     /// Removes what is its own and says good-bye.

@@ -14,7 +14,7 @@ use crate::master::files::{self, Undo};
 use crate::master::listeners::Binder;
 use crate::master::log::Log;
 use crate::master::workers::{Inheritance, find_program};
-use crate::master::{COMMAND_SOCKET_TOKEN, LOG_TOKEN, Master, SIGNALS_TOKEN};
+use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN};
 use crate::state::{Config, Listener, Origin, Pid, State};
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::{Mask, Signals};
@@ -91,10 +91,6 @@ impl Master {
         let read = Interest { read: true, write: false };
         self.poll.add(self.signals.descriptor(), SIGNALS_TOKEN, read)?;
         self.poll.add(&self.command_socket, COMMAND_SOCKET_TOKEN, read)?;
-        if let Some(output) = self.log.descriptor() {
-            // Devices such as /dev/null cannot be waited for, and never have to be.
-            let _ = self.poll.add(output, LOG_TOKEN, Interest { read: false, write: false });
-        }
         Ok(())
     }
 
@@ -118,9 +114,9 @@ impl Master {
 /// apart from what anybody else has.
 fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
     let config = &mut options.config;
-    // The lock file of a start-up that fails is removed, that of a master stays.
-    let mut lock_undo = Undo::default();
     let (lock, made) = files::take_lock(&config.lockfile)?;
+    // The lock file of a start-up that fails is removed, while it is held; that of a master stays.
+    let mut lock_undo = Undo::default();
     if let Some(made) = made {
         lock_undo.add(made);
     }

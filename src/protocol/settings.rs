@@ -144,11 +144,12 @@ fn seconds(name: &str, value: &Value) -> Result<f64, SettingError> {
 }
 
 /// Checks a span in seconds: finite, above zero (or zero where `zero_allowed`), at most `max`.
+/// Less than a nanosecond counts as zero.
 ///
 /// # Errors
 /// A sentence that names the bound.
 pub fn span(name: &str, seconds: f64, zero_allowed: bool, max: f64) -> Result<Duration, String> {
-    let lowest = if zero_allowed { seconds >= 0.0 } else { seconds > 0.0 };
+    let lowest = if zero_allowed { seconds >= 0.0 } else { seconds >= 1e-9 };
     if !lowest || seconds.is_nan() || seconds > max {
         let bound = if zero_allowed { "0 or more" } else { "above 0" };
         return Err(format!("{name} must be {bound} and at most {max:.0} seconds, not {seconds}"));

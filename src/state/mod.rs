@@ -167,7 +167,7 @@ impl State {
         )?;
         ensure(self.processor_count >= 1, "there is no processor")?;
         ensure(self.max_unacked() >= 1, "no worker may ever wait for its ACK")?;
-        ensure(self.cold_start_count <= self.config.target, "more to start than asked for")?;
+        ensure(self.cold_start_count <= self.missing_count(), "more to start than are missing")?;
         ensure(!self.config.command.is_empty(), "there is no program")?;
         ensure(self.config.verbosity <= Verbosity::ERROR, "the verbosity is out of bounds")?;
         for (pid, worker) in &self.workers {

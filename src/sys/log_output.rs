@@ -74,7 +74,9 @@ impl LogOutput {
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             LogOutput::Reopened(own) => Some(own.as_fd()),
-            LogOutput::Socket | LogOutput::File | LogOutput::Asked => None,
+            // SAFETY: nobody closes standard error: the runtime opens a missing one at start.
+            LogOutput::Socket | LogOutput::Asked => Some(unsafe { BorrowedFd::borrow_raw(2) }),
+            LogOutput::File => None,
         }
     }
 }

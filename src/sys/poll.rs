@@ -100,6 +100,9 @@ impl Poll {
             Err(Errno::EINTR) => Ok(Vec::new()),
             Err(errno) => Err(errno.into()),
             Ok(count) => {
+                // A call that has something to report looks at no signal: a flood of clients would
+                // keep them out for ever.
+                mask.let_in()?;
                 let count = usize::try_from(count).unwrap_or(0);
                 Ok(events[..count].iter().map(ready).collect())
             }

@@ -41,6 +41,12 @@ impl Mask {
         Mask(open)
     }
 
+    /// Lets in the signals that wait, for an instant.
+    pub(super) fn let_in(&self) -> io::Result<()> {
+        let blocked = self.0.thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        Ok(blocked.thread_set_mask()?)
+    }
+
     pub(super) fn as_ptr(&self) -> *const libc::sigset_t {
         self.0.as_ref()
     }

@@ -13,6 +13,16 @@ use crate::sys::signal::Mask;
 /// The child's stack until it executes: a few libc wrappers deep, with room to spare.
 const STACK_BYTES: usize = 64 * 1024;
 
+/// The highest number of a signal.
+const SIGNAL_MAX: libc::c_long = 64;
+
+/// The kernel's `struct sigaction`: `SIG_DFL`, no flags and an empty set are zeros in any order of
+/// its fields, and no machine's is larger.
+const DEFAULT_ACTION: [u64; 4] = [0; 4];
+
+/// The size of the kernel's set of signals, a bit each.
+const KERNEL_SET_BYTES: usize = 8;
+
 /// What to start, and how.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -122,11 +132,12 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
         let plan = child.plan;
         libc::setpgid(0, 0);
         // Before the mask opens: a handler must not run here, and an ignored signal would stay
-        // ignored in the program.
-        let mut default: libc::sigaction = std::mem::zeroed();
-        default.sa_sigaction = libc::SIG_DFL;
-        for number in 1..=64 {
-            libc::sigaction(number, &default, std::ptr::null_mut());
+        // ignored in the program. Not by libc's wrapper: it refuses signals 32 and 33, its own,
+        // which a launcher that used posix_spawn(3) of glibc has left ignored.
+        let no_answer: *mut libc::c_void = std::ptr::null_mut();
+        let size = KERNEL_SET_BYTES;
+        for number in 1..=SIGNAL_MAX {
+            libc::syscall(libc::SYS_rt_sigaction, number, &DEFAULT_ACTION, no_answer, size);
         }
         if let Some(number) = plan.death_signal {
             libc::prctl(libc::PR_SET_PDEATHSIG, number);

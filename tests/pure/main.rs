@@ -1,6 +1,14 @@
 //! Tests that start no process and listen on no socket: they give the same answer everywhere.
 
+/// What each command of the command socket answers and does: one table of transcripts.
+mod commands;
 /// The fuzz corpus, replayed: what the fuzzers guard holds on every run of the tests.
 mod corpus;
+/// The master that the tests of `decide` begin with.
+mod example;
+/// The rules of keeping N alive (behaviour.md section 4), an example each.
+mod pool;
+/// `decide` in random worlds, from seeds, with its invariants checked after every event.
+mod simulate;
 /// The rules that the tree itself keeps: floors, fences, sizes, names, documents.
 mod tidy;

@@ -1,0 +1,130 @@
+//! A master with every option at its default, and the few words in which tests talk to it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use einhorn::decide::{Action, Event, step};
+use einhorn::protocol::{Line, Request};
+use einhorn::state::{
+    AckMode, Config, ConnectionId, ExitStatus, Monotonic, Nice, Now, Pid, Realtime, Slot, State,
+    Verbosity,
+};
+
+/// The master's own pid.
+pub(crate) const MASTER: Pid = Pid(900);
+
+/// What `einhorn -n TARGET -- /srv/web` asks for.
+pub(crate) fn config(target: u32) -> Config {
+    Config {
+        original_command: vec![OsString::from("web")],
+        command: vec![OsString::from("/srv/web")],
+        target,
+        backlog: 100,
+        respawn_interval: Duration::from_secs(1),
+        ack_mode: AckMode::Timer(Duration::from_secs(1)),
+        signal_timeout: None,
+        max_unacked: None,
+        max_upgrade_additional: None,
+        retries: None,
+        kill_children_on_exit: false,
+        command_socket_as_fd: false,
+        command_name: None,
+        socket_path: PathBuf::from("/run/einhorn.sock"),
+        pidfile: PathBuf::from("/run/einhorn.pid"),
+        lockfile: PathBuf::from("/run/einhorn.lock"),
+        nice: Nice::default(),
+        reexec_as: Vec::new(),
+        drop_env_vars: Vec::new(),
+        verbosity: Verbosity::INFO,
+        syslog: false,
+    }
+}
+
+/// A master with a clock to turn by hand, in milliseconds since it began.
+pub(crate) struct Master {
+    /// What it knows.
+    pub(crate) state: State,
+    /// What time it is.
+    pub(crate) now_ms: u64,
+}
+
+impl Master {
+    /// On a machine with four processors; no worker was started yet.
+    pub(crate) fn new(config: Config) -> Master {
+        Master { state: State::new(config, Vec::new(), MASTER, 4), now_ms: 0 }
+    }
+
+    /// With all its workers started at once, none of them up: index 0 as pid 1000, and so on.
+    pub(crate) fn started(config: Config) -> Master {
+        let mut master = Master::new(config);
+        while master.state.missing_count() > 0 {
+            let orders = master.turn_at(0);
+            master.start(&orders);
+        }
+        master
+    }
+
+    /// Tells it that something happened. Answers everything that it does about that.
+    pub(crate) fn tell(&mut self, event: Event) -> Vec<Action> {
+        // The clock for people: seconds into a minute of a day in 2026.
+        let realtime = 1_795_206_031_000_000_000 + i64::try_from(self.now_ms).unwrap() * 1_000_000;
+        let now =
+            Now { monotonic: Monotonic(self.now_ms * 1_000_000), realtime: Realtime(realtime) };
+        let actions = step(&mut self.state, now, event);
+        self.state.check().unwrap();
+        actions
+    }
+
+    /// What it does in a turn at a time, the log left out.
+    pub(crate) fn turn_at(&mut self, now_ms: u64) -> Vec<Action> {
+        self.now_ms = now_ms;
+        without_log(self.tell(Event::Turn))
+    }
+
+    /// What it does, at this time, about a line of a client, the log left out.
+    pub(crate) fn ask(&mut self, line: &str) -> Vec<Action> {
+        without_log(self.tell(requested(1, line)))
+    }
+
+    /// A worker ends before it is told to.
+    pub(crate) fn exit(&mut self, pid: i32) {
+        let died = Event::Exited { pid: Pid(pid), status: ExitStatus::Code(1) };
+        assert_eq!(without_log(self.tell(died)), []);
+    }
+
+    /// Workers say that they are up.
+    pub(crate) fn ack(&mut self, pids: &[i32]) {
+        for pid in pids {
+            self.ask(&format!("{{command: worker:ack, pid: {pid}}}"));
+            assert!(self.state.workers[&Pid(*pid)].is_acked());
+        }
+    }
+
+    /// Everything that was ordered starts: index 0 as pid 1000, index 1 as 1001, and so on.
+    pub(crate) fn start(&mut self, orders: &[Action]) {
+        for order in orders {
+            let Action::Spawn { slot, .. } = order else { panic!("not a start: {order:?}") };
+            let pid = Pid(1000 + i32::try_from(slot.0).unwrap());
+            let started = Event::Spawned { slot: *slot, pid, connection: None };
+            assert_eq!(without_log(self.tell(started)), []);
+        }
+    }
+
+    /// A start that was ordered fails.
+    pub(crate) fn fail(&mut self, slot: u32) {
+        let failed = Event::SpawnFailed { slot: Slot(slot), why: "no such file".to_owned() };
+        assert_eq!(without_log(self.tell(failed)), []);
+    }
+}
+
+/// That a client sent a line.
+pub(crate) fn requested(connection: u64, line: &str) -> Event {
+    let line = Line::Complete(line.as_bytes().to_vec());
+    Event::Requested { connection: ConnectionId(connection), request: Request::parse(&line) }
+}
+
+fn without_log(mut actions: Vec<Action>) -> Vec<Action> {
+    actions.retain(|action| !matches!(action, Action::Log { .. }));
+    actions
+}
