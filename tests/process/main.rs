@@ -6,6 +6,7 @@ mod acks; // when a worker counts as up, and what is ignored
 mod clients; // many, slow, flooding and half-open clients
 mod commands; // the command socket as clients see it
 mod contract; // the workers of docs/worker-contract.md, run as they stand there
+mod http; // a client of workers that speak it
 mod listeners; // addresses of every kind, and connections that wait in them
 mod logs; // what is logged, and readers that are gone, full or asleep
 mod programs; // real servers of other languages, under load

@@ -171,6 +171,12 @@ impl Master<'_> {
         dump[":state"].clone()
     }
 
+    /// The port that a listener is bound to.
+    pub(crate) fn port(&self, listener: usize) -> u16 {
+        let port = self.state()[":bound_ports"][listener].as_u64().unwrap();
+        u16::try_from(port).unwrap()
+    }
+
     /// The workers, by the state dump.
     pub(crate) fn workers(&self) -> Vec<Facts> {
         let state = self.state();
