@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read, Write};
+use std::ops::Bound;
 use std::os::unix::net::UnixStream;
 
 use crate::protocol::{BadRequest, LineBuffer, Request};
@@ -16,8 +17,9 @@ pub const CLIENTS_MAX: usize = 4096;
 /// everybody else.
 const READ_CHUNK: usize = 16 * 1024;
 
-/// How many requests of one connection are answered in one turn; the rest wait for the next.
-pub const REQUESTS_PER_TURN: usize = 32;
+/// How many requests of one connection are answered in one turn; the rest wait for the next, so
+/// that everybody gets a turn.
+pub const REQUESTS_PER_TURN: usize = 8;
 
 /// While more than this is owed to a client that does not read, its requests wait. One reply may
 /// come on top: the largest, a state dump of ten thousand workers, is about 3 MB.
@@ -85,8 +87,10 @@ pub struct Connections {
     next_id: u64,
     /// Those that something happened to in this turn.
     touched: BTreeSet<ConnectionId>,
-    /// Those with requests that wait for the next turn, though nothing new is heard.
-    unfinished: BTreeSet<ConnectionId>,
+    /// Those with requests that can be answered though nothing new is heard.
+    asking: BTreeSet<ConnectionId>,
+    /// Who was answered last: the next one is the next by number, round and round.
+    last_answered: ConnectionId,
     given_count: usize,
     owed_total: usize,
     turn: u64,
@@ -101,7 +105,8 @@ impl Connections {
             table: BTreeMap::new(),
             next_id: FIRST_TOKEN,
             touched: BTreeSet::new(),
-            unfinished: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            last_answered: ConnectionId(0),
             given_count: 0,
             owed_total: 0,
             turn: 0,
@@ -147,21 +152,35 @@ impl Connections {
         self.table.len() - self.given_count >= self.clients_max
     }
 
-    /// The client that has been silent longest; `None` when there is no client.
+    /// Whether there is any client.
+    pub fn has_clients(&self) -> bool {
+        self.table.len() > self.given_count
+    }
+
+    /// The client that has been silent longest; `None` when all came or spoke in this turn.
     pub fn most_silent(&self) -> Option<ConnectionId> {
-        let clients = self.table.iter().filter(|(_, connection)| !connection.is_given);
+        let is_silent = |connection: &Connection| connection.last_active < self.turn;
+        let clients = self.table.iter().filter(|(_, c)| !c.is_given && is_silent(c));
         clients.min_by_key(|(_, connection)| connection.last_active).map(|(id, _)| *id)
     }
 
-    /// Whether requests wait that can be answered without hearing anything new.
-    pub fn has_unfinished(&self) -> bool {
-        !self.unfinished.is_empty()
+    /// Begins a turn.
+    pub fn begin_turn(&mut self) {
+        self.turn += 1;
     }
 
-    /// Begins a turn: the connections whose requests the last one left over.
-    pub fn take_unfinished(&mut self) -> BTreeSet<ConnectionId> {
-        self.turn += 1;
-        std::mem::take(&mut self.unfinished)
+    /// Whether requests wait that can be answered without hearing anything new.
+    pub fn is_asked(&self) -> bool {
+        !self.asking.is_empty()
+    }
+
+    /// Whose requests to answer next; everybody is named once a turn at most.
+    pub fn next_asking(&mut self) -> Option<ConnectionId> {
+        let after = (Bound::Excluded(self.last_answered), Bound::Unbounded);
+        let next = *self.asking.range(after).next().or(self.asking.first())?;
+        self.asking.remove(&next);
+        self.last_answered = next;
+        Some(next)
     }
 
     /// Reads and writes what a connection is ready for.
@@ -172,6 +191,9 @@ impl Connections {
         if ready.read && connection.interest.read {
             connection.last_active = self.turn;
             receive(connection);
+            if connection.has_request() {
+                self.asking.insert(id);
+            }
         }
         if ready.write || ready.hung_up {
             self.write(id);
@@ -225,7 +247,7 @@ impl Connections {
                 self.remove(poll, id);
                 gone.push(id);
             } else if connection.has_request() {
-                self.unfinished.insert(id);
+                self.asking.insert(id);
             }
         }
         gone
@@ -236,6 +258,7 @@ impl Connections {
         let Some(connection) = self.table.remove(&id) else { return };
         self.given_count -= usize::from(connection.is_given);
         self.owed_total -= connection.output.len();
+        self.asking.remove(&id);
         // Closing it would do, were the description never shared.
         let _ = poll.remove(&connection.stream);
     }

@@ -114,7 +114,7 @@ pub fn replace_stale_socket(path: &Path) -> Result<()> {
 }
 
 /// An error of a UNIX socket's path in words.
-fn why(error: &io::Error) -> String {
+pub fn why(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "its folder does not exist".to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),

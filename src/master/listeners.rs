@@ -107,7 +107,8 @@ impl Binder<'_> {
         let _folder = lock_folder(path);
         files::replace_stale_socket(path)?;
         // Until it listens nobody can connect, whatever its mode.
-        let socket = socket::bind_unix(path, mode.unwrap_or(0o666))?;
+        let socket = socket::bind_unix(path, mode.unwrap_or(0o666))
+            .map_err(|error| anyhow!("{}", files::why(&error)))?;
         self.undo.add(Owned::at(path)?);
         if owners.user.is_some() || owners.group.is_some() {
             user::give(path, owners.user, owners.group)

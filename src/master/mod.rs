@@ -34,6 +34,9 @@ const LOG_TOKEN: u64 = 2;
 /// How many connections are accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
 
+/// How long clients are answered before the loop looks at everything else again.
+const ANSWERING_MAX: Duration = Duration::from_millis(10);
+
 /// How long nothing is accepted after the kernel refused a descriptor and no client could be
 /// dropped for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -93,19 +96,18 @@ impl Master {
             self.take_signals();
         }
         self.tell_events();
-        for id in self.connections.take_unfinished() {
-            self.answer(id);
-        }
+        self.connections.begin_turn();
         for ready in ready {
             match ready.token {
-                SIGNALS_TOKEN => {}
-                COMMAND_SOCKET_TOKEN => self.accept(),
+                SIGNALS_TOKEN | COMMAND_SOCKET_TOKEN => {}
                 LOG_TOKEN => self.log.flush(),
-                id => {
-                    self.connections.serve(*ready);
-                    self.answer(ConnectionId(id));
-                }
+                _ => self.connections.serve(*ready),
             }
+        }
+        self.answer_clients();
+        // Last, so that whoever has just spoken is not taken for silent.
+        if ready.iter().any(|ready| ready.token == COMMAND_SOCKET_TOKEN) {
+            self.accept();
         }
     }
 
@@ -124,7 +126,7 @@ impl Master {
 
     /// How long the next wait may last; `None` until something happens.
     fn patience(&self) -> Option<Duration> {
-        if self.connections.has_unfinished() {
+        if self.connections.is_asked() {
             return Some(Duration::ZERO);
         }
         let deadline =
@@ -245,6 +247,17 @@ impl Master {
         }
     }
 
+    /// Answers the clients in turns, for as long as signals and workers may wait.
+    fn answer_clients(&mut self) {
+        let begun = now().monotonic;
+        while let Some(connection) = self.connections.next_asking() {
+            self.answer(connection);
+            if now().monotonic.since(begun) >= ANSWERING_MAX {
+                return;
+            }
+        }
+    }
+
     /// Answers what a client has asked, up to a turn's share.
     fn answer(&mut self, connection: ConnectionId) {
         for _ in 0..REQUESTS_PER_TURN {
@@ -256,15 +269,17 @@ impl Master {
 
     fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            if self.connections.is_full() && !self.evict("there are too many") {
+            if self.connections.is_full() && !self.make_room("there are too many") {
                 return;
             }
             match socket::accept(&self.command_socket) {
                 Ok(None) => return,
                 Ok(Some(stream)) => self.admit(stream),
+                Err(error) if !self.connections.has_clients() => {
+                    return self.pause_accepting(&error);
+                }
                 Err(error) => {
-                    if !self.evict(&format!("no more can be accepted: {error}")) {
-                        self.pause_accepting(&error);
+                    if !self.make_room(&format!("no more can be accepted: {error}")) {
                         return;
                     }
                 }
@@ -292,8 +307,13 @@ impl Master {
         self.tell_events();
     }
 
-    /// Drops the client that has been silent longest. Answers whether there was one.
-    fn evict(&mut self, why: &str) -> bool {
+    /// Drops the client that has been silent longest, if somebody waits for its place. Answers
+    /// whether there is room now; if not, another turn will tell who is silent.
+    fn make_room(&mut self, why: &str) -> bool {
+        // Without a free descriptor, accept(2) fails even when nobody waits.
+        if !socket::is_awaited(&self.command_socket) {
+            return false;
+        }
         let Some(connection) = self.connections.most_silent() else { return false };
         self.connections.remove(&self.poll, connection);
         self.events.push_back(Event::Closed { connection });

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, accept4, bind, connect,
     getsockname, getsockopt, setsockopt, socket, sockopt,
@@ -124,6 +125,12 @@ pub fn probe_unix(path: &Path) -> io::Result<Listening> {
         Err(Errno::ENOENT) => Ok(Listening::Absent),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Whether a connection waits to be accepted.
+pub fn is_awaited(listener: impl AsFd) -> bool {
+    let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    poll(&mut asked, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// Takes the next connection of a listener, non-blocking; `None` when there is none.

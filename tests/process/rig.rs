@@ -1,6 +1,8 @@
 //! A folder of its own for each test, masters in it, and the end of everything they started.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -56,6 +58,13 @@ impl Rig {
         command
     }
 
+    /// A shell with a script in which `"$@"` is `einhorn` with these arguments.
+    pub(crate) fn shell(&self, script: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command("sh");
+        command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_einhorn")]).args(arguments);
+        command
+    }
+
     /// A master with these options and the test program as its worker.
     pub(crate) fn start(&self, options: &[&str], steps: &[&str]) -> Master<'_> {
         let mut command = self.einhorn(options);
@@ -65,17 +74,25 @@ impl Rig {
 
     /// A master from a command made ready, once its command socket answers. Its log is the file
     /// `log` unless the command says otherwise.
-    pub(crate) fn launch(&self, mut command: Command) -> Master<'_> {
-        let log = self.path("log");
-        command.stderr(File::options().create(true).append(true).open(log).unwrap());
-        let mut master = Master { rig: self, child: command.spawn().unwrap() };
+    pub(crate) fn launch(&self, command: Command) -> Master<'_> {
+        self.launch_at(command, self.socket())
+    }
+
+    /// The same with another command socket.
+    pub(crate) fn launch_at(&self, command: Command, socket: PathBuf) -> Master<'_> {
+        self.answering(self.begin(command), socket)
+    }
+
+    /// A process that was started, once it answers as a master.
+    pub(crate) fn answering(&self, child: Child, socket: PathBuf) -> Master<'_> {
+        let mut master = Master { rig: self, child, socket };
         let pid = master.pid().to_string();
         let mut running = true;
         wait::until_some(
             "the master answers",
             || {
                 running = running && master.child.try_wait().unwrap().is_none();
-                let greeting = Client::connect(&self.socket())
+                let greeting = Client::connect(&master.socket)
                     .ok()
                     .and_then(|mut client| client.greet("test").ok()?.next()?.ok());
                 (!running || greeting.is_some_and(|reply| reply.message.contains(&pid)))
@@ -85,6 +102,14 @@ impl Rig {
         );
         assert!(running, "the master left at once\n{}", self.log());
         master
+    }
+
+    /// The same without waiting for anything, for masters that are not meant to come up, or whose
+    /// process is another.
+    pub(crate) fn begin(&self, mut command: Command) -> Child {
+        let log = self.path("log");
+        command.stderr(File::options().create(true).append(true).open(log).unwrap());
+        command.spawn().unwrap()
     }
 
     /// The command socket of a master without a name.
@@ -97,16 +122,23 @@ impl Rig {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// The pids of live processes of this rig.
-    fn processes(&self) -> Vec<Pid> {
+    /// The pids of live processes of this rig: they carry its mark or are in its folder. Only the
+    /// folder tells it of one that is just being executed.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
         let mark = format!("{TOKEN}={}\0", self.token).into_bytes();
+        let folder = std::fs::canonicalize(self.folder.path()).unwrap();
+        let is_marked = |pid: i32| {
+            std::fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|bytes| bytes.windows(mark.len()).any(|window| window == mark))
+        };
+        let is_inside = |pid: i32| {
+            std::fs::read_link(format!("/proc/{pid}/cwd"))
+                .is_ok_and(|path| path.starts_with(&folder))
+        };
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         entries
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(|pid: &i32| {
-                std::fs::read(format!("/proc/{pid}/environ"))
-                    .is_ok_and(|bytes| bytes.windows(mark.len()).any(|window| window == mark))
-            })
+            .filter(|pid| is_inside(*pid) || is_marked(*pid))
             .map(Pid::from_raw)
             .collect()
     }
@@ -140,6 +172,7 @@ pub(crate) struct Facts {
 pub(crate) struct Master<'a> {
     rig: &'a Rig,
     child: Child,
+    socket: PathBuf,
 }
 
 impl Master<'_> {
@@ -154,7 +187,7 @@ impl Master<'_> {
 
     /// The last message to a command.
     pub(crate) fn say(&self, command: &str, args: &[&str]) -> String {
-        let mut client = Client::connect(&self.rig.socket()).unwrap();
+        let mut client = Client::connect(&self.socket).unwrap();
         client.set_read_timeout(Some(wait::PATIENCE)).unwrap();
         let replies = client.request(command, args).unwrap();
         let replies: Result<Vec<_>, _> = replies.collect();
@@ -202,6 +235,16 @@ impl Master<'_> {
         })
     }
 
+    /// Kills workers and waits until so many are up, none of them; answers their pids.
+    pub(crate) fn replaced(&self, killed: &[i32], count: usize) -> Vec<i32> {
+        for pid in killed {
+            send(*pid, Signal::SIGKILL);
+        }
+        let is_killed = |worker: &Facts| killed.contains(&worker.pid);
+        self.until("they are reaped", || (!self.workers().iter().any(is_killed)).then_some(()));
+        self.settled(count)
+    }
+
     /// Waits until `look` finds something; fails with the master's log.
     pub(crate) fn until<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
         wait::until_some(what, look, || self.rig.log())
@@ -209,12 +252,19 @@ impl Master<'_> {
 
     /// Waits until the log contains a text.
     pub(crate) fn until_logged(&self, text: &str) {
-        self.until(&format!("{text:?} is logged"), || self.rig.log().contains(text).then_some(()));
+        self.until_logged_times(1, text);
+    }
+
+    /// Waits until the log contains a text so many times, or more often.
+    pub(crate) fn until_logged_times(&self, count: usize, text: &str) {
+        self.until(&format!("{text:?} is logged {count} times"), || {
+            (self.rig.log().matches(text).count() >= count).then_some(())
+        });
     }
 
     /// Waits for the master to leave.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        let Master { rig, child } = self;
+        let Master { rig, child, .. } = self;
         wait::until_some("the master leaves", || child.try_wait().unwrap(), || rig.log())
     }
 }
@@ -230,6 +280,13 @@ impl Drop for Master<'_> {
 /// Sends a process a signal.
 pub(crate) fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
+}
+
+/// Has a program begin life as `prepare` leaves the process that executes it, as launchers do.
+pub(crate) fn prepare(command: &mut Command, prepare: fn() -> io::Result<()>) {
+    // SAFETY: a plain function captures nothing, and those of the tests make system calls only,
+    // which is what is allowed between fork and exec.
+    unsafe { command.pre_exec(prepare) };
 }
 
 /// Whether a program is there for a test that needs it; says so when it is not. CI asks for all.

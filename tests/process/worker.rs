@@ -1,13 +1,15 @@
 //! What the test program does when einhorn starts it as a worker: the steps it is told, in order.
 
-use std::io::Write;
-use std::net::TcpListener;
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::FromRawFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
 use crate::wait;
 
@@ -19,8 +21,12 @@ pub(crate) const FLAG: &str = "--as-worker";
 /// - `ack`: ACKs over the command socket; `ack-given`: over the connection of `-g`;
 /// - `ping=ID`: pings over the connection of `-g`, and keeps it;
 /// - `report=FOLDER`: writes what it was given to a file named after its pid;
+/// - `hold`: blocks all signals, which wait for `note=FOLDER`: takes one and adds its name to a
+///   file of the folder named after its pid;
+/// - `until=FILE`: waits until the file is there;
 /// - `ignore=SIG`, `sleep=MS`, `exit=CODE`, `raise=SIG`;
-/// - `serve`: answers every connection of listener 0 with its pid, for ever;
+/// - `serve`: answers on every announced listener with its pid, for ever; `serve-at=FD`: on this
+///   TCP listener, and goes on;
 /// - `wait`: waits for a signal, for ever.
 pub(crate) fn run(steps: impl Iterator<Item = String>) {
     let mut given: Option<UnixStream> = None;
@@ -36,12 +42,16 @@ pub(crate) fn run(steps: impl Iterator<Item = String>) {
                 given = Some(say(given.unwrap_or_else(given_connection), "worker:ping", &id));
             }
             "report" => report(Path::new(value)),
+            "hold" => SigSet::all().thread_block().unwrap(),
+            "note" => note(Path::new(value)),
+            "until" => until(Path::new(value)),
             // SAFETY: ignoring a signal runs no code.
             "ignore" => drop(unsafe { signal(value.parse().unwrap(), SigHandler::SigIgn) }),
             "sleep" => wait::as_told(Duration::from_millis(value.parse().unwrap())),
             "raise" => nix::sys::signal::raise(value.parse::<Signal>().unwrap()).unwrap(),
             "exit" => std::process::exit(value.parse().unwrap()),
             "serve" => serve(),
+            "serve-at" => serve_at(value.parse().unwrap(), "AF_INET", "SOCK_STREAM"),
             "wait" => loop {
                 nix::unistd::pause();
             },
@@ -70,13 +80,61 @@ fn say(mut master: UnixStream, command: &str, more: &str) -> UnixStream {
 }
 
 fn serve() {
-    // SAFETY: the master has given this descriptor to this process.
-    let listener = unsafe { TcpListener::from_raw_fd(number("EINHORN_FD_0")) };
-    let answer = format!("{}\n", std::process::id());
-    for connection in listener.incoming() {
-        // A client that left before its answer is no reason to stop.
-        let _ = connection.and_then(|mut client| client.write_all(answer.as_bytes()));
+    for index in 0..number("EINHORN_FD_COUNT") {
+        let named = |what: &str| std::env::var(format!("EINHORN_FD_{what}_{index}")).unwrap();
+        serve_at(number(&format!("EINHORN_FD_{index}")), &named("FAMILY"), &named("TYPE"));
     }
+    loop {
+        nix::unistd::pause();
+    }
+}
+
+/// Answers on a listener from now on, besides whatever else is done.
+fn serve_at(descriptor: i32, family: &str, kind: &str) {
+    // SAFETY: the master has given this descriptor to this process, and says what it is.
+    unsafe {
+        match (family, kind) {
+            (_, "SOCK_DGRAM") => {
+                let socket = UdpSocket::from_raw_fd(descriptor);
+                thread::spawn(move || answer_datagrams(&socket));
+            }
+            ("AF_UNIX", _) => {
+                let listener = UnixListener::from_raw_fd(descriptor);
+                thread::spawn(move || answer(listener.incoming()));
+            }
+            _ => {
+                let listener = TcpListener::from_raw_fd(descriptor);
+                thread::spawn(move || answer(listener.incoming()));
+            }
+        }
+    }
+}
+
+fn answer<C: Write>(connections: impl Iterator<Item = io::Result<C>>) {
+    let pid = format!("{}\n", std::process::id());
+    for connection in connections {
+        // A client that left before its answer is no reason to stop.
+        let _ = connection.and_then(|mut client| client.write_all(pid.as_bytes()));
+    }
+}
+
+fn answer_datagrams(socket: &UdpSocket) {
+    let pid = format!("{}\n", std::process::id());
+    while let Ok((_, client)) = socket.recv_from(&mut []) {
+        let _ = socket.send_to(pid.as_bytes(), client);
+    }
+}
+
+fn note(folder: &Path) {
+    let signal = SigSet::all().wait().unwrap();
+    let file = folder.join(std::process::id().to_string());
+    let mut file = File::options().create(true).append(true).open(file).unwrap();
+    writeln!(file, "{signal}").unwrap();
+}
+
+fn until(file: &Path) {
+    let look = || file.exists().then_some(());
+    wait::until_some("the file is there", look, || file.display().to_string());
 }
 
 /// Writes environment, descriptors and `/proc/self/status`, each under a heading.
