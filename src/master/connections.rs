@@ -17,10 +17,6 @@ pub const CLIENTS_MAX: usize = 4096;
 /// everybody else.
 const READ_CHUNK: usize = 16 * 1024;
 
-/// How many requests of one connection are answered in one turn; the rest wait for the next, so
-/// that everybody gets a turn.
-pub const REQUESTS_PER_TURN: usize = 8;
-
 /// While more than this is owed to a client that does not read, its requests wait. One reply may
 /// come on top: the largest, a state dump of ten thousand workers, is about 3 MB.
 const OWED_MAX: usize = 64 * 1024;
@@ -174,13 +170,20 @@ impl Connections {
         !self.asking.is_empty()
     }
 
-    /// Whose requests to answer next; everybody is named once a turn at most.
-    pub fn next_asking(&mut self) -> Option<ConnectionId> {
-        let after = (Bound::Excluded(self.last_answered), Bound::Unbounded);
-        let next = *self.asking.range(after).next().or(self.asking.first())?;
-        self.asking.remove(&next);
-        self.last_answered = next;
-        Some(next)
+    /// Takes the next request, of everybody in turns.
+    pub fn next_request(&mut self) -> Option<(ConnectionId, Result<Request, BadRequest>)> {
+        loop {
+            let after = (Bound::Excluded(self.last_answered), Bound::Unbounded);
+            let id = *self.asking.range(after).next().or(self.asking.first())?;
+            self.last_answered = id;
+            let asking = self.table.get_mut(&id).filter(|connection| connection.has_request());
+            let Some(line) = asking.and_then(|connection| connection.input.next_line()) else {
+                self.asking.remove(&id);
+                continue;
+            };
+            self.touched.insert(id);
+            return Some((id, Request::parse(&line)));
+        }
     }
 
     /// Reads and writes what a connection is ready for.
@@ -198,13 +201,6 @@ impl Connections {
         if ready.write || ready.hung_up {
             self.write(id);
         }
-    }
-
-    /// Takes the next request that a connection has sent whole, unless it is owed too much.
-    pub fn next_request(&mut self, id: ConnectionId) -> Option<Result<Request, BadRequest>> {
-        let connection = self.table.get_mut(&id).filter(|connection| connection.has_request())?;
-        self.touched.insert(id);
-        connection.input.next_line().map(|line| Request::parse(&line))
     }
 
     /// Owes a client a line, and writes at once what it takes.

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -15,6 +16,10 @@ use crate::sys::socket::{self, Listening};
 /// How many clients may wait to be accepted on the command socket: a whole fleet may ACK while the
 /// master is busy for a moment.
 const COMMAND_BACKLOG: u32 = 1024;
+
+/// How often and how long to wait for a folder: a master holds it for less than a millisecond.
+const HOLD_TRIES: u32 = 500;
+const HOLD_PAUSE: Duration = Duration::from_millis(2);
 
 /// Files that are removed again unless the start-up succeeds.
 #[derive(Debug, Default)]
@@ -35,6 +40,7 @@ impl Undo {
 impl Drop for Undo {
     fn drop(&mut self) {
         for file in self.0.iter().rev() {
+            let _folder = hold_folder(file.path());
             // The failure that brought us here is the one to report.
             let _ = file.remove();
         }
@@ -70,6 +76,21 @@ pub fn take_lock(path: &Path) -> Result<(File, Option<Owned>)> {
     }
 }
 
+/// Holds the folder of a file that is about to be made until the answer is dropped: two masters
+/// that find the same stale file must not remove each other's new one. Best effort: a folder that
+/// cannot be read cannot be held, and who holds it for long is no master.
+pub fn hold_folder(path: &Path) -> Option<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
+    for _ in 0..HOLD_TRIES {
+        if file::try_lock(&folder).ok()? {
+            return Some(folder);
+        }
+        std::thread::sleep(HOLD_PAUSE);
+    }
+    None
+}
+
 /// Binds the command socket; the lock must be held. Only its owner may connect, from its first
 /// instant.
 ///
@@ -77,6 +98,7 @@ pub fn take_lock(path: &Path) -> Result<(File, Option<Owned>)> {
 /// Somebody serves it, something else has its name, or it cannot be bound.
 pub fn claim_command_socket(path: &Path, undo: &mut Undo) -> Result<OwnedFd> {
     let shown = path.display();
+    let _folder = hold_folder(path);
     replace_stale_socket(path).with_context(|| {
         format!("cannot take the command socket {shown}; choose another with -d")
     })?;
@@ -145,12 +167,14 @@ pub fn write_pidfile(path: &Path, pid: i32, undo: &mut Undo) -> Result<Option<Fi
                 .with_context(|| format!("cannot write the pid file {shown}"))?;
             return Ok(None);
         }
-        Ok(found) if found.is_file() => refuse_running_masters(path)?,
+        Ok(found) if found.is_file() => {}
         Ok(_) => bail!("the pid file {shown} is not a regular file; it was left alone; {hint}"),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => bail!("cannot write the pid file {shown}: {error}; {hint}"),
     }
     let path = followed(path);
+    let _folder = hold_folder(&path);
+    refuse_running_masters(&path)?;
     let mut write = || -> io::Result<File> {
         let (mut file, mut made) = create_beside(&path, pid)?;
         file::try_lock(&file)?;

@@ -1,6 +1,5 @@
 //! Binding listeners.
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -11,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::cli::HostFamily;
 use crate::master::files::{self, Undo};
 use crate::state::{Address, Bind, Family, Listener, Origin};
-use crate::sys::file::{self, Owned};
+use crate::sys::file::Owned;
 use crate::sys::socket::{self, InetOptions};
 use crate::sys::user;
 
@@ -103,8 +102,7 @@ impl Binder<'_> {
     }
 
     fn bind_unix(&mut self, path: &Path, mode: Option<u32>, owners: &Owners) -> Result<OwnedFd> {
-        // Two masters that find the same stale file must not remove each other's new one.
-        let _folder = lock_folder(path);
+        let _folder = files::hold_folder(path);
         files::replace_stale_socket(path)?;
         // Until it listens nobody can connect, whatever its mode.
         let socket = socket::bind_unix(path, mode.unwrap_or(0o666))
@@ -139,14 +137,6 @@ impl Owners {
             group: find(group, user::group_id, "group")?,
         })
     }
-}
-
-/// Holds the folder of a socket until the answer is dropped. Best effort: a folder that cannot be
-/// read cannot be locked, and binding in it may still be allowed.
-fn lock_folder(path: &Path) -> Option<File> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
-    file::try_lock(&folder).ok()?.then_some(folder)
 }
 
 /// An error of binding an internet socket, and what to do about it.

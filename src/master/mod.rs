@@ -22,7 +22,7 @@ use crate::sys::process::{self, WaitStatus};
 use crate::sys::signal::{self, Mask, Signals};
 use crate::sys::{clock, socket, user};
 
-use connections::{Connections, FIRST_TOKEN, REQUESTS_PER_TURN};
+use connections::{Connections, FIRST_TOKEN};
 use log::Log;
 pub use start::Start;
 use workers::Inheritance;
@@ -247,23 +247,15 @@ impl Master {
         }
     }
 
-    /// Answers the clients in turns, for as long as signals and workers may wait.
+    /// Answers the clients, for as long as signals and workers may wait.
     fn answer_clients(&mut self) {
         let begun = now().monotonic;
-        while let Some(connection) = self.connections.next_asking() {
-            self.answer(connection);
+        while let Some((connection, request)) = self.connections.next_request() {
+            self.events.push_back(Event::Requested { connection, request });
+            self.tell_events();
             if now().monotonic.since(begun) >= ANSWERING_MAX {
                 return;
             }
-        }
-    }
-
-    /// Answers what a client has asked, up to a turn's share.
-    fn answer(&mut self, connection: ConnectionId) {
-        for _ in 0..REQUESTS_PER_TURN {
-            let Some(request) = self.connections.next_request(connection) else { return };
-            self.events.push_back(Event::Requested { connection, request });
-            self.tell_events();
         }
     }
 

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use crate::rig::{Rig, has};
 
-crate::tests![ruby_loads_every_string_as_the_string_that_it_was, ruby_loads_symbols_sets_and_times,];
+crate::tests![ruby_loads_every_string_as_it_was, ruby_loads_symbols_sets_and_times,];
 
 /// What a Ruby expression says of the dump, which is `s` there.
 fn in_ruby(rig: &Rig, dump: &str, expression: &str) -> String {
@@ -80,7 +80,7 @@ const HARD: [&str; 10] = [
     "👩‍🚀",
 ];
 
-fn ruby_loads_every_string_as_the_string_that_it_was() {
+fn ruby_loads_every_string_as_it_was() {
     if !has("ruby") {
         return;
     }
@@ -108,8 +108,9 @@ fn ruby_loads_symbols_sets_and_times() {
         return;
     }
     let rig = Rig::new();
-    let options = ["-n", "2", "-b", "127.0.0.1:0,r", "-b", "unix:u", "-t", "2.5", "-m", "0"];
-    let master = rig.start(&options, &["ignore=SIGUSR2", "wait", "srv:127.0.0.1:0"]);
+    let options = ["-n", "2", "-b", "127.0.0.1:0,r", "-b", "unix:u", "-t", "2.5", "-m", "manual"];
+    let steps = ["ignore=SIGUSR2", "ack", "wait", "srv:127.0.0.1:0"];
+    let master = rig.start(&options, &steps);
     let workers = master.settled(2);
     master.say("dec", &[]);
     master.until("one is told to go", || {

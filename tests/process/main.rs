@@ -21,6 +21,7 @@ mod orphans; // processes whose parent dies: workers of a killed master, childre
 mod proc; // what the kernel says of a process
 mod programs; // real servers of other languages, under load
 mod queues; // connections that wait, and addresses taken up again
+mod races; // masters that start at one instant
 mod readers; // readers of the log that are gone, full or asleep
 mod recovery; // what dies is replaced, quickly and calmly
 mod rig; // a folder, masters in it, and their end
@@ -70,6 +71,7 @@ fn main() {
         orphans::trials(),
         programs::trials(),
         queues::trials(),
+        races::trials(),
         readers::trials(),
         recovery::trials(),
         shell::trials(),

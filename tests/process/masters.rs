@@ -1,12 +1,8 @@
-//! More than one master: of one name, after a death, at one instant; and the files that tell them
-//! apart.
+//! More than one master: of one name, after a death; and the files that tell them apart.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
-use std::process::Child;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 
@@ -23,7 +19,6 @@ crate::tests![
     a_pid_file_may_be_a_device,
     a_pid_file_may_be_a_link_even_to_nothing_yet,
     files_that_are_not_ours_any_more_are_left_alone,
-    of_two_masters_at_one_instant_one_wins,
 ];
 
 const SLEEPER: [&str; 2] = ["sleep", "1000"];
@@ -160,74 +155,4 @@ fn files_that_are_not_ours_any_more_are_left_alone() {
     for file in ["einhorn.pid", "einhorn.sock"] {
         assert_eq!(fs::read_to_string(rig.path(file)).unwrap(), "somebody else's");
     }
-}
-
-/// Looks without a pause whether the command socket is closed to others and the pid file is whole
-/// at every instant at which they are there.
-fn watch(rig: &Rig, until: &AtomicBool) {
-    while !until.load(Ordering::Relaxed) {
-        if let Ok(socket) = fs::metadata(rig.socket()) {
-            assert_eq!(socket.mode() & 0o777, 0o600, "the mode of the command socket");
-        }
-        if let Ok(pid) = fs::read_to_string(rig.path("einhorn.pid")) {
-            assert!(pid.trim().parse::<u32>().is_ok() && pid.ends_with('\n'), "{pid:?}");
-        }
-    }
-}
-
-/// Says that it is over when it ends, in whatever way.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Two masters of one name, started at once, without a umask.
-fn start_two(rig: &Rig) -> Vec<Child> {
-    let barrier = Barrier::new(2);
-    let start = || {
-        let command = rig.shell("umask 0; exec \"$@\"", &SLEEPER);
-        barrier.wait();
-        rig.begin(command)
-    };
-    std::thread::scope(|scope| {
-        let threads = [scope.spawn(start), scope.spawn(start)];
-        threads.map(|thread| thread.join().unwrap()).into()
-    })
-}
-
-fn of_two_masters_at_one_instant_one_wins() {
-    let rig = Rig::new();
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(&rig, &is_over));
-        let over = Over(&is_over);
-        for round in 0..20 {
-            let mut both = start_two(&rig);
-            let loser = wait::until_some(
-                "one gives up",
-                || both.iter_mut().position(|child| child.try_wait().unwrap().is_some()),
-                || rig.log(),
-            );
-            let status = both.remove(loser).wait().unwrap();
-            assert_eq!(status.code(), Some(1), "{}", rig.log());
-            let winner = rig.answering(both.remove(0), rig.socket());
-            assert_eq!(pid_in(&rig.path("einhorn.pid")), format!("{}\n", winner.pid()));
-            assert_eq!(
-                names(&rig.path("")),
-                ["einhorn.lock", "einhorn.pid", "einhorn.sock", "log"]
-            );
-            let refusals = rig.log().matches("another einhorn holds the lock").count();
-            assert_eq!(refusals, round + 1, "{}", rig.log());
-            stop(winner);
-            // Every other time the lock file has to be made too.
-            if round % 2 == 0 {
-                fs::remove_file(rig.path("einhorn.lock")).unwrap();
-            }
-        }
-        drop(over);
-        watcher.join().unwrap();
-    });
 }

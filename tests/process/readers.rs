@@ -118,7 +118,10 @@ fn assert_sleeping_reader_harmless(rig: &Rig, command: Command, (reader, writer)
     overfill(rig);
     proc::assert_idle(master.pid());
     master.replaced(&master.settled(2)[..1], 2);
-    let (dropped, arrived) = wake_up(reader.try_clone().unwrap());
+    let awake = reader.try_clone().unwrap();
+    let woken = std::thread::spawn(move || wake_up(awake));
+    master.until("the reader knows all", || woken.is_finished().then_some(()));
+    let (dropped, arrived) = woken.join().unwrap();
     assert!(arrived > 25, "{arrived} lines of {FILLING} bytes: the master kept none");
     // Those of the worker's death and of its successor were dropped too.
     let lost = LINES - arrived;

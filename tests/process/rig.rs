@@ -86,17 +86,12 @@ impl Rig {
     /// A process that was started, once it answers as a master.
     pub(crate) fn answering(&self, child: Child, socket: PathBuf) -> Master<'_> {
         let mut master = Master { rig: self, child, socket };
-        let pid = master.pid().to_string();
         let mut running = true;
         wait::until_some(
             "the master answers",
             || {
                 running = running && master.child.try_wait().unwrap().is_none();
-                let greeting = Client::connect(&master.socket)
-                    .ok()
-                    .and_then(|mut client| client.greet("test").ok()?.next()?.ok());
-                (!running || greeting.is_some_and(|reply| reply.message.contains(&pid)))
-                    .then_some(())
+                (!running || answers(&master.socket, master.pid())).then_some(())
             },
             || self.log(),
         );
@@ -275,6 +270,14 @@ impl Drop for Master<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether the master of this pid answers at a command socket.
+fn answers(socket: &Path, pid: i32) -> bool {
+    let Ok(mut client) = Client::connect(socket) else { return false };
+    client.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    let greeting = client.greet("test").ok().and_then(|mut replies| replies.next()?.ok());
+    greeting.is_some_and(|reply| reply.message.contains(&pid.to_string()))
 }
 
 /// Sends a process a signal.

@@ -116,8 +116,8 @@ fn options_of_ruby_and_of_upgrades_are_refused_by_name() {
 }
 
 /// More than fits the address of a UNIX socket.
-const LONG_NAME: &str = "a-name-of-more-than-a-hundred-and-seven-bytes-does-not-fit-the-address-of-a-\
-                         unix-socket-whatever-its-folder-may-be";
+const LONG_NAME: &str = "a-name-of-more-than-a-hundred-and-seven-bytes-does-not-fit-the-address-of-\
+                         a-unix-socket-whatever-its-folder-may-be";
 
 fn addresses_that_cannot_be_bound_are_told() {
     let rig = Rig::new();
