@@ -39,6 +39,20 @@ pub enum Action {
         /// The line.
         message: String,
     },
+    /// Ask a candidate whether it can take over; answered by `PreflightStarted`, then
+    /// `PreflightEnded`.
+    StartPreflight {
+        /// The version of the state that it is given.
+        schema: u16,
+    },
+    /// End the candidate and everything that it started.
+    KillPreflight,
+    /// Become the candidate, at the end of this turn; answered by `HandOverFailed`, or in the next
+    /// image by `Adopted` or `RolledBack`.
+    HandOver {
+        /// The version to write the state in.
+        schema: u16,
+    },
     /// Leave with this exit status.
     Exit {
         /// 0 after an orderly stop.

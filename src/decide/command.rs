@@ -1,14 +1,12 @@
 //! The commands of the command socket (behaviour.md section 7).
 
 use crate::decide::action::Action;
-use crate::decide::{Turn, dump, pool, settings, signal};
+use crate::decide::{Turn, dump, pool, settings, signal, upgrade};
 use crate::protocol::{Args, BadRequest, Reply, Request, command_list};
 use crate::scalar::Scalar;
-use crate::state::{AckMode, ConnectionId, Pid, Ping, Signal, Verbosity, WORKERS_MAX};
-
-/// What `reload`, `upgrade`, `upgrade_fleet` and HUP are told in a release without them.
-pub(super) const NO_UPGRADES: &str =
-    "upgrades and re-execution are not available in this release; nothing was changed";
+use crate::state::{
+    AckMode, ConnectionId, Pid, Ping, Signal, UpgradeKind, Verbosity, WORKERS_MAX, release,
+};
 
 /// A client sent a line.
 pub(super) fn requested(
@@ -28,6 +26,9 @@ pub(super) fn requested(
     if command == "worker:ack" || command == "worker:ping" {
         return worker_message(turn, connection, &command, &request);
     }
+    if let Some(kind) = upgrade_kind(&command) {
+        return upgrade::asked_by_client(turn, kind, connection, request.id);
+    }
     let words = match &request.args {
         Args::Absent => &[][..],
         Args::List(words) => words,
@@ -42,13 +43,21 @@ pub(super) fn requested(
         "inc" => change_target(turn, "Incrementing", 1),
         "louder" => change_verbosity(turn, -1),
         "quieter" => change_verbosity(turn, 1),
-        "reload" | "upgrade" | "upgrade_fleet" => format!("{command}: {NO_UPGRADES}"),
         "set_workers" => set_workers(turn, words),
         "signal" => send_signals(turn, words),
         "state" => dump::state(turn.state),
         unknown => format!("Unrecognized command: {unknown:?}\n\n{}\n", command_list()),
     };
     reply(turn, connection, request.id, message);
+}
+
+fn upgrade_kind(command: &str) -> Option<UpgradeKind> {
+    match command {
+        "reload" => Some(UpgradeKind::Reload),
+        "upgrade" => Some(UpgradeKind::Smooth),
+        "upgrade_fleet" => Some(UpgradeKind::Fleet),
+        _ => None,
+    }
 }
 
 fn reply(turn: &mut Turn, connection: ConnectionId, id: Option<Scalar>, message: String) {
@@ -112,7 +121,7 @@ fn greeting(turn: &Turn, request: &Request) -> String {
         "Welcome, {user}! You are speaking to Einhorn Master Process {}{}, einhorn {}\n",
         turn.state.master_pid,
         name.unwrap_or_default(),
-        env!("CARGO_PKG_VERSION")
+        release()
     )
 }
 

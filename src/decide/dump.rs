@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::protocol::{Psych, document};
 use crate::scalar::Scalar;
-use crate::state::{AckMode, Address, Bind, Config, Listener, Origin, State, Worker};
+use crate::state::{
+    AckMode, Address, Bind, Config, Listener, Origin, Realtime, Rollout, State, Worker,
+};
 
 /// The whole dump, a YAML document.
 pub(super) fn state(state: &State) -> String {
@@ -35,14 +37,14 @@ pub(super) fn state(state: &State) -> String {
         ("cmd", words(&config.command)),
         ("script_name", Psych::Nil),
         ("respawn", Psych::bool(state.stopping.is_none())),
-        ("upgrading", Psych::bool(false)),
-        ("smooth_upgrade", Psych::bool(false)),
-        ("reloading_for_upgrade", Psych::bool(false)),
+        ("upgrading", Psych::bool(state.rollout.is_some())),
+        ("smooth_upgrade", Psych::bool(state.rollout == Some(Rollout::Smooth))),
+        ("reloading_for_upgrade", Psych::bool(is_reloading_for_upgrade(state))),
         ("path", Psych::Nil),
         ("cmd_name", Psych::optional(config.command_name.as_ref(), Psych::text)),
         ("verbosity", Psych::integer(config.verbosity.0)),
         ("generation", Psych::integer(state.reexec_count)),
-        ("last_spinup", Psych::optional(state.last_spawned_on, |on| Psych::Time(on.to_string()))),
+        ("last_spinup", Psych::optional(state.last_spawned_on, time)),
         ("ack_mode", ack_mode(config.ack_mode)),
         ("kill_children_on_exit", Psych::bool(config.kill_children_on_exit)),
         ("command_socket_as_fd", Psych::bool(config.command_socket_as_fd)),
@@ -50,7 +52,7 @@ pub(super) fn state(state: &State) -> String {
         ("pidfile", path(&config.pidfile)),
         ("lockfile", path(&config.lockfile)),
         ("consecutive_deaths_before_ack", Psych::integer(state.early_death_count)),
-        ("last_upgraded", Psych::Nil),
+        ("last_upgraded", Psych::optional(state.last_upgraded_on, time)),
         ("nice", nice(config)),
         ("reexec_commandline", reexec_commandline(config)),
         ("drop_environment_variables", words(&config.drop_env_vars)),
@@ -60,9 +62,16 @@ pub(super) fn state(state: &State) -> String {
     document(&Psych::symbols(vec![("state", Psych::symbols(entries))]))
 }
 
+fn is_reloading_for_upgrade(state: &State) -> bool {
+    state.reexec.is_some_and(|reexec| reexec.kind.rollout().is_some())
+}
+
+fn time(at: Realtime) -> Psych {
+    Psych::Time(at.to_string())
+}
+
 fn worker(worker: &Worker) -> Psych {
     let signaled = worker.signaled.iter().map(|signal| signal.name()).collect();
-    let time = |at: crate::state::Realtime| Psych::Time(at.to_string());
     let mut entries = vec![
         ("type", Psych::Symbol("worker")),
         ("version", Psych::integer(worker.generation.0)),

@@ -1,7 +1,7 @@
 //! What happens to the master: the closed list.
 
 use crate::protocol::{BadRequest, Request};
-use crate::state::{ConnectionId, ExitStatus, Pid, Signal, Slot};
+use crate::state::{CandidateReport, ConnectionId, ExitStatus, Pid, Signal, Slot};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +50,31 @@ pub enum Event {
         /// The line, understood or not.
         request: Result<Request, BadRequest>,
     },
+    /// The candidate runs.
+    PreflightStarted {
+        /// Its pid, which is its process group.
+        pid: Pid,
+    },
+    /// The preflight is over.
+    PreflightEnded {
+        /// How.
+        outcome: Preflight,
+    },
+    /// The exec of the candidate returned: this image goes on.
+    HandOverFailed {
+        /// Why, in words.
+        why: String,
+    },
+    /// This image has adopted the state of the one before it.
+    Adopted {
+        /// The release of that one.
+        from_release: String,
+    },
+    /// The next image could not adopt the state and gave it back to this one.
+    RolledBack {
+        /// Why, in words.
+        why: String,
+    },
     /// A connection is gone.
     Closed {
         /// Which.
@@ -64,4 +89,25 @@ pub struct Sender {
     pub pid: i32,
     /// Its real user id.
     pub uid: u32,
+}
+
+/// How a preflight ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Preflight {
+    /// There is nothing to ask: the command could not be found, read or started.
+    NotStarted {
+        /// Why, in words.
+        why: String,
+    },
+    /// The candidate has ended.
+    Ended {
+        /// The process that was started.
+        pid: Pid,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said of itself, if it said anything that can be understood.
+        report: Option<CandidateReport>,
+        /// The end of what it wrote to its standard output and error.
+        last_words: String,
+    },
 }

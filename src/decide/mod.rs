@@ -8,10 +8,12 @@ mod event;
 mod pool;
 mod settings;
 mod signal;
+mod upgrade;
 
 pub use action::{Action, Level};
-pub use event::{Event, Sender};
+pub use event::{Event, Preflight, Sender};
 pub use pool::{BACKOFF_MAX, SPAWNS_PER_TURN, back_off, next_deadline};
+pub use upgrade::{HUP_PAUSE, PREFLIGHT_MAX};
 
 use crate::state::{Connection, Now, Pid, Signal, State};
 
@@ -35,8 +37,14 @@ pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
         Event::Requested { connection, request } => {
             command::requested(&mut turn, connection, request);
         }
+        Event::PreflightStarted { pid } => upgrade::preflight_started(&mut turn, pid),
+        Event::PreflightEnded { outcome } => upgrade::preflight_ended(&mut turn, &outcome),
+        Event::HandOverFailed { why } => upgrade::hand_over_failed(&mut turn, &why),
+        Event::Adopted { from_release } => upgrade::adopted(&mut turn, &from_release),
+        Event::RolledBack { why } => upgrade::rolled_back(&mut turn, &why),
         Event::Closed { connection } => {
             turn.state.connections.remove(&connection);
+            turn.state.waiters.retain(|waiter| waiter.connection != connection);
         }
     }
     turn.actions

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::decide::action::Action;
-use crate::decide::{Turn, list};
+use crate::decide::{Turn, list, upgrade};
 use crate::state::{
     AckMode, Connection, ConnectionId, ExitStatus, Monotonic, Now, Pid, Signal, Slot, State,
     Stopping, Worker,
@@ -38,6 +38,7 @@ pub(super) fn reconcile(turn: &mut Turn) {
     acknowledge_due(turn);
     kill_overdue(turn);
     if turn.state.stopping.is_none() {
+        upgrade::reconcile(turn);
         cull(turn);
         replenish(turn);
     }
@@ -49,7 +50,7 @@ pub(super) fn reconcile(turn: &mut Turn) {
 pub fn next_deadline(state: &State) -> Option<Monotonic> {
     let acks = state.workers.values().filter_map(|w| w.ack_due_at(state.config.ack_mode));
     let kills = state.workers.values().filter_map(|w| w.kill_due_at(state.config.signal_timeout));
-    acks.chain(kills).chain(spawn_due_at(state)).min()
+    acks.chain(kills).chain(spawn_due_at(state)).chain(upgrade::deadline(state)).min()
 }
 
 /// How long to wait after a start, with this many early deaths in a row.
@@ -70,7 +71,7 @@ pub(super) fn spawned(turn: &mut Turn, slot: Slot, pid: Pid, connection: Option<
     }
     turn.state.last_spawn_at = Some(turn.now.monotonic);
     turn.state.last_spawned_on = Some(turn.now.realtime);
-    turn.info(format!("===> Launched {pid} (index: {})", slot.0));
+    upgrade::progress(turn, &format!("===> Launched {pid} (index: {})", slot.0));
     if turn.state.stopping.is_some() {
         turn.tell_to_go(&[pid], Signal::Usr2);
     }
@@ -99,10 +100,11 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus) {
     let up = worker.is_acked() || is_ack_due(&worker, turn.state.config.ack_mode, turn.now);
     let before_ack = if up { "" } else { " before it was ACKed" };
     let age = turn.now.monotonic.since(worker.spawned_at).as_secs_f64();
-    turn.info(format!(
+    let message = format!(
         "===> Exited worker {pid} (index: {}){before_ack}: {status} after {age:.3}s",
         worker.slot.0
-    ));
+    );
+    upgrade::progress(turn, &message);
     let current = worker.generation == turn.state.generation;
     if !up && current && !worker.is_signaled() && turn.state.stopping.is_none() {
         count_early_death(turn);
@@ -123,11 +125,8 @@ pub(super) fn acknowledge(turn: &mut Turn, pid: Pid) {
         AckMode::Manual => "manual",
         AckMode::Timer(_) => "timer",
     };
-    turn.info(format!(
-        "Up to {} / {} {mode} ACKs{ending}",
-        turn.state.acked_count(),
-        turn.state.config.target
-    ));
+    let (count, target) = (turn.state.acked_count(), turn.state.config.target);
+    upgrade::progress(turn, &format!("Up to {count} / {target} {mode} ACKs{ending}"));
 }
 
 /// Changes the target number of workers; the next turn acts on it.
@@ -216,6 +215,9 @@ fn spawn_due_at(state: &State) -> Option<Monotonic> {
     if state.stopping.is_some() || state.missing_count() == 0 || state.has_given_up() {
         return None;
     }
+    if upgrade::room_for_additional(state) == 0 {
+        return None;
+    }
     if state.cold_start_count > 0 {
         return Some(Monotonic(0));
     }
@@ -257,6 +259,7 @@ fn leave_when_done(turn: &mut Turn) {
     if turn.state.stopping.is_none() && turn.state.has_given_up() {
         turn.error("No worker is left and no more attempts are allowed: leaving");
         turn.state.stopping = Some(Stopping { exit_code: 1 });
+        upgrade::abandon(turn);
     }
     if let Some(Stopping { exit_code: code }) = turn.state.stopping {
         turn.info("All workers are gone");

@@ -2,7 +2,7 @@
 
 use crate::decide::action::Action;
 use crate::decide::event::Sender;
-use crate::decide::{Turn, list};
+use crate::decide::{Turn, list, upgrade};
 use crate::state::{Signal, Stopping};
 
 /// A signal arrived.
@@ -31,7 +31,8 @@ pub(super) fn received(turn: &mut Turn, signal: Signal, sender: Option<Sender>) 
             turn.actions.push(Action::Exit { code: 1 });
         }
         Signal::Hup => {
-            turn.error(format!("Received {from}: {}", super::command::NO_UPGRADES));
+            turn.info(format!("Received {from}: upgrading"));
+            upgrade::asked_by_signal(turn);
         }
         Signal::Chld => {}
         other => turn.info(format!("Received {from}: ignoring {other}")),
@@ -42,6 +43,7 @@ pub(super) fn received(turn: &mut Turn, signal: Signal, sender: Option<Sender>) 
 /// sent to whom. May be asked again, with another signal.
 pub(super) fn stop(turn: &mut Turn, signal: Signal) -> String {
     turn.state.stopping.get_or_insert(Stopping { exit_code: 0 });
+    upgrade::abandon(turn);
     let workers = turn.all_workers();
     turn.info(format!("Sending {signal} to {}", list(&workers)));
     turn.tell_to_go(&workers, signal);

@@ -4,6 +4,7 @@ mod config;
 mod listener;
 mod signal;
 mod time;
+mod upgrade;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,10 @@ pub use config::{AckMode, Config, Nice, SECONDS_MAX, Verbosity, WORKERS_MAX};
 pub use listener::{Address, Bind, Family, Listener, ListenerOptions, Origin};
 pub use signal::{ExitStatus, Signal};
 pub use time::{Monotonic, Now, Realtime};
+pub use upgrade::{
+    CandidateReport, FEATURES, Reexec, Rollout, SCHEMA_VERSIONS, Stage, UpgradeKind, Waiter,
+    WaitsFor, release,
+};
 pub use worker::{Generation, Pid, Ping, Slot, Worker};
 
 /// A connection to the command socket; numbers are never used twice.
@@ -65,6 +70,21 @@ pub struct State {
     pub pace_used_until: Monotonic,
     /// Set once the master is on its way out.
     pub stopping: Option<Stopping>,
+    /// The master's own step of an upgrade, while it lasts.
+    pub reexec: Option<Reexec>,
+    /// The roll-out of the newest code, while it lasts.
+    pub rollout: Option<Rollout>,
+    /// Clients that are owed the last line of an upgrade.
+    pub waiters: Vec<Waiter>,
+    /// When the master last re-executed itself.
+    pub reexecuted_at: Option<Monotonic>,
+    /// When an upgrade that a signal asked for too soon after the last one begins.
+    pub upgrade_due_at: Option<Monotonic>,
+    /// When the last roll-out began, on the calendar.
+    pub last_upgraded_on: Option<Realtime>,
+    /// A fact that only the next release knows; see the feature `next` in Cargo.toml.
+    #[cfg(feature = "next")]
+    pub note: Option<String>,
 }
 
 impl State {
@@ -91,6 +111,14 @@ impl State {
             last_spawned_on: None,
             pace_used_until: Monotonic(0),
             stopping: None,
+            reexec: None,
+            rollout: None,
+            waiters: Vec::new(),
+            reexecuted_at: None,
+            upgrade_due_at: None,
+            last_upgraded_on: None,
+            #[cfg(feature = "next")]
+            note: None,
         }
     }
 
@@ -141,6 +169,30 @@ impl State {
         Slot(lowest.map_or(count(&used), |(_, index)| index))
     }
 
+    /// Live workers of older code that were not told to go.
+    pub fn old_workers(&self) -> impl Iterator<Item = (Pid, &Worker)> {
+        self.workers
+            .iter()
+            .filter(|(_, worker)| worker.generation < self.generation && !worker.is_signaled())
+            .map(|(pid, worker)| (*pid, worker))
+    }
+
+    /// Workers that are up and were not told to go, whatever their code: those that serve.
+    pub fn capacity(&self) -> u32 {
+        count(self.workers.values().filter(|worker| worker.is_acked() && !worker.is_signaled()))
+    }
+
+    /// The same of the newest code.
+    pub fn current_capacity(&self) -> u32 {
+        count(self.current_workers().filter(|(_, w)| w.is_acked() && !w.is_signaled()))
+    }
+
+    /// Workers that are ordered, or live and were not told to go, whatever their code.
+    pub fn staying_count(&self) -> u32 {
+        count(self.workers.values().filter(|worker| !worker.is_signaled()))
+            + count(self.ordered.values())
+    }
+
     /// Whether `-r` attempts have failed in a row, so that nothing more is started.
     pub fn has_given_up(&self) -> bool {
         self.config.retries.is_some_and(|retries| self.early_death_count >= retries)
@@ -151,46 +203,62 @@ impl State {
         count(self.ordered.values().filter(|generation| **generation == self.generation))
     }
 
-    /// Lists every invariant that does not hold; none do in a healthy master.
+    /// Says which invariant does not hold, if one does not.
+    ///
+    /// # Errors
+    /// The first that is broken, in words.
     pub fn check(&self) -> Result<(), String> {
-        let ensure = |holds: bool, what: &str| match holds {
-            true => Ok(()),
-            false => Err(what.to_owned()),
-        };
+        let text = |what: &'static str| move || what.to_owned();
         let mut slots: Vec<Slot> = self.workers.values().map(|worker| worker.slot).collect();
         slots.extend(self.ordered.keys());
         slots.sort_unstable();
-        ensure(slots.windows(2).all(|pair| pair[0] != pair[1]), "two workers share an index")?;
-        ensure(
-            (1..=WORKERS_MAX).contains(&self.config.target),
-            "the target number of workers is out of bounds",
-        )?;
-        ensure(self.processor_count >= 1, "there is no processor")?;
-        ensure(self.max_unacked() >= 1, "no worker may ever wait for its ACK")?;
-        ensure(self.cold_start_count <= self.missing_count(), "more to start than are missing")?;
-        ensure(!self.config.command.is_empty(), "there is no program")?;
-        ensure(self.config.verbosity <= Verbosity::ERROR, "the verbosity is out of bounds")?;
+        let are_unique = slots.windows(2).all(|pair| pair[0] != pair[1]);
+        ensure(are_unique, text("two workers share an index"))?;
+        let is_possible = (1..=WORKERS_MAX).contains(&self.config.target);
+        ensure(is_possible, text("the target number of workers is out of bounds"))?;
+        ensure(self.processor_count >= 1, text("there is no processor"))?;
+        ensure(self.max_unacked() >= 1, text("no worker may ever wait for its ACK"))?;
+        let are_missing = self.cold_start_count <= self.missing_count();
+        ensure(are_missing, text("more to start than are missing"))?;
+        ensure(!self.config.command.is_empty(), text("there is no program"))?;
+        let is_level = self.config.verbosity <= Verbosity::ERROR;
+        ensure(is_level, text("the verbosity is out of bounds"))?;
+        let is_upgrading = self.reexec.is_some() || self.rollout.is_some();
+        let goes_on = self.stopping.is_some() && is_upgrading;
+        ensure(!goes_on, text("an upgrade goes on though the master is on its way out"))?;
+        self.check_workers()?;
+        self.check_clients()
+    }
+
+    fn check_workers(&self) -> Result<(), String> {
         for (pid, worker) in &self.workers {
-            let named = |what: &str| format!("worker {pid}: {what}");
-            ensure(pid.0 > 1, &named("its pid is no worker's"))?;
-            ensure(*pid != self.master_pid, &named("it is the master"))?;
-            ensure(worker.generation <= self.generation, &named("it is of the future"))?;
-            ensure(
-                worker.is_signaled() == worker.told_to_go_at.is_some(),
-                &named("it was told to go at no time, or never with a time"),
-            )?;
-        }
-        for (id, connection) in &self.connections {
-            let Some(owner) = connection.given_to.and_then(|pid| self.workers.get(&pid)) else {
-                continue;
-            };
-            ensure(
-                owner.connection == Some(*id),
-                &format!("connection {} is given to a worker that has another", id.0),
-            )?;
+            let named = |what: &'static str| move || format!("worker {pid}: {what}");
+            ensure(pid.0 > 1, named("its pid is no worker's"))?;
+            ensure(*pid != self.master_pid, named("it is the master"))?;
+            ensure(worker.generation <= self.generation, named("it is of the future"))?;
+            let agrees = worker.is_signaled() == worker.told_to_go_at.is_some();
+            ensure(agrees, named("it was told to go at no time, or never with a time"))?;
         }
         Ok(())
     }
+
+    fn check_clients(&self) -> Result<(), String> {
+        for waiter in &self.waiters {
+            let is_known = self.connections.contains_key(&waiter.connection);
+            ensure(is_known, || "a client that waits for an upgrade is gone".to_owned())?;
+        }
+        for (id, connection) in &self.connections {
+            let owner = connection.given_to.and_then(|pid| self.workers.get(&pid));
+            ensure(owner.is_none_or(|owner| owner.connection == Some(*id)), || {
+                format!("connection {} is given to a worker that has another", id.0)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
 }
 
 /// A count that fits: nothing here grows beyond a few tens of thousands.

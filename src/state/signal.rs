@@ -65,12 +65,15 @@ pub enum ExitStatus {
         /// Whether the kernel wrote a core file.
         core_dumped: bool,
     },
+    /// Somebody else has reaped it, and how it ended is not known.
+    Unknown,
 }
 
 impl fmt::Display for ExitStatus {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExitStatus::Code(code) => write!(out, "exit status {code}"),
+            ExitStatus::Unknown => out.write_str("status unknown"),
             ExitStatus::Killed { number, signal, core_dumped } => {
                 match signal {
                     Some(signal) => write!(out, "killed by SIG{signal}")?,

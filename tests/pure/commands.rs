@@ -1,6 +1,8 @@
 //! What the master answers to each command of the command socket, does about it and logs
 //! (behaviour.md section 7): one table, and the two long replies in full.
 
+/// Upgrades, from a request to its last line.
+mod conversations;
 /// A busy master's state dump, in full.
 mod state;
 /// The table.
@@ -8,7 +10,7 @@ mod transcripts;
 
 use einhorn::decide::{Action, Event};
 use einhorn::protocol::COMMANDS;
-use einhorn::state::{AckMode, Config, ConnectionId, Pid, Slot, State};
+use einhorn::state::{AckMode, Config, ConnectionId, Pid, Slot, State, release};
 
 use crate::example::{Master, config, requested};
 use transcripts::{TABLES, To};
@@ -76,16 +78,17 @@ fn master(to: To) -> Master {
 
 /// An action as the tables write it; nothing for what only a debugging person reads.
 fn written(action: &Action) -> Option<String> {
-    let version = env!("CARGO_PKG_VERSION");
+    let version = release();
     Some(match action {
         Action::Reply { reply, .. } => {
-            assert!(!reply.wait, "{reply:?}");
+            let word = if reply.wait { "more" } else { "reply" };
             let id = reply.request_id.as_ref().map(|id| format!(" {id}"));
             let message = reply.message.replace('\n', "\\n").replace(version, "VERSION");
-            format!("reply{}: {message}", id.unwrap_or_default())
+            format!("{word}{}: {message}", id.unwrap_or_default())
         }
         Action::Signal { pid, signal } => format!("{signal} {pid}"),
         Action::Close { .. } => "close".to_owned(),
+        Action::StartPreflight { .. } => "asks a candidate".to_owned(),
         Action::Log { level, message } => match format!("{level:?}").to_lowercase() {
             level if level == "debug" => return None,
             level => format!("{level}: {message}"),

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use einhorn::decide::{Action, Event, step};
+use einhorn::decide::{Action, Event, Preflight, step};
 use einhorn::protocol::{Line, Request};
 use einhorn::state::{
-    AckMode, Config, ConnectionId, ExitStatus, Monotonic, Nice, Now, Pid, Realtime, Slot, State,
-    Verbosity,
+    AckMode, CandidateReport, Config, ConnectionId, ExitStatus, FEATURES, Monotonic, Nice, Now,
+    Pid, Realtime, SCHEMA_VERSIONS, Signal, Slot, State, Verbosity,
 };
 
 /// The master's own pid.
@@ -101,6 +101,25 @@ impl Master {
         }
     }
 
+    /// A signal arrives.
+    pub(crate) fn signal(&mut self, signal: Signal) -> Vec<Action> {
+        without_log(self.tell(Event::Signaled { signal, sender: None }))
+    }
+
+    /// A fit candidate was asked for, and is this image a moment later.
+    pub(crate) fn reexec(&mut self) {
+        self.tell(Event::PreflightStarted { pid: Pid(2000) });
+        let orders = self.tell(ended(ExitStatus::Code(0), Some(fit()), ""));
+        assert!(orders.iter().any(|order| matches!(order, Action::HandOver { .. })), "{orders:?}");
+        self.tell(adopted());
+    }
+
+    /// SIGHUP, and all that follows from it at once.
+    pub(crate) fn upgrade(&mut self) {
+        self.signal(Signal::Hup);
+        self.reexec();
+    }
+
     /// Everything that was ordered starts: index 0 as pid 1000, index 1 as 1001, and so on.
     pub(crate) fn start(&mut self, orders: &[Action]) {
         for order in orders {
@@ -118,13 +137,37 @@ impl Master {
     }
 }
 
+/// What a candidate says that can take over: release 9.9.9, as pid 2000.
+pub(crate) fn fit() -> CandidateReport {
+    CandidateReport {
+        pid: 2000,
+        release: "9.9.9".to_owned(),
+        reads: SCHEMA_VERSIONS.to_vec(),
+        features: FEATURES.iter().map(|name| (*name).to_owned()).collect(),
+        has_adopted: true,
+    }
+}
+
+/// That the candidate ended.
+pub(crate) fn ended(status: ExitStatus, report: Option<CandidateReport>, words: &str) -> Event {
+    let last_words = words.to_owned();
+    Event::PreflightEnded {
+        outcome: Preflight::Ended { pid: Pid(2000), status, report, last_words },
+    }
+}
+
+/// That this image goes on with the state of the one before it.
+pub(crate) fn adopted() -> Event {
+    Event::Adopted { from_release: "0.0.1".to_owned() }
+}
+
 /// That a client sent a line.
 pub(crate) fn requested(connection: u64, line: &str) -> Event {
     let line = Line::Complete(line.as_bytes().to_vec());
     Event::Requested { connection: ConnectionId(connection), request: Request::parse(&line) }
 }
 
-fn without_log(mut actions: Vec<Action>) -> Vec<Action> {
+pub(crate) fn without_log(mut actions: Vec<Action>) -> Vec<Action> {
     actions.retain(|action| !matches!(action, Action::Log { .. }));
     actions
 }

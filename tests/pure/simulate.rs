@@ -4,6 +4,12 @@
 //! A failure names its seed. `EINHORN_SIM_SEED=N` runs that seed alone, or from it on as long as
 //! `EINHORN_SIM_EVENTS=N` says; `EINHORN_SIM_EVENTS` alone makes the usual run longer or shorter.
 
+/// Who is asked whether it can take over.
+mod candidate;
+/// What is to be done about an event.
+mod due;
+/// The state on its way into the next image.
+mod handover;
 /// The last events, for the report of a failure.
 mod history;
 /// The rules, each a sentence.
@@ -18,8 +24,12 @@ mod pace;
 mod random;
 /// What clients send.
 mod requests;
+/// What a run must have seen.
+mod seen;
 /// Where a run begins.
 mod start;
+/// What must come of upgrades.
+mod upgrade;
 /// Processes, clients, the clock.
 mod world;
 
@@ -29,8 +39,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use einhorn::decide::{Action, Event, next_deadline, step};
 use einhorn::state::{Monotonic, Now, Realtime, Signal, State};
 
+use due::Due;
 use history::History;
-use ledger::{Due, Ledger};
+use ledger::Ledger;
+use seen::MUST_BE_SEEN;
 use world::{Mood, SECOND, Told, World, told};
 
 /// The first seed; the others follow it.
@@ -41,28 +53,6 @@ const EVENTS_MIN: u64 = 100_000;
 
 /// How many events one seed has, turns included, unless the master leaves before.
 const EVENTS_PER_SEED: u64 = 1_500;
-
-/// What every usual run must have seen: a simulation that never gets there proves nothing.
-const MUST_BE_SEEN: &[&str] = &[
-    "a KILL after the signal timeout",
-    "a back-off at its longest",
-    "a change of settings",
-    "a death before its ACK",
-    "a fleet complete in calm",
-    "a full batch of starts",
-    "a master that gave up and left",
-    "a master that stopped and left",
-    "a pid used again",
-    "a start after a back-off",
-    "a start that completed after the stop",
-    "a start that failed",
-    "a stop after giving up",
-    "a worker too many",
-    "an immediate start",
-    "as many unacked as may be",
-    "more unacked than may be",
-    "the pace slowing starts",
-];
 
 #[test]
 fn random_worlds_break_no_invariant() {
@@ -160,6 +150,8 @@ impl Simulation {
             Mood::NoStarts,
             Mood::Silent,
             Mood::Resize,
+            Mood::Upgrade,
+            Mood::Upgrade,
         ])
     }
 
@@ -177,6 +169,7 @@ impl Simulation {
         if self.world.random.chance(90) {
             self.report_orders()?;
         }
+        self.hand_over()?;
         self.world.pass_time(next_deadline(&self.state).map(|at| at.0));
         Ok(())
     }
@@ -199,6 +192,40 @@ impl Simulation {
         Ok(())
     }
 
+    /// Hands the state over if that was ordered, and is not given up by now.
+    fn hand_over(&mut self) -> Result<(), String> {
+        let Some(schema) = self.world.handover_due.take() else { return Ok(()) };
+        self.report_orders()?;
+        if self.world.random.chance(50) && self.world.mood != Mood::Calm {
+            self.catch_up()?;
+            let whim = self.world.whim(&self.ledger);
+            self.tell(whim)?;
+        }
+        if self.exit.is_some() || self.ledger.upgrade.step.is_none() {
+            return Ok(());
+        }
+        let is_calm = self.world.mood == Mood::Calm;
+        let fate = if is_calm { 5 } else { self.world.random.below(10) };
+        let why = "it was not to be".to_owned();
+        if fate == 0 {
+            self.ledger.saw("an exec that fails");
+            return self.tell(told(Event::HandOverFailed { why }));
+        }
+        let given = &self.world.given;
+        self.state = handover::travel(&self.state, schema, |id| given.contains(&id))?;
+        self.world.take_over();
+        while self.world.random.chance(20) && !is_calm {
+            self.ledger.saw("a worker lost across an exec");
+            let death = self.world.random_death();
+            self.tell(death)?;
+        }
+        if fate == 1 {
+            self.ledger.saw("an upgrade rolled back");
+            return self.tell(told(Event::RolledBack { why }));
+        }
+        self.tell(told(Event::Adopted { from_release: "0.0.1".to_owned() }))
+    }
+
     /// Tells the master of an event and checks all that can be checked.
     fn tell(&mut self, Told { event, meaning }: Told) -> Result<(), String> {
         if self.exit.is_some() {
@@ -208,29 +235,35 @@ impl Simulation {
         self.event_count += 1;
         self.history.event(now, &event);
         let is_turn = event == Event::Turn;
+        let died = matches!(event, Event::Exited { .. });
         let due = self.ledger.happened(now, &event, &meaning);
         // Decisions never depend on the clock for people.
         let realtime = Realtime(self.world.random.below(1 << 60).cast_signed());
         let actions = step(&mut self.state, Now { monotonic: Monotonic(now), realtime }, event);
-        let outcome = self.check(is_turn, &due, &actions);
+        let outcome = self.check(is_turn, died, &due, &actions);
         self.history.actions(actions);
         outcome
     }
 
     /// Checks what was done about an event, and carries it out.
-    fn check(&mut self, is_turn: bool, due: &Due, actions: &[Action]) -> Result<(), String> {
+    fn check(
+        &mut self,
+        is_turn: bool,
+        died: bool,
+        due: &Due,
+        actions: &[Action],
+    ) -> Result<(), String> {
         let now = self.world.now;
-        invariants::any_event(&self.ledger, actions)?;
+        invariants::any_event(&self.ledger, is_turn, due.open.len(), actions)?;
         if is_turn {
             self.turn_count += 1;
             invariants::turn(&mut self.ledger, now, actions)?;
             self.note();
         } else {
-            invariants::event(due, actions)?;
+            invariants::event(&mut self.ledger, due, died, actions)?;
         }
         self.exit = self.world.carry_out(actions);
         if let (Some(code), true) = (self.exit, is_turn) {
-            self.ledger.stop_code = Some(code);
             self.ledger.saw(match code {
                 0 => "a master that stopped and left",
                 _ => "a master that gave up and left",
@@ -248,6 +281,9 @@ impl Simulation {
         let ledger = &mut self.ledger;
         let max = ledger.settings.max_unacked;
         match ledger.start_due() {
+            Err(_) if ledger.missing() > 0 && ledger.room() == 0 => {
+                ledger.saw("as many beside the old ones as may be");
+            }
             Err(_) if ledger.missing() == 0 || ledger.waiting() < max => {}
             Err(_) if ledger.waiting() == max => ledger.saw("as many unacked as may be"),
             Err(_) => ledger.saw("more unacked than may be"),
@@ -264,13 +300,15 @@ impl Simulation {
         self.world.calm_down(&self.ledger);
         let target = self.ledger.settings.target;
         let ack_after = self.ledger.settings.ack_after.unwrap_or(SECOND / 100);
-        let patience = 31 * SECOND + u64::from(target) * (ack_after + SECOND * 6 / 10);
+        // Longest is a roll-out one by one, and another that was put off.
+        let patience = 31 * SECOND + u64::from(target) * (ack_after + SECOND * 6 / 10) * 2;
         let began = self.world.now;
-        let turns_max = 200 + 10 * (self.state.workers.len() as u64 + u64::from(target));
+        let turns_max = 200 + 20 * (self.state.workers.len() as u64 + u64::from(target));
         for _ in 0..turns_max {
             self.catch_up()?;
             self.tell(told(Event::Turn))?;
             self.report_orders()?;
+            self.hand_over()?;
             if self.exit.is_some() || self.ledger.stop_code.is_some() || self.ledger.has_given_up()
             {
                 self.world.mood = Mood::Usual;
@@ -279,7 +317,7 @@ impl Simulation {
             let settled = |worker: &ledger::Entry| worker.acked && worker.told_at.is_none();
             let up = self.ledger.current().filter(|(_, worker)| settled(worker)).count() as u64;
             let deadline = next_deadline(&self.state);
-            if up == u64::from(target) && deadline.is_none() {
+            if up == u64::from(target) && deadline.is_none() && self.ledger.upgrade.is_over() {
                 self.ledger.saw("a fleet complete in calm");
                 self.world.mood = self.any_mood();
                 return Ok(());
@@ -315,6 +353,22 @@ impl Simulation {
         self.tell(told(Event::Turn))
     }
 
+    /// An upgrade is under way, at any point of it.
+    fn begin_upgrade(&mut self) -> Result<(), String> {
+        let hangup = self.world.signaled(Signal::Hup);
+        self.tell(hangup)?;
+        for _ in 0..self.world.random.below(4) {
+            self.world.hurry_candidate();
+            if let Some(news) = self.world.candidate_news(&mut self.ledger) {
+                self.tell(news)?;
+            }
+        }
+        match self.world.random.chance(50) {
+            true => self.hand_over(),
+            false => Ok(()),
+        }
+    }
+
     /// A master that is told to stop leaves once all workers are gone, whoever has to kill them.
     fn finish(&mut self) -> Result<(), String> {
         let signal = match self.world.random.below(10) {
@@ -329,6 +383,9 @@ impl Simulation {
                 self.settle()?;
                 self.lose_some()?;
             }
+        }
+        if self.world.random.chance(75) {
+            self.begin_upgrade()?;
         }
         let stop = self.world.signaled(signal);
         self.tell(stop)?;

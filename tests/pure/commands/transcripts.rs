@@ -370,7 +370,7 @@ const CONFIG: &[Transcript] = &[
     ),
 ];
 
-/// Greetings, what this release lacks, and mistakes.
+/// Greetings, upgrades, and mistakes.
 const CONVERSATION: &[Transcript] = &[
     (
         To::Manual,
@@ -387,20 +387,22 @@ const CONVERSATION: &[Transcript] = &[
     (
         To::Manual,
         "{command: upgrade, id: 1}",
-        &["reply 1: upgrade: upgrades and re-execution are not available in this release; \
-           nothing was changed"],
+        &["more 1: Upgrading, as commanded", "asks a candidate"],
     ),
     (
         To::Manual,
         "{command: upgrade_fleet}",
-        &["reply: upgrade_fleet: upgrades and re-execution are not available in this release; \
-           nothing was changed"],
+        &["more: Upgrading, as commanded", "asks a candidate"],
     ),
     (
         To::Manual,
-        "{command: reload}",
-        &["reply: reload: upgrades and re-execution are not available in this release; \
-           nothing was changed"],
+        "{command: reload, id: x}",
+        &["more x: Reloading, as commanded", "asks a candidate"],
+    ),
+    (
+        To::Stopping,
+        "{command: upgrade, id: 1}",
+        &["reply 1: Not upgrading: the master is going down"],
     ),
     (To::Manual, "{command: inc, args: 4, id: 1}", &["reply 1: Args must be a list, not a number"]),
     (

@@ -3,19 +3,28 @@
 use std::collections::BTreeSet;
 
 use einhorn::decide::{Action, next_deadline};
-use einhorn::state::{Pid, Signal, State, Worker};
+use einhorn::state::{Pid, Rollout, Signal, State, Worker};
 
-use super::ledger::{Due, Entry, Ledger};
+use super::due::Due;
+use super::ledger::{Entry, Ledger};
 
 /// How far two ways to compute a back-off may differ, in nanoseconds: their roundings.
 const TOLERANCE: u64 = 4;
 
 /// No step does more than this, and four things a worker: a repeated signal is logged too, and QUIT
-/// with `-k` is two signals.
+/// with `-k` is two signals. As much again goes to each client that waits for an upgrade.
 const ACTIONS_MAX: usize = 48;
 
+/// Nothing, or the rule that is broken.
+type Broken = Result<(), String>;
+
 /// A signal goes to processes that were not reaped, and a step ends.
-pub(super) fn any_event(ledger: &Ledger, actions: &[Action]) -> Result<(), String> {
+pub(super) fn any_event(
+    ledger: &Ledger,
+    is_turn: bool,
+    waiting: usize,
+    actions: &[Action],
+) -> Broken {
     for action in actions {
         if let Action::Signal { pid, signal } = action
             && !ledger.workers.contains_key(pid)
@@ -23,62 +32,122 @@ pub(super) fn any_event(ledger: &Ledger, actions: &[Action]) -> Result<(), Strin
             return Err(format!("SIG{signal} to {pid}, which is gone"));
         }
     }
-    ensure(actions.len() <= ACTIONS_MAX + 4 * ledger.workers.len(), || {
+    let actions_max = ACTIONS_MAX + 4 * ledger.workers.len();
+    ensure(actions.len() <= actions_max * (1 + waiting), || {
         format!("{} actions in one step", actions.len())
-    })
+    })?;
+    for action in actions {
+        let is_signal = matches!(action, Action::Signal { signal, .. }
+            if !matches!(signal, Signal::Usr2 | Signal::Kill));
+        ensure(!is_turn || !is_signal, || format!("a signal that nobody asked for: {action:?}"))?;
+    }
+    Ok(())
 }
 
 /// An event that is no turn is answered by what is due and nothing else.
-pub(super) fn event(due: &Due, actions: &[Action]) -> Result<(), String> {
-    let mut done = Due::default();
+pub(super) fn event(ledger: &mut Ledger, due: &Due, died: bool, actions: &[Action]) -> Broken {
+    let starts = actions.iter().filter(|action| matches!(action, Action::Spawn { .. })).count();
+    same("a step that is no turn starts nobody", &starts, &0)?;
+    let signals = actions.iter().filter_map(|action| match action {
+        Action::Signal { pid, signal } => Some((*pid, *signal)),
+        _ => None,
+    });
+    same("signals go to whom they must", &signals.collect(), &due.signals)?;
+    ledger.keeps_its_promise(false, died)?;
+    done(due, actions)
+}
+
+/// What is due in any step, who is started and who gets a signal left aside.
+fn done(due: &Due, actions: &[Action]) -> Broken {
+    conversations(due, actions)?;
+    let (mut closes, mut exits, mut preflights, mut handovers) = (vec![], vec![], vec![], vec![]);
+    let mut kill_count = 0;
     for action in actions {
         match action {
-            Action::Spawn { .. } => done.start_count += 1,
-            Action::Signal { pid, signal } => done.signals.push((*pid, *signal)),
-            Action::Reply { connection, reply } => {
-                ensure(!reply.wait, || "a reply that promises more".to_owned())?;
-                ensure(!reply.message.is_empty(), || "an empty reply".to_owned())?;
-                done.replies.push((*connection, reply.request_id.clone()));
-            }
-            Action::Close { connection } => done.closes.push(*connection),
-            Action::Exit { code } => done.exits.push(*code),
-            Action::Log { .. } => {}
+            Action::Close { connection } => closes.push(*connection),
+            Action::Exit { code } => exits.push(*code),
+            Action::StartPreflight { schema } => preflights.push(*schema),
+            Action::KillPreflight => kill_count += 1,
+            Action::HandOver { schema } => handovers.push(*schema),
+            Action::Spawn { .. }
+            | Action::Signal { .. }
+            | Action::Reply { .. }
+            | Action::Log { .. } => {}
         }
     }
-    same("a step that is no turn starts nobody", &done.start_count, &due.start_count)?;
-    same("each request gets one reply, with its id", &done.replies, &due.replies)?;
-    same("worker:* closes what -g did not give", &done.closes, &due.closes)?;
-    same("signals go to whom they must", &done.signals, &due.signals)?;
-    same("only QUIT leaves at once", &done.exits, &due.exits)
+    same("worker:* closes what -g did not give", &closes, &due.closes)?;
+    same("the master leaves when it must, and only then", &exits, &due.exits)?;
+    same(
+        "a candidate is asked when none is, in a version that both know",
+        &preflights,
+        &due.preflights,
+    )?;
+    same("a candidate ends with its time or its master", &kill_count, &due.kill_count)?;
+    same("only what was found fit takes over", &handovers, &due.handovers)
 }
 
 /// A turn does everything that is due and nothing that is not; the ledger follows it.
-pub(super) fn turn(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Result<(), String> {
-    ledger.acknowledge_due(now);
+pub(super) fn turn(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Broken {
+    let mut due = Due { open: ledger.upgrade.open(), ..Due::default() };
+    ledger.acknowledge_due(now, &mut due);
     kills(ledger, now, actions)?;
-    culls(ledger, now, actions)?;
-    starts(ledger, now, actions)?;
-    for action in actions {
-        let unasked = match action {
-            Action::Reply { .. } => "a reply",
-            Action::Close { .. } => "a close",
-            Action::Signal { signal, .. } if !matches!(signal, Signal::Usr2 | Signal::Kill) => {
-                "a signal"
-            }
-            _ => continue,
-        };
-        return Err(format!("{unasked} that nobody asked for: {action:?}"));
+    let serving = ledger.capacity();
+    if ledger.stop_code.is_none() {
+        ledger.upgrade_turn(now, &mut due);
     }
-    let is_exit = |action: &Action| match action {
-        Action::Exit { code } => Some(*code),
-        _ => None,
-    };
-    let exits: Vec<i32> = actions.iter().filter_map(is_exit).collect();
-    let due: Vec<i32> = ledger.leaves_with().into_iter().collect();
-    same("the master leaves once all workers are gone, and only then", &exits, &due)
+    culls(ledger, now, &mut due, actions)?;
+    let promised = serving.min(ledger.settings.target);
+    ensure(ledger.stop_code.is_some() || ledger.capacity() >= promised, || {
+        format!("{serving} served, and now {}, fewer than the target", ledger.capacity())
+    })?;
+    ledger.keeps_its_promise(true, false)?;
+    starts(ledger, now, actions)?;
+    if let Some(code) = ledger.leaves_with() {
+        if ledger.stop_code.is_none() {
+            ledger.stop_code = Some(code);
+            if !ledger.upgrade.is_over() {
+                ledger.saw("a master that gives up in an upgrade");
+            }
+            ledger.abandon(&mut due);
+        }
+        due.exits.push(code);
+    }
+    done(&due, actions)
 }
 
-fn kills(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Result<(), String> {
+/// Each request has one last line, with its id; until then it may be told how it goes on.
+fn conversations(due: &Due, actions: &[Action]) -> Broken {
+    let mut open = due.open.clone();
+    let mut told = Vec::new();
+    let mut last_lines = due.replies.iter();
+    for action in actions {
+        let Action::Reply { connection, reply } = action else { continue };
+        let whom = (*connection, reply.request_id.clone());
+        ensure(!reply.message.is_empty(), || "an empty reply".to_owned())?;
+        let is_open = open.iter().position(|other| *other == whom);
+        if reply.wait {
+            ensure(is_open.is_some(), || format!("nobody waits for {reply:?}"))?;
+            told.push(whom);
+            continue;
+        }
+        let Some(last) = last_lines.next() else {
+            return Err(format!("a last line that is not due: {reply:?}"));
+        };
+        same("whose last line is due", &whom, &(last.connection, last.id.clone()))?;
+        if let Some(is_done) = last.is_done {
+            let says = reply.message.contains(" done");
+            same("that an upgrade is done, says its last line", &says, &is_done)?;
+            open.remove(is_open.expect("who waits is known"));
+        }
+    }
+    let left: Vec<_> = last_lines.collect();
+    ensure(left.is_empty(), || format!("last lines that are still due: {left:?}"))?;
+    let must_hear = |whom: &_| due.is_told || due.asker.as_ref() == Some(whom);
+    let deaf = open.iter().find(|whom| must_hear(*whom) && !told.contains(whom));
+    ensure(deaf.is_none(), || format!("{deaf:?} is not told how it goes on"))
+}
+
+fn kills(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Broken {
     let killed = signaled(actions, Signal::Kill)?;
     same("KILL comes when a worker outlives its signal, once", &killed, &ledger.overdue(now))?;
     for pid in killed {
@@ -88,16 +157,21 @@ fn kills(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Result<(), String
     Ok(())
 }
 
-fn culls(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Result<(), String> {
+fn culls(ledger: &mut Ledger, now: u64, due: &mut Due, actions: &[Action]) -> Broken {
     let culled = signaled(actions, Signal::Usr2)?;
-    let due = match ledger.stop_code {
-        Some(_) => BTreeSet::new(),
-        None => ledger.surplus(),
-    };
-    same("the surplus is told to go: first who is not up, then from the top", &culled, &due)?;
+    let mut going = BTreeSet::new();
+    if ledger.stop_code.is_none() {
+        going.extend(ledger.not_needed());
+        due.is_told |= !going.is_empty();
+        let surplus = ledger.surplus();
+        if !surplus.is_empty() {
+            ledger.saw("a worker too many");
+        }
+        going.extend(surplus);
+    }
+    same("who is not needed is told to go, and nobody else", &culled, &going)?;
     for pid in culled {
         ledger.told(now, pid, Signal::Usr2);
-        ledger.saw("a worker too many");
     }
     Ok(())
 }
@@ -116,7 +190,7 @@ fn signaled(actions: &[Action], wanted: Signal) -> Result<BTreeSet<Pid>, String>
     Ok(pids)
 }
 
-fn starts(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Result<(), String> {
+fn starts(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Broken {
     for action in actions {
         let Action::Spawn { slot, generation } = action else { continue };
         match ledger.start_due() {
@@ -132,6 +206,7 @@ fn starts(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Result<(), Strin
         ensure(ledger.present() <= ledger.settings.target, || {
             format!("{} workers at a target of {}", ledger.present(), ledger.settings.target)
         })?;
+        beside_the_old(ledger)?;
     }
     if ledger.is_batch_full() {
         if ledger.has_started {
@@ -145,8 +220,23 @@ fn starts(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Result<(), Strin
     Ok(())
 }
 
+/// A roll-out starts no more than `--max-upgrade-additional` above the target, and a smooth one no
+/// more than may wait for their ACK.
+fn beside_the_old(ledger: &Ledger) -> Broken {
+    let Some(rollout) = ledger.upgrade.rollout else { return Ok(()) };
+    let staying = ledger.staying();
+    let most = ledger.settings.max_additional.map(|max| u64::from(max + ledger.settings.target));
+    ensure(most.is_none_or(|most| staying <= most), || {
+        format!("{staying} workers in a roll-out that allows {most:?}")
+    })?;
+    let waiting = ledger.waiting();
+    ensure(rollout == Rollout::Fleet || waiting <= ledger.settings.max_unacked, || {
+        format!("{waiting} new ones wait for their ACK in a smooth roll-out")
+    })
+}
+
 /// The master knows what happened, and asks to be woken when something falls due.
-pub(super) fn facts(ledger: &Ledger, state: &State, now: u64) -> Result<(), String> {
+pub(super) fn facts(ledger: &Ledger, state: &State, now: u64) -> Broken {
     state.check()?;
     for (pid, entry) in &ledger.workers {
         let known = state.workers.get(pid);
@@ -165,9 +255,13 @@ pub(super) fn facts(ledger: &Ledger, state: &State, now: u64) -> Result<(), Stri
     let settings = &ledger.settings;
     same("the target", &state.config.target, &settings.target)?;
     same("the limit of unacked ones", &state.max_unacked(), &settings.max_unacked)?;
+    let additional = state.config.max_upgrade_additional;
+    same("the limit above the target", &additional, &settings.max_additional)?;
     same("the verbosity", &state.config.verbosity.0, &settings.verbosity)?;
     same("the streak of early deaths", &state.early_death_count, &ledger.streak)?;
     same("that it stops", &state.stopping.map(|stop| stop.exit_code), &ledger.stop_code)?;
+    same("the newest code", &state.generation.0, &ledger.generation)?;
+    ledger.upgrade.agrees(state)?;
     wakes(ledger, state, now)
 }
 
@@ -182,7 +276,7 @@ fn agrees(entry: &Entry, worker: &Worker) -> bool {
         && entry.connection == worker.connection
 }
 
-fn wakes(ledger: &Ledger, state: &State, now: u64) -> Result<(), String> {
+fn wakes(ledger: &Ledger, state: &State, now: u64) -> Broken {
     let wakes = next_deadline(state).map(|at| at.0.max(now));
     let due = ledger.deadline().map(|at| at.max(now));
     let agrees = match (wakes, due) {
@@ -194,15 +288,15 @@ fn wakes(ledger: &Ledger, state: &State, now: u64) -> Result<(), String> {
 }
 
 /// Nothing is left undone after a turn unless its batch of starts is full: the loop never spins.
-pub(super) fn rests(ledger: &Ledger, state: &State, now: u64) -> Result<(), String> {
+pub(super) fn rests(ledger: &Ledger, state: &State, now: u64) -> Broken {
     let spins = next_deadline(state).is_some_and(|at| at.0 <= now) && !ledger.is_batch_full();
     ensure(!spins, || "after a turn it asks for another at once".to_owned())
 }
 
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Broken {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(rule: &str, found: &T, due: &T) -> Result<(), String> {
+fn same<T: PartialEq + std::fmt::Debug>(rule: &str, found: &T, due: &T) -> Broken {
     ensure(found == due, || format!("{rule}: found {found:?}, due {due:?}"))
 }

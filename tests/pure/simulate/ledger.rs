@@ -7,8 +7,10 @@ use einhorn::decide::{Event, SPAWNS_PER_TURN};
 use einhorn::scalar::Scalar;
 use einhorn::state::{ConnectionId, Pid, Signal};
 
+use super::due::{Due, LastLine};
 use super::meaning::{Change, Meaning};
 use super::pace::Pace;
+use super::upgrade::Upgrade;
 
 /// The longest back-off.
 const BACKOFF_MAX: u64 = 30_000_000_000;
@@ -22,6 +24,7 @@ pub(super) struct Settings {
     pub(super) ack_after: Option<u64>,
     pub(super) signal_timeout: Option<u64>,
     pub(super) max_unacked: u32,
+    pub(super) max_additional: Option<u32>,
     pub(super) retries: Option<u32>,
     pub(super) verbosity: u8,
     pub(super) kill_children_on_exit: bool,
@@ -57,45 +60,21 @@ pub(super) struct Ledger {
     /// Whether one could ever be started.
     pub(super) has_started: bool,
     pub(super) pace: Pace,
+    pub(super) upgrade: Upgrade,
     /// The exit status of a master on its way out.
     pub(super) stop_code: Option<i32>,
     /// How often the things were seen that a run should see.
     pub(super) seen: BTreeMap<&'static str, u64>,
 }
 
-/// What is to be done about an event that is no turn; the log left out.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Due {
-    pub(super) signals: Vec<(Pid, Signal)>,
-    pub(super) replies: Vec<(ConnectionId, Option<Scalar>)>,
-    pub(super) closes: Vec<ConnectionId>,
-    pub(super) exits: Vec<i32>,
-    pub(super) start_count: usize,
-}
-
 impl Ledger {
     /// Takes in an event other than a turn.
     pub(super) fn happened(&mut self, now: u64, event: &Event, meaning: &Meaning) -> Due {
-        let mut due = Due::default();
+        let mut due = Due { open: self.upgrade.open(), ..Due::default() };
         match event {
             Event::Turn => {}
             Event::Spawned { slot, pid, connection } => {
-                let generation = self.ordered.remove(&slot.0).unwrap_or(self.generation);
-                let entry = Entry {
-                    slot: slot.0,
-                    generation,
-                    started_at: now,
-                    connection: *connection,
-                    ..Entry::default()
-                };
-                self.workers.insert(*pid, entry);
-                self.connections.extend(connection.map(|id| (id, Some(*pid))));
-                self.last_start_at = now;
-                self.has_started = true;
-                if self.stop_code.is_some() {
-                    self.saw("a start that completed after the stop");
-                    self.tell_to_go(now, &[*pid], Signal::Usr2, &mut due);
-                }
+                self.spawned(now, slot.0, *pid, *connection, &mut due);
             }
             Event::SpawnFailed { slot, .. } => {
                 self.ordered.remove(&slot.0);
@@ -104,7 +83,7 @@ impl Ledger {
                 self.streak += 1;
                 self.saw("a start that failed");
             }
-            Event::Exited { pid, .. } => self.exited(now, *pid),
+            Event::Exited { pid, .. } => self.exited(now, *pid, &mut due),
             Event::Signaled { signal, .. } => self.signaled(now, *signal, &mut due),
             Event::Opened { connection } => {
                 self.connections.insert(*connection, None);
@@ -113,15 +92,47 @@ impl Ledger {
                 let id = request.as_ref().ok().and_then(|request| request.id.clone());
                 self.requested(now, *connection, id, meaning, &mut due);
             }
+            Event::PreflightStarted { .. } => self.candidate_runs(&mut due),
+            Event::PreflightEnded { .. } => {
+                let Meaning::Candidate(verdict) = meaning else { panic!("{meaning:?}") };
+                self.candidate_ended(now, *verdict, &mut due);
+            }
+            Event::HandOverFailed { .. } => self.not_upgraded(&mut due),
+            Event::Adopted { .. } => self.adopted(now, &mut due),
+            Event::RolledBack { .. } => self.rolled_back(now, &mut due),
             Event::Closed { connection } => {
                 self.connections.remove(connection);
+                self.hung_up_on(*connection);
             }
         }
         due
     }
 
-    fn exited(&mut self, now: u64, pid: Pid) {
+    fn spawned(
+        &mut self,
+        now: u64,
+        slot: u32,
+        pid: Pid,
+        connection: Option<ConnectionId>,
+        due: &mut Due,
+    ) {
+        let generation = self.ordered.remove(&slot).unwrap_or(self.generation);
+        let started_at = now;
+        let entry = Entry { slot, generation, started_at, connection, ..Entry::default() };
+        self.workers.insert(pid, entry);
+        self.connections.extend(connection.map(|id| (id, Some(pid))));
+        self.last_start_at = now;
+        self.has_started = true;
+        due.is_told = true;
+        if self.stop_code.is_some() {
+            self.saw("a start that completed after the stop");
+            self.tell_to_go(now, &[pid], Signal::Usr2, due);
+        }
+    }
+
+    fn exited(&mut self, now: u64, pid: Pid, due: &mut Due) {
         let Some(worker) = self.workers.remove(&pid) else { return };
+        due.is_told = true;
         if let Some(given) = worker.connection.and_then(|id| self.connections.get_mut(&id)) {
             *given = None;
         }
@@ -131,6 +142,13 @@ impl Ledger {
         if !up && !told && worker.generation == self.generation {
             self.streak += 1;
             self.saw("a death before its ACK");
+        }
+        if self.upgrade.rollout.is_some() && !told {
+            self.saw(match (worker.generation == self.generation, up) {
+                (true, false) => "an early death in a roll-out",
+                (true, true) => "a late death in a roll-out",
+                (false, _) => "an old worker that dies in a roll-out",
+            });
         }
     }
 
@@ -146,6 +164,7 @@ impl Ledger {
                 self.stop_code = Some(1);
                 due.exits.push(1);
             }
+            Signal::Hup => self.hung_up(now, due),
             _ => {}
         }
     }
@@ -158,17 +177,22 @@ impl Ledger {
         meaning: &Meaning,
         due: &mut Due,
     ) {
+        let is_given = self.connections.get(&connection).is_some_and(Option::is_some);
         match meaning {
-            Meaning::Ack(_) | Meaning::Ping(..) => {
-                if self.connections.get(&connection).is_none_or(Option::is_none) {
-                    due.closes.push(connection);
-                }
+            Meaning::Ack(_) | Meaning::Ping(..) if is_given => {}
+            Meaning::Ack(_) | Meaning::Ping(..) => due.closes.push(connection),
+            Meaning::Upgrade(kind) => return self.asked(now, *kind, connection, id, due),
+            Meaning::Die(signal) => {
+                // Others have their last lines first.
+                self.stop(now, *signal, due);
+                due.replies.push(LastLine::plain(connection, id));
             }
-            _ => due.replies.push((connection, id)),
+            _ => due.replies.push(LastLine::plain(connection, id)),
         }
         match meaning {
-            Meaning::Nothing => {}
-            Meaning::Ack(pid) if self.settings.ack_after.is_none() => self.acked(*pid),
+            Meaning::Nothing | Meaning::Upgrade(_) | Meaning::Die(_) => {}
+            Meaning::Candidate(_) => panic!("a client is no candidate"),
+            Meaning::Ack(pid) if self.settings.ack_after.is_none() => self.acked(*pid, due),
             Meaning::Ack(_) => {}
             Meaning::Ping(pid, id) => {
                 if let Some(worker) = pid.and_then(|pid| self.workers.get_mut(&pid)) {
@@ -186,16 +210,16 @@ impl Ledger {
                     due.signals.extend(self.workers.keys().map(|pid| (*pid, *signal)));
                 }
             }
-            Meaning::Die(signal) => self.stop(now, *signal, due),
             Meaning::Config(changes) => self.change(now, changes),
         }
     }
 
-    fn acked(&mut self, pid: Option<Pid>) {
+    fn acked(&mut self, pid: Option<Pid>, due: &mut Due) {
         let Some(worker) = pid.and_then(|pid| self.workers.get_mut(&pid)) else { return };
         if !worker.acked {
             worker.acked = true;
             self.streak = 0;
+            due.is_told = true;
         }
     }
 
@@ -203,6 +227,13 @@ impl Ledger {
         let Some(target) = u32::try_from(target).ok().filter(|target| *target >= 1) else { return };
         if self.stop_code.is_some() {
             return;
+        }
+        if self.upgrade.rollout.is_some() {
+            self.saw(match target.cmp(&self.settings.target) {
+                std::cmp::Ordering::Less => "a target lowered in a roll-out",
+                std::cmp::Ordering::Greater => "a target raised in a roll-out",
+                std::cmp::Ordering::Equal => "a target set anew in a roll-out",
+            });
         }
         self.pace.retarget(now, self.settings.target, target);
         self.settings.target = target;
@@ -222,6 +253,7 @@ impl Ledger {
                 Change::SignalTimeout(timeout) => self.settings.signal_timeout = timeout,
                 Change::Verbosity(level) => self.settings.verbosity = level,
                 Change::MaxUnacked(max) => self.settings.max_unacked = max,
+                Change::MaxAdditional(max) => self.settings.max_additional = max,
                 Change::Retries(retries) => self.settings.retries = retries,
             }
         }
@@ -233,6 +265,7 @@ impl Ledger {
         if self.has_given_up() && !self.workers.is_empty() {
             self.saw("a stop after giving up");
         }
+        self.abandon(due);
         let pids: Vec<Pid> = self.workers.keys().copied().collect();
         self.tell_to_go(now, &pids, signal, due);
     }
@@ -267,12 +300,13 @@ impl Ledger {
     }
 
     /// Timers ACK those that have lived long enough.
-    pub(super) fn acknowledge_due(&mut self, now: u64) {
+    pub(super) fn acknowledge_due(&mut self, now: u64, due: &mut Due) {
         let Some(after) = self.settings.ack_after else { return };
         for worker in self.workers.values_mut() {
             if !worker.acked && worker.started_at + after <= now {
                 worker.acked = true;
                 self.streak = 0;
+                due.is_told = true;
             }
         }
     }
@@ -307,6 +341,9 @@ impl Ledger {
         if self.has_given_up() {
             return Err("the master has given up");
         }
+        if self.room() == 0 {
+            return Err("as many are beside the old ones as may be");
+        }
         if self.first_count > 0 {
             return Ok((0, "first start"));
         }
@@ -330,7 +367,8 @@ impl Ledger {
         let unacked = self.workers.values().filter(|worker| !worker.acked);
         let acks = unacked.filter_map(|worker| Some(worker.started_at + after?));
         let kills = self.workers.values().filter_map(|worker| self.kill_due_at(worker));
-        acks.chain(kills).chain(self.start_due().ok().map(|(at, _)| at)).min()
+        let starts = self.start_due().ok().map(|(at, _)| at);
+        acks.chain(kills).chain(starts).chain(self.upgrade.deadlines()).min()
     }
 
     /// The exit status to leave with once nobody is left.

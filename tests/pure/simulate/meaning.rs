@@ -1,7 +1,7 @@
 //! What a line of a client asks for, known to the one who made it up and not read from it.
 
 use einhorn::scalar::Scalar;
-use einhorn::state::{Pid, Signal};
+use einhorn::state::{Pid, Signal, UpgradeKind};
 
 /// What must come of a request.
 #[derive(Clone, Debug)]
@@ -23,6 +23,18 @@ pub(super) enum Meaning {
     Die(Signal),
     /// Settings, all of them valid.
     Config(Vec<Change>),
+    Upgrade(UpgradeKind),
+    /// No line at all: what to think of a candidate that has ended.
+    Candidate(Verdict),
+}
+
+/// What to think of a candidate, its time left aside.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Verdict {
+    Fit,
+    Unfit,
+    /// It reads an older schema version only, and is to be asked again in this one.
+    Older(u16),
 }
 
 /// One changed setting; times in nanoseconds.
@@ -34,5 +46,6 @@ pub(super) enum Change {
     SignalTimeout(Option<u64>),
     Verbosity(u8),
     MaxUnacked(u32),
+    MaxAdditional(Option<u32>),
     Retries(Option<u32>),
 }

@@ -2,7 +2,7 @@
 
 use einhorn::protocol::{BadRequest, LINE_MAX, Line, Request};
 use einhorn::scalar::Scalar;
-use einhorn::state::{Pid, Signal};
+use einhorn::state::{Pid, Signal, UpgradeKind};
 
 use super::meaning::{Change, Meaning};
 use super::random::Random;
@@ -28,6 +28,7 @@ const KINDS: &[(u64, Make)] = &[
     (3, |random, _| step(random, "louder", Meaning::Louder)),
     (3, |random, _| step(random, "quieter", Meaning::Quieter)),
     (6, |random, _| question(random)),
+    (2, |random, _| upgrade(random)),
     (6, |random, _| garbage(random)),
 ];
 
@@ -51,6 +52,17 @@ pub(super) fn resize(random: &mut Random) -> Ask {
         1 | 2 => step(random, "inc", Meaning::TargetBy(1)),
         _ => step(random, "dec", Meaning::TargetBy(-1)),
     }
+}
+
+/// An upgrade of any kind.
+pub(super) fn upgrade(random: &mut Random) -> Ask {
+    let (command, kind) = random.one_of(&[
+        ("reload", UpgradeKind::Reload),
+        ("upgrade", UpgradeKind::Smooth),
+        ("upgrade", UpgradeKind::Smooth),
+        ("upgrade_fleet", UpgradeKind::Fleet),
+    ]);
+    line(random, command, "", Meaning::Upgrade(kind))
 }
 
 /// One early death is enough to give up.
@@ -116,7 +128,7 @@ pub(super) fn target(random: &mut Random) -> u32 {
 fn config(random: &mut Random) -> Ask {
     let mut words = Vec::new();
     let mut changes = Vec::new();
-    let kinds: Vec<u64> = (0..7).filter(|_| random.chance(25)).collect();
+    let kinds: Vec<u64> = (0..8).filter(|_| random.chance(25)).collect();
     for kind in kinds {
         let (word, change) = setting(random, kind);
         words.push(word);
@@ -165,6 +177,13 @@ fn setting(random: &mut Random, kind: u64) -> (String, Change) {
         5 => {
             let max = small(random);
             (format!("max_unacked: {max}"), Change::MaxUnacked(max))
+        }
+        6 if random.chance(50) => {
+            ("max_upgrade_additional: null".to_owned(), Change::MaxAdditional(None))
+        }
+        6 => {
+            let max = small(random);
+            (format!("max_upgrade_additional: {max}"), Change::MaxAdditional(Some(max)))
         }
         _ if random.chance(80) => ("retries: null".to_owned(), Change::Retries(None)),
         _ => {
@@ -227,8 +246,7 @@ fn spelled(random: &mut Random, signal: Signal) -> String {
 }
 
 fn question(random: &mut Random) -> Ask {
-    const COMMANDS: &[&str] =
-        &["state", "help", "ehlo", "unheard of", "upgrade", "upgrade_fleet", "reload", ""];
+    const COMMANDS: &[&str] = &["state", "help", "ehlo", "unheard of", ""];
     let command = random.one_of(COMMANDS);
     line(random, command, r#","user":"sim""#, Meaning::Nothing)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use einhorn::state::{
-    AckMode, Config, Generation, Monotonic, Now, Realtime, Signal, Slot, State, Worker,
+    AckMode, Config, Generation, Monotonic, Now, Realtime, Rollout, Signal, Slot, State, Worker,
 };
 
 use super::ledger::{Entry, Ledger, Settings};
@@ -27,6 +27,7 @@ pub(super) fn any(seed: u64) -> (State, Ledger, World) {
         },
         signal_timeout: config.signal_timeout.map(nanos),
         max_unacked: config.max_unacked.unwrap_or(processor_count),
+        max_additional: config.max_upgrade_additional,
         retries: config.retries,
         verbosity: config.verbosity.0,
         kill_children_on_exit: config.kill_children_on_exit,
@@ -44,6 +45,7 @@ pub(super) fn any(seed: u64) -> (State, Ledger, World) {
         last_start_at: 0,
         has_started: !is_first,
         pace: Pace::new(0, world.now),
+        upgrade: Default::default(),
         stop_code: None,
         seen: Default::default(),
     };
@@ -69,13 +71,15 @@ fn any_config(random: &mut Random) -> Config {
     };
     config.signal_timeout = random.chance(50).then(|| span(requests::interval(random).1));
     config.max_unacked = random.chance(50).then(|| small(random));
+    config.max_upgrade_additional = random.chance(40).then(|| small(random));
     config.retries = random.chance(15).then(|| 1 + small(random));
     config.kill_children_on_exit = random.chance(30);
     config.command_socket_as_fd = random.chance(50);
     config
 }
 
-/// As after a re-exec: workers of two generations live, in any condition; no first start.
+/// As after a re-exec: workers of two generations live, in any condition, mostly in a roll-out; no
+/// first start.
 fn midlife(state: &mut State, ledger: &mut Ledger, world: &mut World) {
     let newest = 3;
     let began = world.now;
@@ -84,12 +88,19 @@ fn midlife(state: &mut State, ledger: &mut Ledger, world: &mut World) {
     state.reexec_count = 7;
     state.cold_start_count = 0;
     ledger.generation = newest;
+    ledger.upgrade.reexec_count = 7;
+    let rollout = world.random.one_of(&[None, Some(Rollout::Smooth), Some(Rollout::Fleet)]);
+    state.rollout = rollout;
+    ledger.upgrade.rollout = rollout;
     ledger.first_count = 0;
     for slot in 0..u32::try_from(world.random.below(20)).expect("a small number") {
-        let told_at = world.random.chance(20).then_some(world.now);
+        let generation = newest - world.random.one_of(&[0, 0, 1]);
+        // Without a roll-out no old one stays.
+        let is_left = generation < newest && rollout.is_none();
+        let told_at = (is_left || world.random.chance(20)).then_some(world.now);
         let entry = Entry {
             slot: slot * 2,
-            generation: newest - world.random.one_of(&[0, 0, 1]),
+            generation,
             started_at: began + world.random.below(1000 * super::SECOND),
             acked: world.random.chance(60),
             told_at,

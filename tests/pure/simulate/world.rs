@@ -1,11 +1,12 @@
 //! The world around the master: processes that live and die, clients that come and go, a clock.
 //! It carries out what the master orders, late, in vain, or not quite as hoped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use einhorn::decide::{Action, Event, Sender};
 use einhorn::state::{ConnectionId, ExitStatus, Pid, Signal, Slot};
 
+use super::candidate::Candidate;
 use super::ledger::Ledger;
 use super::meaning::Meaning;
 use super::random::Random;
@@ -13,7 +14,7 @@ use super::requests::{self, Ask};
 use crate::example::MASTER;
 
 pub(super) const SECOND: u64 = 1_000_000_000;
-const MILLISECOND: u64 = 1_000_000;
+pub(super) const MILLISECOND: u64 = 1_000_000;
 
 /// How many clients are connected at once, those by `-g` left aside.
 const CLIENTS_MAX: usize = 12;
@@ -35,6 +36,8 @@ pub(super) enum Mood {
     Silent,
     /// Clients change the target again and again.
     Resize,
+    /// Everyone asks for upgrades.
+    Upgrade,
 }
 
 /// A process that was not reaped yet; dead once its time has come.
@@ -59,13 +62,19 @@ pub(super) struct World {
     gives_connections: bool,
     processes: BTreeMap<i32, Process>,
     reaped: Vec<i32>,
-    next_pid: i32,
+    pub(super) next_pid: i32,
     /// Ordered, and not reported yet.
     orders: Vec<Slot>,
     clients: Vec<ConnectionId>,
     /// Closed, and not reported yet.
     closed: Vec<ConnectionId>,
     next_connection: u64,
+    /// The connections that `-g` gave, whoever has them now.
+    pub(super) given: BTreeSet<ConnectionId>,
+    /// Who is asked whether it can take over.
+    pub(super) candidate: Option<Candidate>,
+    /// The schema version in which the state is to be handed over at the end of this turn.
+    pub(super) handover_due: Option<u16>,
 }
 
 impl World {
@@ -83,6 +92,9 @@ impl World {
             clients: Vec::new(),
             closed: Vec::new(),
             next_connection: 1,
+            given: BTreeSet::new(),
+            candidate: None,
+            handover_due: None,
         }
     }
 
@@ -115,7 +127,7 @@ impl World {
                 let up_at = now + up_after;
                 (Some(up_at), soon(2 * MILLISECOND).map(|at| at + up_after))
             }
-            Mood::Usual | Mood::Resize => (soon(2 * SECOND), soon(300 * SECOND)),
+            Mood::Usual | Mood::Resize | Mood::Upgrade => (soon(2 * SECOND), soon(300 * SECOND)),
         };
         Process { dies_at, acks_at, connection: None }
     }
@@ -134,6 +146,9 @@ impl World {
     pub(super) fn overdue(&mut self, ledger: &mut Ledger) -> Option<Told> {
         if let Some(slot) = self.orders.pop() {
             return Some(self.outcome(slot, ledger));
+        }
+        if let Some(told) = self.candidate_news(ledger) {
+            return Some(told);
         }
         if let Some(connection) = self.closed.pop() {
             return Some(told(Event::Closed { connection }));
@@ -165,6 +180,7 @@ impl World {
         }
         let pid = self.start(ledger);
         let connection = (self.gives_connections && self.random.chance(85)).then(|| self.connect());
+        self.given.extend(connection);
         if let Some(process) = self.processes.get_mut(&pid.0) {
             process.connection = connection;
         }
@@ -216,7 +232,7 @@ impl World {
     }
 
     /// Something that need not have happened.
-    fn whim(&mut self, ledger: &Ledger) -> Told {
+    pub(super) fn whim(&mut self, ledger: &Ledger) -> Told {
         let owned = self.processes.values().filter(|process| process.connection.is_some()).count();
         match self.random.below(100) {
             0..=24 if self.clients.len() < CLIENTS_MAX + owned => {
@@ -230,6 +246,7 @@ impl World {
             30..=32 => self.reap(1_000_000),
             33..=37 => self.random_death(),
             38..=42 => self.signal(ledger),
+            43..=52 if self.mood == Mood::Upgrade => self.signal(ledger),
             _ => self.any_request(),
         }
     }
@@ -256,6 +273,7 @@ impl World {
         let signal = match self.random.below(if stopping { 20 } else { 400 }) {
             0 => self.random.one_of(STOPS),
             1 if self.random.chance(20) => Signal::Quit,
+            _ if self.mood == Mood::Upgrade => Signal::Hup,
             _ => self.random.one_of(HARMLESS),
         };
         self.signaled(signal)
@@ -278,6 +296,7 @@ impl World {
         let ask = match self.mood {
             Mood::Silent => requests::any(&mut self.random, &[-1]),
             Mood::Resize if self.random.chance(60) => requests::resize(&mut self.random),
+            Mood::Upgrade if self.random.chance(20) => requests::upgrade(&mut self.random),
             _ => requests::any(&mut self.random, &pids),
         };
         request(self.clients[index], ask)
@@ -298,6 +317,9 @@ impl World {
                 Action::Signal { pid, signal } => self.receive(*pid, *signal),
                 Action::Close { connection } => self.close(*connection),
                 Action::Exit { code } => exit = Some(*code),
+                Action::StartPreflight { schema } => self.ask_candidate(*schema),
+                Action::KillPreflight => self.kill_candidate(),
+                Action::HandOver { schema } => self.handover_due = Some(*schema),
                 Action::Reply { .. } | Action::Log { .. } => {}
             }
         }
@@ -328,6 +350,7 @@ impl World {
     /// Everyone who lives is well, and goes when told to.
     pub(super) fn calm_down(&mut self, ledger: &Ledger) {
         self.mood = Mood::Calm;
+        self.kill_candidate();
         for (pid, process) in &mut self.processes {
             let entry = ledger.workers.get(&Pid(*pid));
             let going = entry.is_some_and(|worker| worker.told_at.is_some());
@@ -344,12 +367,20 @@ impl World {
         }
     }
 
+    /// Another image is there after a while, mostly a short one.
+    pub(super) fn take_over(&mut self) {
+        let span = self.random.one_of(&[MILLISECOND, MILLISECOND, 20 * MILLISECOND, 60 * SECOND]);
+        let span = if self.mood == Mood::Calm { MILLISECOND } else { span };
+        self.now += self.random.below(span);
+    }
+
     /// Lets time pass until the master wants to be woken, something happens, or less, or more.
     pub(super) fn pass_time(&mut self, deadline: Option<u64>) {
         let now = self.now;
         let deadline = deadline.map(|at| at.max(now));
         let plans = self.processes.values().flat_map(|process| [process.dies_at, process.acks_at]);
-        let happens = plans.flatten().map(|at| at.max(now)).min();
+        let plans = plans.flatten().chain(self.candidate.as_ref().and_then(|c| c.ends_at));
+        let happens = plans.map(|at| at.max(now)).min();
         let first = deadline.into_iter().chain(happens).min();
         if self.mood == Mood::Calm {
             self.now = first.unwrap_or(now);

@@ -1,0 +1,128 @@
+//! An upgrade in progress: the master's own step, then the roll-out of new workers.
+
+use crate::scalar::Scalar;
+use crate::state::{ConnectionId, Monotonic, Pid, State};
+
+/// The schema versions that this release reads, oldest first; it writes the last three of them.
+pub const SCHEMA_VERSIONS: &[u16] = if cfg!(feature = "next") { &[1, 2] } else { &[1] };
+
+/// The features that this release knows. A state that uses one is adopted only by a release that
+/// knows it by name, so nothing is dropped in silence. All that version 1 of the schema can say is
+/// known to everyone who reads it and needs no name here.
+pub const FEATURES: &[&str] = if cfg!(feature = "next") { &["note"] } else { &[] };
+
+/// This release's version. The build with the cargo feature `next`, which is for tests only, is
+/// the release after it.
+pub fn release() -> &'static str {
+    if cfg!(feature = "next") {
+        concat!(env!("CARGO_PKG_VERSION"), "-next")
+    } else {
+        env!("CARGO_PKG_VERSION")
+    }
+}
+
+impl State {
+    /// The features of [`FEATURES`] without which this state means something else.
+    pub fn features_in_use(&self) -> Vec<&'static str> {
+        #[cfg(feature = "next")]
+        if self.note.is_some() {
+            return vec!["note"];
+        }
+        Vec::new()
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpgradeKind {
+    /// Only the master re-executes itself.
+    Reload,
+    /// Then the workers are replaced gradually.
+    Smooth,
+    /// Then a whole new set of workers is started, and the old ones go when all of it is up.
+    Fleet,
+}
+
+/// How new workers take over from old ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rollout {
+    /// One by one.
+    Smooth,
+    /// All at once.
+    Fleet,
+}
+
+impl UpgradeKind {
+    /// The roll-out that follows the master's own step.
+    pub fn rollout(self) -> Option<Rollout> {
+        match self {
+            UpgradeKind::Reload => None,
+            UpgradeKind::Smooth => Some(Rollout::Smooth),
+            UpgradeKind::Fleet => Some(Rollout::Fleet),
+        }
+    }
+}
+
+/// How far the master's own step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A candidate is being asked whether it can take over.
+    Preflight {
+        /// The candidate; `None` until it runs.
+        candidate: Option<Pid>,
+        /// The schema version of the state that it was given.
+        schema: u16,
+        /// When it has had long enough.
+        deadline: Monotonic,
+        /// Whether it was killed for that.
+        is_overdue: bool,
+    },
+    /// The candidate said yes; the state is about to be handed over.
+    HandingOver,
+}
+
+/// The master's own step of an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reexec {
+    /// What was asked for, by everyone who joined.
+    pub kind: UpgradeKind,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// What a client that asked for an upgrade waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// The master's own step.
+    Reexec,
+    /// The last new worker.
+    Rollout,
+    /// The master's own step, and then the last new worker.
+    Upgrade,
+}
+
+/// A client that asked for an upgrade and is owed its last line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiter {
+    /// Who.
+    pub connection: ConnectionId,
+    /// The id of its request.
+    pub request_id: Option<Scalar>,
+    /// For what.
+    pub waits_for: WaitsFor,
+}
+
+/// What a candidate says of itself in a preflight.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CandidateReport {
+    /// Its pid; another one than that of the process we started means a wrapper without `exec`.
+    pub pid: i32,
+    /// Its release.
+    pub release: String,
+    /// The schema versions that it reads.
+    pub reads: Vec<u16>,
+    /// The features that it knows.
+    pub features: Vec<String>,
+    /// Whether it could adopt the state that it was given.
+    pub has_adopted: bool,
+}

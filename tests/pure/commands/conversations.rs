@@ -1,0 +1,296 @@
+//! What clients are told of upgrades, from their request to its last line.
+
+use einhorn::decide::{Event, PREFLIGHT_MAX, Preflight};
+use einhorn::state::{CandidateReport, Config, ConnectionId, ExitStatus, Pid, SCHEMA_VERSIONS};
+
+use super::transcripts::To;
+use super::{master, written};
+use crate::example::{Master, adopted, config, ended, fit, requested};
+
+/// What is said to clients about an event, connection by connection as they come.
+fn said(master: &mut Master, event: Event) -> Vec<String> {
+    let actions = master.tell(event);
+    let lines = actions.iter().filter_map(written);
+    lines.filter(|line| line.starts_with("more") || line.starts_with("reply")).collect()
+}
+
+/// Tells several events. Answers all that is said about them.
+fn conversation(master: &mut Master, events: Vec<Event>) -> Vec<String> {
+    events.into_iter().flat_map(|event| said(master, event)).collect()
+}
+
+/// A candidate that runs, and then is found fit.
+fn found_fit() -> [Event; 2] {
+    let started = Event::PreflightStarted { pid: Pid(2000) };
+    [started, ended(ExitStatus::Code(0), Some(fit()), "")]
+}
+
+/// Three workers, two of them up, and a client.
+fn busy() -> Master {
+    let mut master = master(To::Manual);
+    master.state.config.max_unacked = Some(1);
+    master
+}
+
+#[test]
+fn a_reload_is_done_when_the_next_image_is_there() {
+    let mut events = vec![requested(1, "{command: reload, id: 7}")];
+    events.extend(found_fit());
+    events.extend([adopted(), Event::Turn]);
+    assert_eq!(
+        conversation(&mut busy(), events),
+        [
+            "more 7: Reloading, as commanded",
+            "more 7: Asking the new release whether it can take over (pid 2000)",
+            "more 7: einhorn 9.9.9 can take over; handing over to it",
+            "more 7: Re-executed: from einhorn 0.0.1 to VERSION",
+            "reply 7: Reload done: einhorn VERSION",
+        ]
+    );
+}
+
+#[test]
+fn an_upgrade_is_done_when_the_last_new_worker_is_up() {
+    let mut master = Master::started(config(1));
+    master.turn_at(1000);
+    master.tell(Event::Opened { connection: ConnectionId(1) });
+    let mut said = said(&mut master, requested(1, "{command: upgrade}"));
+    said.extend(conversation(&mut master, found_fit().to_vec()));
+    said.extend(conversation(&mut master, vec![adopted(), Event::Turn]));
+    let slot = *master.state.ordered.keys().next().unwrap();
+    let started = Event::Spawned { slot, pid: Pid(1001), connection: None };
+    said.extend(conversation(&mut master, vec![started]));
+    master.now_ms = 2000;
+    said.extend(conversation(&mut master, vec![Event::Turn, Event::Turn]));
+    assert_eq!(
+        said,
+        [
+            "more: Upgrading, as commanded",
+            "more: Asking the new release whether it can take over (pid 2000)",
+            "more: einhorn 9.9.9 can take over; handing over to it",
+            "more: Re-executed: from einhorn 0.0.1 to VERSION",
+            "more: Starting smooth upgrade from version 0...",
+            "more: ===> Launched 1001 (index: 1)",
+            "more: Up to 1 / 1 timer ACKs",
+            "more: Upgraded successfully to version 1",
+            "reply: Upgrade done",
+        ]
+    );
+}
+
+#[test]
+fn a_fleet_is_done_when_all_of_it_is_up() {
+    let mut master = busy();
+    let mut events = vec![requested(1, "{command: upgrade_fleet, id: 1}")];
+    events.extend(found_fit());
+    events.extend([adopted(), Event::Turn]);
+    assert_eq!(
+        conversation(&mut master, events).last().map(String::as_str),
+        Some("more 1: Starting fleet upgrade from version 0...")
+    );
+    let slots: Vec<_> = master.state.ordered.keys().copied().collect();
+    for slot in slots {
+        let pid = Pid(1000 + i32::try_from(slot.0).unwrap());
+        master.tell(Event::Spawned { slot, pid, connection: None });
+    }
+    master.tell(Event::Opened { connection: ConnectionId(9) });
+    for pid in 1003..1006 {
+        master.tell(requested(9, &format!("{{command: worker:ack, pid: {pid}}}")));
+    }
+    assert_eq!(
+        said(&mut master, Event::Turn),
+        ["more 1: Upgraded successfully to version 1", "reply 1: Upgrade done",]
+    );
+}
+
+/// A way in which a candidate ends, and what is said of it.
+type Refusal = (ExitStatus, Option<CandidateReport>, &'static str, String);
+
+fn refusals() -> Vec<Refusal> {
+    let killed = ExitStatus::Killed { number: 4, signal: None, core_dumped: false };
+    let reads = |reads| Some(CandidateReport { reads, ..fit() });
+    let not_adopted = Some(CandidateReport { has_adopted: false, ..fit() });
+    let of_another = Some(CandidateReport { pid: 2001, ..fit() });
+    let refusal = |status, report, words, why: &str| (status, report, words, why.to_owned());
+    vec![
+        refusal(
+            ExitStatus::Code(3),
+            None,
+            "boom\n",
+            "the check of the new release failed (exit status 3); its last words: boom",
+        ),
+        refusal(
+            killed,
+            None,
+            " ",
+            "the check of the new release failed (killed by signal 4); it said nothing",
+        ),
+        refusal(
+            ExitStatus::Code(0),
+            None,
+            "hi",
+            "the check passed without a report, so it was not einhorn's own (an older einhorn, or \
+             a command that runs none); its last words: hi",
+        ),
+        refusal(
+            ExitStatus::Code(0),
+            of_another,
+            "",
+            "the re-exec command runs einhorn as a child (pid 2001 instead of 2000): its last \
+             command must be run with `exec`",
+        ),
+        refusal(
+            ExitStatus::Code(0),
+            reads(vec![0, 1000]),
+            "",
+            &format!(
+                "einhorn 9.9.9 reads schema versions [0, 1000], and this release writes \
+                 {SCHEMA_VERSIONS:?}"
+            ),
+        ),
+        refusal(
+            ExitStatus::Code(1),
+            not_adopted.clone(),
+            "no way",
+            "einhorn 9.9.9 cannot take over (exit status 1); its last words: no way",
+        ),
+        refusal(
+            ExitStatus::Code(0),
+            not_adopted,
+            "",
+            "einhorn 9.9.9 cannot take over (exit status 0); it said nothing",
+        ),
+        refusal(
+            killed,
+            Some(fit()),
+            "",
+            "einhorn 9.9.9 cannot take over (killed by signal 4); it said nothing",
+        ),
+    ]
+}
+
+#[test]
+fn a_refusal_says_why() {
+    for (status, report, words, why) in refusals() {
+        let mut master = busy();
+        master.tell(requested(1, "{command: upgrade, id: x}"));
+        master.tell(Event::PreflightStarted { pid: Pid(2000) });
+        let said = said(&mut master, ended(status, report, words));
+        assert_eq!(said, [format!("reply x: Not upgrading: {why}")]);
+        assert_eq!((master.state.reexec, master.state.waiters.len()), (None, 0));
+    }
+}
+
+#[test]
+fn other_failures_say_why() {
+    let why = || "no such file".to_owned();
+    let not_started = Event::PreflightEnded { outcome: Preflight::NotStarted { why: why() } };
+    let mut master = busy();
+    master.tell(requested(1, "{command: reload}"));
+    assert_eq!(said(&mut master, not_started), ["reply: Not upgrading: no such file"]);
+    for (event, due) in [
+        (
+            Event::HandOverFailed { why: why() },
+            "reply: Could not upgrade, and went on as before: no such file",
+        ),
+        (
+            Event::RolledBack { why: why() },
+            "reply: Rolled back, this release goes on: the new one could not take over: no such \
+             file",
+        ),
+    ] {
+        master.tell(requested(1, "{command: upgrade}"));
+        conversation(&mut master, found_fit().to_vec());
+        assert_eq!(said(&mut master, event), [due]);
+    }
+    master.tell(requested(1, "{command: upgrade}"));
+    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.now_ms = 40_000;
+    master.tell(Event::Turn);
+    let killed = ExitStatus::Killed { number: 9, signal: None, core_dumped: false };
+    assert_eq!(
+        said(&mut master, ended(killed, None, "waiting")),
+        [format!(
+            "reply: Not upgrading: the new release took longer than {}s to check itself; its last \
+             words: waiting",
+            PREFLIGHT_MAX.as_secs()
+        )]
+    );
+}
+
+/// Two requests on one connection and one of another client, answered each for itself.
+#[test]
+fn each_request_has_its_own_last_line() {
+    let mut master = busy();
+    master.tell(Event::Opened { connection: ConnectionId(9) });
+    let events = vec![
+        requested(1, "{command: reload, id: 1}"),
+        requested(1, "{command: upgrade, id: 2}"),
+        requested(9, "{command: upgrade_fleet, id: 3}"),
+    ];
+    assert_eq!(
+        conversation(&mut master, events),
+        [
+            "more 1: Reloading, as commanded",
+            "more 2: Upgrading, as commanded",
+            "more 3: Upgrading, as commanded",
+        ]
+    );
+    conversation(&mut master, found_fit().to_vec());
+    let said = said(&mut master, adopted());
+    let last: Vec<_> = said.iter().filter(|line| line.starts_with("reply")).collect();
+    assert_eq!(last, ["reply 1: Reload done: einhorn VERSION"]);
+    master.tell(Event::Closed { connection: ConnectionId(1) });
+    let left: Vec<_> = master.state.waiters.iter().map(|waiter| waiter.connection).collect();
+    assert_eq!(left, [ConnectionId(9)], "who is gone is owed nothing");
+}
+
+/// The earlier upgrade is not the one that was refused.
+#[test]
+fn a_refusal_in_a_roll_out_is_the_end_for_who_asked_and_news_for_who_waits() {
+    let mut master = busy();
+    master.tell(requested(1, "{command: upgrade, id: 1}"));
+    conversation(&mut master, found_fit().to_vec());
+    master.tell(adopted());
+    master.tell(requested(1, "{command: upgrade, id: 2}"));
+    master.tell(requested(1, "{command: reload, id: 3}"));
+    let refused = ended(ExitStatus::Code(1), None, "");
+    let why = "Not upgrading: the check of the new release failed (exit status 1); it said nothing";
+    assert_eq!(
+        said(&mut master, refused),
+        [format!("reply 2: {why}"), format!("reply 3: {why}"), format!("more 1: {why}")]
+    );
+}
+
+#[test]
+fn a_stop_ends_every_conversation() {
+    for stage in 0..4 {
+        let mut master = busy();
+        master.tell(requested(1, "{command: upgrade, id: 1}"));
+        let events = found_fit().into_iter().chain([adopted()]);
+        conversation(&mut master, events.take(stage).collect());
+        let said = said(&mut master, requested(1, "{command: die, id: 2}"));
+        assert_eq!(said[0], "reply 1: The upgrade was given up: the master is going down");
+        assert!(said[1].starts_with("reply 2: Einhorn is going down!"), "{said:?}");
+        assert_eq!(said.len(), 2);
+    }
+}
+
+#[test]
+fn a_master_that_gives_up_says_so() {
+    let mut master = Master::started(Config { retries: Some(1), ..config(1) });
+    master.tell(Event::Opened { connection: ConnectionId(1) });
+    master.tell(requested(1, "{command: upgrade, id: 1}"));
+    conversation(&mut master, found_fit().to_vec());
+    master.tell(adopted());
+    let exit = |pid| Event::Exited { pid: Pid(pid), status: ExitStatus::Code(1) };
+    master.tell(Event::Turn);
+    let slot = *master.state.ordered.keys().next().unwrap();
+    master.tell(Event::Spawned { slot, pid: Pid(1001), connection: None });
+    master.tell(exit(1001));
+    master.tell(exit(1000));
+    assert_eq!(
+        said(&mut master, Event::Turn),
+        ["reply 1: The upgrade was given up: the master is going down"]
+    );
+}
