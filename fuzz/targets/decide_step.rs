@@ -3,21 +3,26 @@
 //! An input is a list of events, a line each, in the words of [`Shell::happen`]; a line that says
 //! nothing that can happen now is passed over. A shell of nothing but sets stands in for the
 //! kernel: it gives out pids (the lowest free one, so that they come again at once), starts and
-//! ends processes, opens and closes connections.
+//! ends processes, opens and closes connections, and stands in for the next image too.
 //!
 //! After every event it asserts that `State::check` finds nothing, that no signal goes to a process
 //! that is gone, that workers are started only for what is missing, that answers go to who asked,
-//! and that the loop would not spin.
+//! each request once, that one candidate is asked at a time and takes over only if it is fit, and
+//! that the loop would not spin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use einhorn::decide::{Action, Event, SPAWNS_PER_TURN, Sender, next_deadline, step};
+use einhorn::decide::{Action, Event, Preflight, SPAWNS_PER_TURN, Sender, next_deadline, step};
 use einhorn::protocol::{LINE_MAX, Line, Request};
-use einhorn::state::{AckMode, Config, ConnectionId, ExitStatus, Generation, Monotonic, Nice};
-use einhorn::state::{Now, Pid, Realtime, Signal, Slot, State, Verbosity};
+use einhorn::state::{AckMode, CandidateReport, Config, ConnectionId, ExitStatus, FEATURES};
+use einhorn::state::{Generation, Monotonic, Nice, Now, Pid, Realtime, SCHEMA_VERSIONS, Signal};
+use einhorn::state::{Slot, Stage, State, Verbosity};
+
+/// The pid of every candidate; no worker has it.
+const CANDIDATE: Pid = Pid(60);
 
 /// More lines than this say nothing new.
 const EVENTS_MAX: usize = 500;
@@ -47,10 +52,21 @@ struct Shell {
     /// Open connections, with the living worker that `-g` gave one to.
     open: BTreeMap<ConnectionId, Option<Pid>>,
     next_connection: u64,
+    /// Who is asked whether it can take over.
+    candidate: Option<Candidate>,
+    /// One was found fit, and is to take over.
+    handover_due: bool,
     /// The master was told to stop.
     stopping: bool,
     /// The master has left.
     left: bool,
+}
+
+/// A candidate that was ordered.
+struct Candidate {
+    schema: u16,
+    runs: bool,
+    is_killed: bool,
 }
 
 impl Shell {
@@ -64,6 +80,8 @@ impl Shell {
             orders: BTreeMap::new(),
             open: BTreeMap::new(),
             next_connection: 1,
+            candidate: None,
+            handover_due: false,
             stopping: false,
             left: false,
         }
@@ -79,6 +97,9 @@ impl Shell {
     /// - `! NAME`: a signal arrives
     /// - `o`, `c N`: a client connects; the Nth connection is gone
     /// - `> N LINE`: it sends a line; `$` in it is the pid of the first process
+    /// - `p`: the candidate runs
+    /// - `q HOW`: it ends, `fit` or as [`report`] says; if it does not run, it cannot be started
+    /// - `h HOW`: the state is handed over, if that is due: `adopted`, `back`, or the exec fails
     fn happen(&mut self, line: &str) {
         let mut words = line.splitn(3, ' ');
         let event = words.next().unwrap_or_default();
@@ -118,6 +139,14 @@ impl Shell {
                 }
             }
             ">" => self.request(nth, second),
+            "p" => {
+                if let Some(candidate) = self.candidate.as_mut().filter(|c| !c.runs) {
+                    candidate.runs = true;
+                    self.tell(Event::PreflightStarted { pid: CANDIDATE });
+                }
+            }
+            "q" => self.end_candidate(first),
+            "h" => self.hand_over(first),
             _ => {}
         }
     }
@@ -158,6 +187,51 @@ impl Shell {
         }
     }
 
+    fn end_candidate(&mut self, how: &str) {
+        let Some(candidate) = self.candidate.take() else { return };
+        let outcome = match candidate.runs {
+            false => Preflight::NotStarted { why: "no such file".to_owned() },
+            true => Preflight::Ended {
+                pid: CANDIDATE,
+                status: match how {
+                    _ if candidate.is_killed => {
+                        ExitStatus::Killed { number: 9, signal: None, core_dumped: false }
+                    }
+                    "no" | "late" => ExitStatus::Code(1),
+                    _ => ExitStatus::Code(0),
+                },
+                report: report(how, candidate.schema),
+                last_words: how.to_owned(),
+            },
+        };
+        let was_due = self.handover_due;
+        self.tell(Event::PreflightEnded { outcome });
+        let is_fit = !candidate.is_killed && (how == "fit" || how == "old");
+        assert!(!self.handover_due || was_due || is_fit, "{how} takes over");
+    }
+
+    /// At the end of a turn, when everything that was ordered is done.
+    fn hand_over(&mut self, how: &str) {
+        if !self.handover_due || !self.orders.is_empty() {
+            return;
+        }
+        self.handover_due = false;
+        if self.state.reexec.is_none_or(|reexec| reexec.stage != Stage::HandingOver) {
+            return;
+        }
+        assert!(!self.stopping && self.state.stopping.is_none(), "handed over on the way out");
+        let why = "not now".to_owned();
+        let generation = self.state.generation;
+        self.tell(match how {
+            "adopted" => Event::Adopted { from_release: "0.0.1".to_owned() },
+            "back" => Event::RolledBack { why },
+            _ => Event::HandOverFailed { why },
+        });
+        let grown = self.state.generation.0 - generation.0;
+        assert!(grown <= u32::from(how == "adopted"), "{grown} generations at once");
+        assert_eq!(self.state.reexec, None, "the master's own step is over");
+    }
+
     fn connect(&mut self, owner: Option<Pid>) -> ConnectionId {
         let connection = ConnectionId(self.next_connection);
         self.next_connection += 1;
@@ -183,45 +257,82 @@ impl Shell {
 
     /// Tells an event, carries out what is to be done, and asserts what must hold.
     fn tell(&mut self, event: Event) {
-        let asker = match &event {
-            Event::Requested { connection, .. } => Some(*connection),
-            _ => None,
-        };
         let now = Now { monotonic: self.now, realtime: Realtime(0) };
-        let is_turn = event == Event::Turn;
+        let waiting = self.waiting();
         let actions = step(&mut self.state, now, event.clone());
         if let Err(broken) = self.state.check() {
             panic!("{broken}, after {event:?}: {:#?}", self.state);
         }
+        self.replies(&event, &waiting, &actions);
         for action in actions {
-            match action {
-                Action::Spawn { slot, generation } => {
-                    assert!(is_turn, "a worker ordered by {event:?}");
-                    let stopping = self.stopping || self.state.stopping.is_some();
-                    assert!(!stopping, "a worker ordered on the way out");
-                    assert!(self.orders.insert(slot, generation).is_none(), "{slot:?} twice");
-                }
-                Action::Signal { pid, signal } => {
-                    assert!(self.processes.contains(&pid), "{signal} to {pid}, which is gone");
-                }
-                Action::Reply { connection, reply } => {
-                    assert_eq!(Some(connection), asker, "told, though another asked");
-                    assert!(!reply.message.is_empty(), "an empty answer");
-                }
-                Action::Close { connection } => {
-                    let owner = self.open.get(&connection).expect("closed, though not open");
-                    assert_eq!(*owner, None, "closed, though a worker may use it again");
-                    self.close(connection);
-                }
-                Action::Log { message, .. } => assert!(!message.is_empty(), "an empty line"),
-                Action::Exit { code } => {
-                    let alone = self.processes.is_empty() && self.orders.is_empty();
-                    assert!(alone || code != 0, "left its workers behind");
-                    self.left = true;
-                }
-            }
+            self.carry_out(&event, action);
         }
         self.agree();
+    }
+
+    /// Who is owed the last line of an upgrade.
+    fn waiting(&self) -> Vec<ConnectionId> {
+        self.state.waiters.iter().map(|waiter| waiter.connection).collect()
+    }
+
+    /// Each request has one last line, and whoever waits for that may be told more until then.
+    fn replies(&self, event: &Event, waiting: &[ConnectionId], actions: &[Action]) {
+        let (asker, is_answered) = match event {
+            Event::Requested { connection, request } => {
+                let command = request.as_ref().ok().and_then(|r| r.command.as_deref());
+                (Some(*connection), !matches!(command, Some("worker:ack" | "worker:ping")))
+            }
+            _ => (None, false),
+        };
+        let mut last_count = 0;
+        for action in actions {
+            let Action::Reply { connection, reply } = action else { continue };
+            assert!(!reply.message.is_empty(), "an empty answer");
+            let is_awaited = asker == Some(*connection) || waiting.contains(connection);
+            assert!(is_awaited, "told, though another asked");
+            last_count += usize::from(!reply.wait);
+        }
+        let gone = match event {
+            Event::Closed { connection } => waiting.iter().filter(|w| *w == connection).count(),
+            _ => 0,
+        };
+        let open = waiting.len() + usize::from(is_answered) - gone;
+        assert_eq!(last_count + self.state.waiters.len(), open, "each has one last line");
+    }
+
+    fn carry_out(&mut self, event: &Event, action: Action) {
+        match action {
+            Action::Spawn { slot, generation } => {
+                assert_eq!(*event, Event::Turn, "a worker ordered by it");
+                let stopping = self.stopping || self.state.stopping.is_some();
+                assert!(!stopping, "a worker ordered on the way out");
+                assert!(self.orders.insert(slot, generation).is_none(), "{slot:?} twice");
+            }
+            Action::Signal { pid, signal } => {
+                assert!(self.processes.contains(&pid), "{signal} to {pid}, which is gone");
+            }
+            Action::Close { connection } => {
+                let owner = self.open.get(&connection).expect("closed, though not open");
+                assert_eq!(*owner, None, "closed, though a worker may use it again");
+                self.close(connection);
+            }
+            Action::StartPreflight { schema } => {
+                assert!(self.candidate.is_none(), "two candidates at once");
+                assert!(self.state.stopping.is_none(), "a candidate on the way out");
+                self.candidate = Some(Candidate { schema, runs: false, is_killed: false });
+            }
+            Action::KillPreflight => {
+                self.candidate.as_mut().expect("a candidate to end").is_killed = true;
+            }
+            Action::HandOver { .. } => self.handover_due = true,
+            Action::Reply { .. } => {}
+            Action::Log { message, .. } => assert!(!message.is_empty(), "an empty line"),
+            Action::Exit { code } => {
+                let alone = self.processes.is_empty() && self.orders.is_empty();
+                assert!(alone || code != 0, "left its workers behind");
+                self.left = true;
+            }
+        }
     }
 
     /// The state and the world know of the same things, and of no more than there may be.
@@ -230,6 +341,28 @@ impl Shell {
         assert!(self.state.connections.keys().eq(self.open.keys()), "connections are open");
         assert_eq!(self.state.ordered, self.orders, "orders are on the way");
         assert!(self.orders.len() <= SPAWNS_PER_TURN, "{} orders", self.orders.len());
+    }
+}
+
+/// What a candidate says of itself that ends in this way.
+fn report(how: &str, schema: u16) -> Option<CandidateReport> {
+    let oldest = SCHEMA_VERSIONS[0];
+    let fit = CandidateReport {
+        pid: CANDIDATE.0,
+        release: "9.9.9".to_owned(),
+        reads: SCHEMA_VERSIONS.to_vec(),
+        features: FEATURES.iter().map(|name| (*name).to_owned()).collect(),
+        has_adopted: true,
+    };
+    match how {
+        "fit" | "late" => Some(fit),
+        "child" => Some(CandidateReport { pid: CANDIDATE.0 + 1, ..fit }),
+        "other" => Some(CandidateReport { reads: vec![0, 1000], ..fit }),
+        "old" => {
+            Some(CandidateReport { reads: vec![oldest], has_adopted: schema == oldest, ..fit })
+        }
+        "unable" => Some(CandidateReport { has_adopted: false, ..fit }),
+        _ => None,
     }
 }
 

@@ -3,10 +3,24 @@
 use std::fs;
 use std::path::PathBuf;
 
+#[path = "../../fuzz/targets/candidate_report.rs"]
+mod candidate_report;
 #[path = "../../fuzz/targets/decide_step.rs"]
 mod decide_step;
 #[path = "../../fuzz/targets/request_line.rs"]
 mod request_line;
+#[path = "../../fuzz/targets/state_decode.rs"]
+mod state_decode;
+
+#[test]
+fn state_decode() {
+    replay("state_decode", state_decode::run);
+}
+
+#[test]
+fn candidate_report() {
+    replay("candidate_report", candidate_report::run);
+}
 
 #[test]
 fn request_line() {
@@ -22,7 +36,8 @@ fn decide_step() {
 fn every_target_is_replayed() {
     let mut targets = names("targets");
     targets.iter_mut().for_each(|file| file.truncate(file.len() - ".rs".len()));
-    assert_eq!(targets, ["decide_step", "request_line"], "add the new one above");
+    let replayed = ["candidate_report", "decide_step", "request_line", "state_decode"];
+    assert_eq!(targets, replayed, "add the new one above");
     assert_eq!(names("corpus"), targets, "every target has a corpus");
 }
 

@@ -8,7 +8,11 @@ mod corpus;
 mod example;
 /// The rules of keeping N alive (behaviour.md section 4), an example each.
 mod pool;
+/// The schema of the state: golden files, refused files, and what holds of every state.
+mod schema;
 /// `decide` in random worlds, from seeds, with its invariants checked after every event.
 mod simulate;
 /// The rules that the tree itself keeps: floors, fences, sizes, names, documents.
 mod tidy;
+/// The rules of upgrades (behaviour.md sections 5 and 6), an example each.
+mod upgrade;

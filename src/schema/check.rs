@@ -1,0 +1,153 @@
+//! What must hold of a hand-over besides `State::check`: what its parts say of each other.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use crate::schema::{CarriedConnection, Handover, Header, Role};
+use crate::state::{AckMode, Address, Config, ConnectionId, Listener, Pid, SECONDS_MAX, State};
+
+/// Refuses a hand-over that no master can have written, and says what is wrong with it.
+pub(super) fn check(header: &Header, handover: &Handover) -> Result<(), String> {
+    handover.state.check()?;
+    check_config(&handover.state.config)?;
+    check_descriptors(header, handover)?;
+    check_connections(handover)?;
+    check_helpers(handover)?;
+    check_words(handover)
+}
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+/// The bounds that the command line keeps.
+fn check_config(config: &Config) -> Result<(), String> {
+    let ack = match config.ack_mode {
+        AckMode::Timer(after) => Some(after),
+        AckMode::Manual => None,
+    };
+    let max = Duration::from_secs_f64(SECONDS_MAX);
+    for span in [Some(config.respawn_interval), ack, config.signal_timeout].into_iter().flatten() {
+        ensure(span <= max, || format!("a span of {span:?} is out of bounds"))?;
+    }
+    let nice = [config.nice.master, config.nice.worker];
+    for level in nice.into_iter().flatten() {
+        ensure((-20..=19).contains(&level), || format!("{level} is no nice level"))?;
+    }
+    Ok(())
+}
+
+/// Each number once, each role once, and the listeners as the state knows them.
+fn check_descriptors(header: &Header, handover: &Handover) -> Result<(), String> {
+    let mut numbers = BTreeSet::new();
+    let mut roles = BTreeSet::new();
+    for number in [header.rollback, header.report].into_iter().flatten() {
+        ensure(numbers.insert(number), || format!("descriptor {number} stands twice"))?;
+    }
+    for carried in &handover.descriptors {
+        let (role, number) = (carried.role, carried.number);
+        ensure(number >= 3, || format!("{role:?} has descriptor {number}"))?;
+        ensure(numbers.insert(number), || format!("descriptor {number} stands twice"))?;
+        ensure(role == Role::Stray || roles.insert(role), || format!("{role:?} stands twice"))?;
+        let known = match role {
+            Role::Listener(index) => {
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                let listener = handover.state.listeners.get(index);
+                listener.is_some_and(|listener| listener.descriptor == number)
+            }
+            Role::Worker(pid) => handover.state.workers.contains_key(&pid),
+            Role::Connection(id) => handover.state.connections.contains_key(&id),
+            Role::CommandSocket | Role::Lock | Role::Pidfile | Role::Stray => true,
+        };
+        ensure(known, || format!("the state knows no {role:?} with descriptor {number}"))?;
+    }
+    for role in [Role::CommandSocket, Role::Lock] {
+        ensure(roles.contains(&role), || format!("{role:?} is not carried"))?;
+    }
+    let listeners = (0..).zip(&handover.state.listeners);
+    for (index, Listener { descriptor, .. }) in listeners {
+        ensure(roles.contains(&Role::Listener(index)), || {
+            format!("listener {index} is not carried, its descriptor is {descriptor}")
+        })?;
+    }
+    for id in handover.state.connections.keys() {
+        ensure(roles.contains(&Role::Connection(*id)), || {
+            format!("connection {} is not carried", id.0)
+        })?;
+    }
+    Ok(())
+}
+
+/// The buffers and the state tell of the same connections.
+fn check_connections(handover: &Handover) -> Result<(), String> {
+    let known = &handover.state.connections;
+    let carried = handover.connections.iter().map(|connection| connection.id);
+    ensure(carried.eq(known.keys().copied()), || {
+        "the connections' buffers are not those of the state's connections".to_owned()
+    })?;
+    for (CarriedConnection { id, is_given, .. }, connection) in
+        handover.connections.iter().zip(known.values())
+    {
+        let ConnectionId(number) = *id;
+        // A worker that has died is forgotten, though somebody may hold its connection on.
+        ensure(*is_given || connection.given_to.is_none(), || {
+            format!("connection {number} belongs to a worker, and was not given to one")
+        })?;
+        ensure(*id < handover.next_connection, || {
+            format!("connection {number} is not older than the next one")
+        })?;
+    }
+    Ok(())
+}
+
+/// Every child is one thing.
+fn check_helpers(handover: &Handover) -> Result<(), String> {
+    let State { master_pid, workers, .. } = &handover.state;
+    let mut pids = BTreeSet::new();
+    for (pid, _) in &handover.helpers {
+        let Pid(number) = *pid;
+        let is_other = number > 1 && pid != master_pid && !workers.contains_key(pid);
+        ensure(is_other && pids.insert(*pid), || format!("helper {number} is another process"))?;
+    }
+    Ok(())
+}
+
+/// What becomes a C string has no NUL in it, and our own files are found from everywhere.
+fn check_words(handover: &Handover) -> Result<(), String> {
+    let (origin, config) = (&handover.origin, &handover.state.config);
+    let level = origin.nice;
+    ensure((-20..=19).contains(&level), || format!("{level} is no nice level"))?;
+    let own = [
+        ("own_path", &origin.own_path),
+        ("socket_path", &config.socket_path),
+        ("pidfile", &config.pidfile),
+        ("lockfile", &config.lockfile),
+    ];
+    for (name, path) in own {
+        ensure(path.is_absolute(), || format!("`{name}` is no absolute path"))?;
+        check_nul(name, [path])?;
+    }
+    check_nul("own_name", [&origin.own_name])?;
+    for (name, value) in &origin.environment {
+        check_nul("environment", [name, value])?;
+    }
+    check_nul("original_command", &config.original_command)?;
+    check_nul("command", &config.command)?;
+    check_nul("reexec_as", &config.reexec_as)?;
+    check_nul("drop_env_vars", &config.drop_env_vars)?;
+    check_nul("renice_command", config.nice.renice_command.iter().flatten())?;
+    check_nul("files", handover.files.iter().map(|file| &file.path))?;
+    let bound = handover.state.listeners.iter().filter_map(|l| match &l.bind.address {
+        Address::Unix { path, .. } => Some(path),
+        Address::Tcp { .. } | Address::Udp { .. } => None,
+    });
+    check_nul("listeners", bound)
+}
+
+fn check_nul(field: &str, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Result<(), String> {
+    let has_nul = |word: &OsStr| word.as_bytes().contains(&0);
+    let is_bad = words.into_iter().any(|word| has_nul(word.as_ref()));
+    ensure(!is_bad, || format!("`{field}` has a NUL in it"))
+}

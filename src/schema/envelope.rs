@@ -1,0 +1,150 @@
+//! What stands before the payload, the same in every version for ever.
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | magic, `\x89EINHRN\n` |
+//! | 8 | 2 | schema version of the payload, from 1 |
+//! | 10 | 2 | flags, 0 |
+//! | 12 | 4 | descriptor of the image to roll back to, -1 for none |
+//! | 16 | 4 | descriptor that a candidate reports on, -1 for none |
+//! | 20 | 8 | length of the payload in bytes |
+//! | 28 | 4 | CRC-32 (IEEE) of the payload |
+//! | 32 | 4 | CRC-32 (IEEE) of the 32 bytes above |
+//! | 36 | | payload |
+//!
+//! Numbers are little-endian, descriptors signed. The first byte of the magic is no ASCII and the
+//! last is a newline, so that no text is taken for a state and no state survives a conversion of
+//! line ends.
+
+use crate::schema::SchemaError;
+use crate::state::SCHEMA_VERSIONS;
+
+/// The first bytes of every state.
+const MAGIC: [u8; 8] = *b"\x89EINHRN\n";
+
+/// How long the header is, for ever.
+pub const HEADER_BYTES: usize = 36;
+
+/// How much of the header its own checksum covers.
+const CHECKED_BYTES: usize = 32;
+
+/// The largest state, header included. All that the other limits let a master hold fits: 4096
+/// clients with a line and a chunk of input each (128 MiB), 64 MiB that they are owed, ten thousand
+/// workers (3 MiB), an environment (at most 6 MiB by execve(2)).
+pub const STATE_MAX: usize = 256 * 1024 * 1024;
+
+/// What the header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The payload's schema version.
+    pub version: u16,
+    /// Reserved; a release refuses what it does not know.
+    pub flags: u16,
+    /// The descriptor of the image that goes on when adopting fails.
+    pub rollback: Option<i32>,
+    /// The descriptor that a candidate reports on.
+    pub report: Option<i32>,
+    /// The payload's length in bytes.
+    pub payload_length: u64,
+    /// The payload's checksum.
+    pub payload_crc: u32,
+}
+
+/// Reads the header and nothing after it, whatever the version: enough to roll back.
+///
+/// # Errors
+/// It is cut short, no header, damaged, or names a descriptor that none can be.
+pub fn read_header(bytes: &[u8]) -> Result<Header, SchemaError> {
+    let Some((header, _)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+        let (length, needed) = (count(bytes.len()), count(HEADER_BYTES));
+        return Err(SchemaError::Truncated { length, needed });
+    };
+    let (checked, crc) = header.split_at(CHECKED_BYTES);
+    let mut rest = checked;
+    if field::<8>(&mut rest) != MAGIC {
+        return Err(SchemaError::BadMagic);
+    }
+    if crc32fast::hash(checked).to_le_bytes() != crc {
+        return Err(SchemaError::HeaderDamaged);
+    }
+    Ok(Header {
+        version: u16::from_le_bytes(field(&mut rest)),
+        flags: u16::from_le_bytes(field(&mut rest)),
+        rollback: descriptor("rollback", i32::from_le_bytes(field(&mut rest)))?,
+        report: descriptor("report", i32::from_le_bytes(field(&mut rest)))?,
+        payload_length: u64::from_le_bytes(field(&mut rest)),
+        payload_crc: u32::from_le_bytes(field(&mut rest)),
+    })
+}
+
+/// Takes the next bytes of a header, whose length was checked.
+fn field<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    let (taken, later) = rest.split_first_chunk::<N>().unwrap_or((&[0; N], &[]));
+    *rest = later;
+    *taken
+}
+
+fn descriptor(name: &str, number: i32) -> Result<Option<i32>, SchemaError> {
+    match number {
+        -1 => Ok(None),
+        3.. => Ok(Some(number)),
+        _ => Err(SchemaError::Inconsistent(format!("the {name} descriptor has number {number}"))),
+    }
+}
+
+/// The header and the payload that it vouches for.
+pub(super) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), SchemaError> {
+    let header = read_header(bytes)?;
+    if header.flags != 0 {
+        return Err(SchemaError::UnknownFlags(header.flags));
+    }
+    if !SCHEMA_VERSIONS.contains(&header.version) {
+        return Err(SchemaError::UnknownVersion(header.version));
+    }
+    let needed = header.payload_length.saturating_add(count(HEADER_BYTES));
+    if needed > count(STATE_MAX) {
+        return Err(SchemaError::TooLarge(needed));
+    }
+    let length = count(bytes.len());
+    if length < needed {
+        return Err(SchemaError::Truncated { length, needed });
+    }
+    if length > needed {
+        return Err(SchemaError::TrailingBytes(length - needed));
+    }
+    let payload = &bytes[HEADER_BYTES..];
+    if crc32fast::hash(payload) != header.payload_crc {
+        return Err(SchemaError::PayloadDamaged);
+    }
+    Ok((header, payload))
+}
+
+/// Puts a payload behind its header.
+pub(super) fn seal(
+    version: u16,
+    rollback: Option<i32>,
+    report: Option<i32>,
+    payload: &[u8],
+) -> Result<Vec<u8>, SchemaError> {
+    let length = HEADER_BYTES + payload.len();
+    if length > STATE_MAX {
+        return Err(SchemaError::TooLarge(count(length)));
+    }
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&version.to_le_bytes());
+    bytes.extend_from_slice(&0u16.to_le_bytes());
+    bytes.extend_from_slice(&rollback.unwrap_or(-1).to_le_bytes());
+    bytes.extend_from_slice(&report.unwrap_or(-1).to_le_bytes());
+    bytes.extend_from_slice(&count(payload.len()).to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    let crc = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes.extend_from_slice(payload);
+    Ok(bytes)
+}
+
+/// A length as the header writes it.
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

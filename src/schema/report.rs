@@ -1,0 +1,66 @@
+//! What a candidate says of itself: lines that every release can read, for ever.
+//!
+//! ```text
+//! einhorn-candidate 1
+//! pid=4711
+//! release=0.2.0
+//! reads=1,2
+//! features=
+//! adopted=yes
+//! ```
+//!
+//! Every line ends in a newline, `adopted` is the last one. Keys that a release does not know it
+//! passes over, so that later ones can say more.
+
+use crate::state::CandidateReport;
+
+/// The longest report in bytes. Today's has a hundred; a command that runs no einhorn must not fill
+/// the master's memory.
+pub const REPORT_MAX: usize = 16 * 1024;
+
+/// The first line.
+const TITLE: &str = "einhorn-candidate 1";
+
+/// The report as it is written.
+pub fn write_report(report: &CandidateReport) -> String {
+    let CandidateReport { pid, release, reads, features, has_adopted } = report;
+    let reads: Vec<String> = reads.iter().map(u16::to_string).collect();
+    let (reads, features) = (reads.join(","), features.join(","));
+    let adopted = if *has_adopted { "yes" } else { "no" };
+    format!(
+        "{TITLE}\npid={pid}\nrelease={release}\nreads={reads}\nfeatures={features}\n\
+         adopted={adopted}\n"
+    )
+}
+
+/// Understands a report; `None` for anything else, one that is cut short included.
+pub fn parse_report(text: &str) -> Option<CandidateReport> {
+    if text.len() > REPORT_MAX {
+        return None;
+    }
+    let mut lines = text.strip_suffix('\n')?.split('\n');
+    if lines.next() != Some(TITLE) {
+        return None;
+    }
+    let pairs: Vec<(&str, &str)> = lines.map(|line| line.split_once('=')).collect::<Option<_>>()?;
+    // The first of its name counts.
+    let value = |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+    Some(CandidateReport {
+        pid: value("pid")?.parse().ok().filter(|pid| *pid > 0)?,
+        release: value("release")?.to_owned(),
+        reads: listed(value("reads")?)
+            .map(|version| version.parse().ok())
+            .collect::<Option<_>>()?,
+        features: listed(value("features")?).map(str::to_owned).collect(),
+        has_adopted: match value("adopted")? {
+            "yes" => true,
+            "no" => false,
+            _ => return None,
+        },
+    })
+}
+
+/// The words between commas.
+fn listed(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').filter(|word| !word.is_empty())
+}
