@@ -5,5 +5,6 @@ pub mod decide;
 pub mod master;
 pub mod protocol;
 pub mod scalar;
+pub mod schema;
 pub mod state;
 pub mod sys;

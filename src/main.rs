@@ -1,14 +1,24 @@
-//! The master: parse, start, run; a result becomes an exit status.
+//! The master: parse, then start, adopt, check or describe; a result becomes an exit status.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use einhorn::cli::{self, Refusal};
-use einhorn::master::{Master, Start};
-use einhorn::sys::signal;
+use einhorn::cli::{self, Options, Refusal, Task};
+use einhorn::master::{self, Adoption, Master, Start};
+use einhorn::schema;
+use einhorn::sys::descriptor;
+use einhorn::sys::signal::{self, Mask};
 
 /// A command line that cannot be run; the usual status for it.
 const EXIT_USAGE: u8 = 2;
+
+/// A state that can neither be adopted nor given back: `EX_CONFIG` of sysexits(3), which
+/// supervisors can be told not to repeat.
+const EXIT_LOST: u8 = 78;
 
 fn main() -> ExitCode {
     // First of all: from here on no signal is lost and none is fatal.
@@ -16,21 +26,66 @@ fn main() -> ExitCode {
         Ok(mask) => mask,
         Err(error) => return fail(1, &format!("cannot set up signals: {error}")),
     };
+    let open_at_start = descriptor::open_numbers().unwrap_or_default();
     let folder = cli::default_folder(std::env::var_os("TMPDIR"));
     // A directory that was deleted has no name; relative paths cannot work there either way.
     let directory = std::env::current_dir().unwrap_or_default();
     match cli::parse(std::env::args_os(), &folder, &directory) {
-        Ok(options) => run(Start { options, environment: std::env::vars_os().collect(), mask }),
+        Ok(Task::Start(options)) => start(*options, mask, directory, open_at_start),
+        Ok(Task::Adopt { state: state_number, rolled_back, program }) => {
+            let environment = std::env::vars_os().collect();
+            adopt(&Adoption { state_number, rolled_back, environment, program, open_at_start })
+        }
+        Ok(Task::Check { options, state }) => {
+            match master::check(&options, state, std::env::var_os("PATH").as_deref()) {
+                Ok(text) => print(0, &text),
+                Err(why) => fail(1, &why),
+            }
+        }
+        Ok(Task::Describe(file)) => describe(&file),
         Err(Refusal::Asked(text)) => print(0, &text),
         Err(Refusal::NoProgram(text)) => print(1, &text),
         Err(Refusal::Invalid(message)) => fail(EXIT_USAGE, &message),
     }
 }
 
-fn run(start: Start) -> ExitCode {
+fn start(options: Options, mask: Mask, directory: PathBuf, open_at_start: Vec<RawFd>) -> ExitCode {
+    let environment = std::env::vars_os().collect();
+    let own_name = std::env::args_os().next().unwrap_or_else(|| OsString::from("einhorn"));
+    let start = Start { options, environment, mask, own_name, directory, open_at_start };
     match Master::start(start) {
-        Ok(master) => ExitCode::from(u8::try_from(master.run()).unwrap_or(1)),
+        Ok(master) => run(master),
         Err(error) => fail(1, &format!("{error:#}")),
+    }
+}
+
+/// Goes on as the master that this process has been, or gives everything back.
+fn adopt(adoption: &Adoption) -> ExitCode {
+    let way_back = adoption.way_back();
+    let why = match catch_unwind(AssertUnwindSafe(|| Master::prepare(adoption))) {
+        Ok(Ok(prepared)) => return run(Master::adopt(adoption, way_back, prepared)),
+        Ok(Err(why)) => why,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            format!("a bug: {}", text.unwrap_or("it panicked"))
+        }
+    };
+    let failure = adoption.roll_back(way_back, &why);
+    fail(EXIT_LOST, &format!("cannot adopt the state: {why}; {failure}"))
+}
+
+fn run(master: Master) -> ExitCode {
+    ExitCode::from(u8::try_from(master.run()).unwrap_or(1))
+}
+
+fn describe(file: &Path) -> ExitCode {
+    let text = std::fs::read(file)
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| schema::describe(&bytes).map_err(|error| error.to_string()));
+    match text {
+        Ok(text) => print(0, &text),
+        Err(why) => fail(1, &format!("{}: {why}", file.display())),
     }
 }
 

@@ -10,7 +10,9 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use crate::protocol::span;
-use crate::state::{AckMode, Bind, Config, Nice, SECONDS_MAX, Verbosity, WORKERS_MAX};
+use crate::state::{
+    AckMode, Bind, Config, Nice, SCHEMA_VERSIONS, SECONDS_MAX, Verbosity, WORKERS_MAX, release,
+};
 
 pub use address::parse_bind;
 
@@ -19,7 +21,12 @@ pub use address::parse_bind;
 /// The program gets the listeners as inherited descriptors, announced in EINHORN_FD_COUNT,
 /// EINHORN_FD_0 and so on. Talk to the running master with einhornsh.
 #[derive(Parser, Debug)]
-#[command(name = "einhorn", version, infer_long_args = true, args_override_self = true)]
+#[command(
+    name = "einhorn",
+    disable_version_flag = true,
+    infer_long_args = true,
+    args_override_self = true
+)]
 #[command(
     override_usage = "einhorn [options] [--] PROGRAM [ARGUMENTS...]",
     disable_help_flag = true
@@ -110,9 +117,22 @@ struct Args {
     /// Internal: adopt a running master's state
     #[arg(long, value_name = "FD", hide = true)]
     with_state_fd: Option<i32>,
-    /// Internal: check that this program can take over, then exit
-    #[arg(long, hide = true)]
+    /// Check that this program can start, or with --with-state-fd take over, and exit
+    #[arg(long)]
     upgrade_check: bool,
+    /// Internal: the image after this one gave the state back, for this reason
+    #[arg(long, value_name = "WHY", hide = true, allow_hyphen_values = true)]
+    rolled_back: Option<String>,
+    /// Print a state, as one master hands it to the next, for people to read
+    #[arg(long, value_name = "FILE")]
+    describe_state: Option<PathBuf>,
+    /// For tests: a fact that only this release knows
+    #[cfg(feature = "next")]
+    #[arg(long, value_name = "TEXT", hide = true)]
+    test_note: Option<String>,
+    /// Print release and schema versions
+    #[arg(long)]
+    version: bool,
     /// Print this help
     #[arg(short, long, action = ArgAction::HelpLong)]
     help: Option<bool>,
@@ -157,6 +177,34 @@ pub struct Options {
     pub bind_words: Vec<BindWord>,
     /// For host names in listeners.
     pub host_family: Option<HostFamily>,
+    /// `State::note`.
+    #[cfg(feature = "next")]
+    pub note: Option<String>,
+}
+
+/// What a command line asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    /// To be a master.
+    Start(Box<Options>),
+    /// To go on as the master that this process has been.
+    Adopt {
+        /// Under which number its state is.
+        state: i32,
+        /// Why the image after this one gave the state back, if it did.
+        rolled_back: Option<String>,
+        /// The program and its arguments.
+        program: Vec<OsString>,
+    },
+    /// To say whether it could be started, or take over.
+    Check {
+        /// The command line to check.
+        options: Box<Options>,
+        /// Under which number a state to check is, if one is given.
+        state: Option<i32>,
+    },
+    /// To print a state.
+    Describe(PathBuf),
 }
 
 /// Why a command line is not run.
@@ -192,34 +240,58 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     folder: &Path,
     directory: &Path,
-) -> Result<Options, Refusal> {
+) -> Result<Task, Refusal> {
     let matches = Args::command().try_get_matches_from(arguments);
     let args = matches.and_then(|mut matches| Args::from_arg_matches_mut(&mut matches));
     let args = args.map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            Refusal::Asked(error.render().to_string())
-        }
+        ErrorKind::DisplayHelp => Refusal::Asked(error.render().to_string()),
         _ => Refusal::Invalid(one_line(&error.render().to_string())),
     })?;
+    if args.version {
+        return Err(Refusal::Asked(version()));
+    }
+    if let Some(file) = args.describe_state {
+        return Ok(Task::Describe(file));
+    }
+    let state = args.with_state_fd;
+    if let (Some(state), false) = (state, args.upgrade_check) {
+        return Ok(Task::Adopt { state, rolled_back: args.rolled_back, program: args.program });
+    }
     if args.program.is_empty() && !args.upgrade_check {
         return Err(Refusal::NoProgram(usage()));
     }
-    options(args, folder, directory).map_err(Refusal::Invalid)
+    let is_check = args.upgrade_check;
+    let options = Box::new(options(args, folder, directory).map_err(Refusal::Invalid)?);
+    Ok(match is_check {
+        true => Task::Check { options, state },
+        false => Task::Start(options),
+    })
+}
+
+/// Release and schema versions.
+fn version() -> String {
+    let versions: Vec<String> = SCHEMA_VERSIONS.iter().map(u16::to_string).collect();
+    let versions = versions.join(", ");
+    format!("einhorn {}\nschema versions: reads {versions}, writes {versions}\n", release())
 }
 
 fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, String> {
-    for (given, option) in [
-        (args.preload.is_some(), "--preload"),
-        (args.gc_before_fork, "--gc-before-fork"),
-        (args.with_state_fd.is_some(), "--with-state-fd"),
-        (args.upgrade_check, "--upgrade-check"),
-    ] {
+    for (given, option) in
+        [(args.preload.is_some(), "--preload"), (args.gc_before_fork, "--gc-before-fork")]
+    {
         if given {
             return Err(format!("{option} is not available in this release"));
         }
     }
-    if let Some(name) = args.command_name.as_deref().filter(|name| name.contains('/')) {
-        return Err(format!("--command-name names files, so it must not contain '/': {name:?}"));
+    if let Some(name) = args.command_name.as_deref()
+        && (name.is_empty() || name.contains('/'))
+    {
+        let why = "it names files, so it must not contain '/' and not be empty";
+        return Err(format!("invalid value {name:?} for --command-name: {why}"));
+    }
+    let is_name = |name: &OsString| !name.is_empty() && !name.as_encoded_bytes().contains(&b'=');
+    if let Some(name) = args.drop_env_var.iter().find(|name| !is_name(name)) {
+        return Err(format!("invalid value {name:?} for --drop-env-var: it is no variable's name"));
     }
     let binds = args.bind.iter().map(|text| parse_bind(text)).collect::<Result<_, _>>()?;
     let bind_words = bind_words(&args.program)?;
@@ -236,6 +308,8 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
             (false, true) => Some(HostFamily::Inet6),
             (false, false) => None,
         },
+        #[cfg(feature = "next")]
+        note: args.test_note,
         config: Config {
             socket_path: path(args.socket_path, "sock"),
             pidfile: path(args.pidfile, "pid"),
@@ -351,6 +425,9 @@ fn nice(text: &str) -> Result<Nice, String> {
         ),
     };
     let (master, worker) = (level()?, level()?);
+    if master.is_none() && worker.is_none() {
+        return Err("must give at least one level, such as 5 or 5:10".to_owned());
+    }
     let renice_command = parts
         .next()
         .map(|command| shell_words::split(command).map_err(|why| format!("RENICE_CMD: {why}")))
@@ -365,7 +442,11 @@ mod tests {
 
     fn parse(line: &str) -> Result<Options, Refusal> {
         let words = shell_words::split(&format!("einhorn {line}")).unwrap();
-        super::parse(words.into_iter().map(OsString::from), Path::new("/t"), Path::new("/d"))
+        let words = words.into_iter().map(OsString::from);
+        super::parse(words, Path::new("/t"), Path::new("/d")).map(|task| match task {
+            Task::Start(options) => *options,
+            other => panic!("{line}: {other:?}"),
+        })
     }
 
     fn invalid(line: &str) -> String {

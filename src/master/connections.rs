@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::ops::Bound;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use crate::protocol::{BadRequest, LineBuffer, Request};
+use crate::schema::CarriedConnection;
 use crate::state::ConnectionId;
 use crate::sys::poll::{Interest, Poll, Ready};
 
@@ -27,6 +30,9 @@ const OWED_TOTAL_MAX: usize = 64 * 1024 * 1024;
 /// The tokens below are the loop's own.
 pub const FIRST_TOKEN: u64 = 16;
 
+/// What a connection is watched for at first.
+pub const WATCHED: Interest = Interest { read: true, write: false };
+
 /// One connection.
 #[derive(Debug)]
 struct Connection {
@@ -37,6 +43,8 @@ struct Connection {
     is_given: bool,
     /// The other end will send no more.
     has_ended: bool,
+    /// The other end is wholly gone.
+    is_hung_up: bool,
     /// It reads no more replies. What it has asked is done all the same.
     is_deaf: bool,
     /// Nothing more can be done with it.
@@ -66,6 +74,11 @@ impl Connection {
             read: is_answered && !self.has_ended && !self.is_closing,
             write: !self.output.is_empty(),
         }
+    }
+
+    /// Whether nobody is there to read an answer.
+    fn is_gone(&self) -> bool {
+        self.is_hung_up || self.is_deaf || self.is_broken
     }
 
     /// Whether nothing is left to do for it.
@@ -121,7 +134,7 @@ impl Connections {
         is_given: bool,
     ) -> io::Result<ConnectionId> {
         let id = ConnectionId(self.next_id);
-        let interest = Interest { read: true, write: false };
+        let interest = WATCHED;
         poll.add(&stream, id.0, interest)?;
         self.next_id += 1;
         self.given_count += usize::from(is_given);
@@ -133,6 +146,7 @@ impl Connections {
                 output: Vec::new(),
                 is_given,
                 has_ended: false,
+                is_hung_up: false,
                 is_deaf: false,
                 is_broken: false,
                 is_closing: false,
@@ -141,6 +155,53 @@ impl Connections {
             },
         );
         Ok(id)
+    }
+
+    /// What travels to the next image: the buffers, and the descriptors under the same ids.
+    pub fn carried(&self) -> Vec<(CarriedConnection, RawFd)> {
+        let carry = |(id, connection): (&ConnectionId, &Connection)| {
+            let (input, is_discarding) = connection.input.parts();
+            let carried = CarriedConnection {
+                id: *id,
+                input: input.to_vec(),
+                is_discarding,
+                output: connection.output.clone(),
+                is_given: connection.is_given,
+                has_ended: connection.has_ended,
+                is_closing: connection.is_closing,
+            };
+            (carried, connection.stream.as_raw_fd())
+        };
+        self.table.iter().map(carry).collect()
+    }
+
+    /// The id that the next connection gets.
+    pub fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.next_id)
+    }
+
+    /// Takes in connections of the image before this one; they are watched already, for reading.
+    pub fn adopt(&mut self, connections: Vec<(CarriedConnection, OwnedFd)>, next: ConnectionId) {
+        self.next_id = next.0;
+        for (carried, stream) in connections {
+            self.given_count += usize::from(carried.is_given);
+            self.owed_total += carried.output.len();
+            self.touched.insert(carried.id);
+            let connection = Connection {
+                stream: stream.into(),
+                input: LineBuffer::from_parts(carried.input, carried.is_discarding),
+                output: carried.output,
+                is_given: carried.is_given,
+                has_ended: carried.has_ended,
+                is_hung_up: false,
+                is_deaf: false,
+                is_broken: false,
+                is_closing: carried.is_closing,
+                last_active: self.turn,
+                interest: WATCHED,
+            };
+            self.table.insert(carried.id, connection);
+        }
     }
 
     /// Whether there is no room for one more client.
@@ -198,9 +259,20 @@ impl Connections {
                 self.asking.insert(id);
             }
         }
+        connection.is_hung_up |= ready.hung_up;
         if ready.write || ready.hung_up {
             self.write(id);
         }
+    }
+
+    /// Whether nobody is there to read an answer.
+    pub fn is_gone(&self, id: ConnectionId) -> bool {
+        self.table.get(&id).is_none_or(Connection::is_gone)
+    }
+
+    /// Whether a client may be owed one more line.
+    pub fn is_patient(&self, id: ConnectionId) -> bool {
+        self.table.get(&id).is_some_and(Connection::is_patient)
     }
 
     /// Owes a client a line, and writes at once what it takes.
@@ -229,17 +301,21 @@ impl Connections {
 
     /// Ends a turn: removes the connections that are done, which are the answer, and makes the
     /// others wait for the right things.
-    pub fn settle(&mut self, poll: &Poll) -> Vec<ConnectionId> {
+    ///
+    /// Those that wait for news stay, though they have said that they will send no more.
+    pub fn settle(&mut self, poll: &Poll, waiting: &BTreeSet<ConnectionId>) -> Vec<ConnectionId> {
         let mut gone = Vec::new();
         for id in std::mem::take(&mut self.touched) {
             let Some(connection) = self.table.get_mut(&id) else { continue };
             let interest = connection.wanted();
-            if interest != connection.interest && !connection.is_done() {
+            let is_awaited = waiting.contains(&id) && !connection.is_gone();
+            let is_done = |connection: &Connection| !is_awaited && connection.is_done();
+            if interest != connection.interest && !is_done(connection) {
                 connection.interest = interest;
                 let changed = poll.change(&connection.stream, id.0, interest);
                 connection.is_broken |= changed.is_err();
             }
-            if connection.is_done() {
+            if is_done(connection) {
                 self.remove(poll, id);
                 gone.push(id);
             } else if connection.has_request() {
@@ -255,7 +331,9 @@ impl Connections {
         self.given_count -= usize::from(connection.is_given);
         self.owed_total -= connection.output.len();
         self.asking.remove(&id);
-        // Closing it would do, were the description never shared.
+        // A candidate in its preflight may hold the description too: the client is to see the end
+        // now, and the loop is to hear of it no more.
+        let _ = connection.stream.shutdown(Shutdown::Both);
         let _ = poll.remove(&connection.stream);
     }
 

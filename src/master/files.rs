@@ -221,9 +221,12 @@ fn refuse_running_masters(path: &Path) -> Result<()> {
         return Ok(());
     }
     let pid = fs::read_to_string(path).unwrap_or_default();
+    let pid = match pid.trim() {
+        "" => "it is locked and names none; -e and -f must be two files".to_owned(),
+        pid => format!("pid {pid}"),
+    };
     bail!(
-        "the pid file {} belongs to a running master (pid {}); choose another with -e",
-        path.display(),
-        pid.trim()
+        "the pid file {} belongs to a running master ({pid}); choose another with -e",
+        path.display()
     )
 }

@@ -46,14 +46,25 @@ impl Log {
     /// Nothing listens at `/dev/log`.
     pub fn to_syslog(master_pid: i32) -> Result<Log, String> {
         let connect = || -> io::Result<UnixDatagram> {
-            let socket = UnixDatagram::unbound()?;
-            socket.set_nonblocking(true)?;
+            let socket = unconnected()?;
             socket.connect(SYSLOG_SOCKET)?;
             Ok(socket)
         };
         let socket = connect().map_err(|error| {
             format!("--syslog: nothing takes messages at {SYSLOG_SOCKET}: {error}")
         })?;
+        Ok(Log::new(Sink::Syslog(socket), master_pid))
+    }
+
+    /// Logs to the system's log, as soon as it is there: a master that goes on does not depend on
+    /// it.
+    ///
+    /// # Errors
+    /// Those of socket(2).
+    pub fn to_syslog_once_there(master_pid: i32) -> io::Result<Log> {
+        let socket = unconnected()?;
+        // Each line that cannot be sent tries again.
+        let _ = socket.connect(SYSLOG_SOCKET);
         Ok(Log::new(Sink::Syslog(socket), master_pid))
     }
 
@@ -146,4 +157,10 @@ impl Log {
             Sink::Syslog(_) => None,
         }
     }
+}
+
+fn unconnected() -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }

@@ -1,10 +1,14 @@
 //! Floor 3: the shell. Owns every descriptor, turns bytes, signals and exits into events, and
 //! carries actions out. It decides nothing.
 
+mod candidate;
+mod check;
 mod connections;
 mod files;
+mod handover;
 mod listeners;
 mod log;
+mod preflight;
 mod start;
 mod workers;
 
@@ -15,6 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::decide::{Action, Event, Level, Sender, next_deadline, step};
+use crate::protocol::Request;
 use crate::state::{ConnectionId, ExitStatus, Monotonic, Now, Pid, Realtime, Signal, Slot, State};
 use crate::sys::file::Owned;
 use crate::sys::poll::{Interest, Poll, Ready};
@@ -22,14 +27,20 @@ use crate::sys::process::{self, WaitStatus};
 use crate::sys::signal::{self, Mask, Signals};
 use crate::sys::{clock, socket, user};
 
+use candidate::Candidate;
+pub use check::check;
 use connections::{Connections, FIRST_TOKEN};
+pub use handover::Adoption;
 use log::Log;
+use preflight::Preflight;
 pub use start::Start;
 use workers::Inheritance;
 
 const SIGNALS_TOKEN: u64 = 0;
 const COMMAND_SOCKET_TOKEN: u64 = 1;
 const LOG_TOKEN: u64 = 2;
+const CANDIDATE_REPORT_TOKEN: u64 = 3;
+const CANDIDATE_OUTPUT_TOKEN: u64 = 4;
 
 /// How many connections are accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -61,9 +72,22 @@ pub struct Master {
     /// Helper processes that are no workers, and what each is for.
     helpers: BTreeMap<i32, String>,
     exit_code: Option<i32>,
-    /// Only held open: the listeners, and the files whose locks keep other masters away.
+    /// A candidate that is being asked.
+    preflight: Option<Preflight>,
+    /// The candidate that was asked last.
+    candidate: Option<Candidate>,
+    /// The version of the state to hand over at the end of this turn.
+    handover_due: Option<u16>,
+    /// The image that this process runs, by its inode: what the next one goes back to.
+    image: Option<OwnedFd>,
+    /// Only held open: the listeners.
     _sockets: Vec<OwnedFd>,
-    _locks: Vec<File>,
+    /// Held open for its lock, which keeps other masters away.
+    lock: File,
+    /// The same.
+    pidfile: Option<File>,
+    /// What the master was started with and keeps open for whoever counts on it.
+    strays: Vec<OwnedFd>,
     /// Removed when it leaves.
     files: Vec<Owned>,
 }
@@ -72,8 +96,17 @@ impl Master {
     /// Runs until there is nothing left to run for. Answers the exit status.
     pub fn run(mut self) -> i32 {
         self.renice_master();
+        // A signal that asks us to stop comes before anything is started.
+        self.let_signals_in();
+        // The signal of an exit during the hand-over may be lost: the kernel drops it where SIGCHLD
+        // is default and open, and when it is made default.
+        self.take_exits();
         loop {
             self.settle();
+            if let Some(schema) = self.handover_due.take() {
+                self.hand_over(schema);
+                continue;
+            }
             if let Some(code) = self.exit_code {
                 return self.leave(code);
             }
@@ -89,9 +122,7 @@ impl Master {
 
     /// Takes in what has happened: exits first, then signals, then clients.
     fn turn(&mut self, ready: &[Ready]) {
-        while let Some((pid, status)) = process::reap() {
-            self.reaped(pid, status);
-        }
+        self.take_exits();
         if ready.iter().any(|ready| ready.token == SIGNALS_TOKEN) {
             self.take_signals();
         }
@@ -101,6 +132,7 @@ impl Master {
             match ready.token {
                 SIGNALS_TOKEN | COMMAND_SOCKET_TOKEN => {}
                 LOG_TOKEN => self.log.flush(),
+                CANDIDATE_REPORT_TOKEN | CANDIDATE_OUTPUT_TOKEN => self.hear_candidate(),
                 _ => self.connections.serve(*ready),
             }
         }
@@ -115,7 +147,8 @@ impl Master {
     fn settle(&mut self) {
         self.events.push_back(Event::Turn);
         self.tell_events();
-        for connection in self.connections.settle(&self.poll) {
+        let waiting = self.state.waiters.iter().map(|waiter| waiter.connection).collect();
+        for connection in self.connections.settle(&self.poll, &waiting) {
             self.events.push_back(Event::Closed { connection });
         }
         self.tell_events();
@@ -153,11 +186,17 @@ impl Master {
         match action {
             Action::Spawn { slot, generation: _ } => self.spawn(slot),
             Action::Signal { pid, signal } => self.send_signal(pid, signal),
+            // How it goes on is not told to those who do not read; how it ends is.
+            Action::Reply { connection, reply }
+                if reply.wait && !self.connections.is_patient(connection) => {}
             Action::Reply { connection, reply } => {
                 self.connections.send(connection, &reply.to_line());
             }
             Action::Close { connection } => self.connections.close(connection),
             Action::Log { level, message } => self.log(level, &message),
+            Action::StartPreflight { schema } => self.start_preflight(schema),
+            Action::KillPreflight => self.kill_preflight(),
+            Action::HandOver { schema } => self.handover_due = Some(schema),
             Action::Exit { code } => self.exit_code = Some(code),
         }
     }
@@ -222,19 +261,29 @@ impl Master {
         }
     }
 
-    fn reaped(&mut self, pid: i32, status: WaitStatus) {
-        let status = match status {
-            WaitStatus::Exited(code) => ExitStatus::Code(code),
-            WaitStatus::Signaled { number, core_dumped } => {
-                let signal = signal::name(number).and_then(Signal::parse);
-                ExitStatus::Killed { number, signal, core_dumped }
-            }
-        };
+    fn reaped(&mut self, pid: i32, status: ExitStatus) {
+        if self.candidate_ended(pid, status) {
+            return;
+        }
         match self.helpers.remove(&pid) {
             None => self.events.push_back(Event::Exited { pid: Pid(pid), status }),
             Some(_) if status == ExitStatus::Code(0) => {}
             Some(what) => self.log(Level::Error, &format!("Failed {what}: {status}")),
         }
+    }
+
+    fn take_exits(&mut self) {
+        while let Some((pid, ended)) = process::reap() {
+            self.reaped(pid, status(ended));
+        }
+    }
+
+    /// Takes the signals that wait in the kernel, now and not with the next wait.
+    fn let_signals_in(&mut self) {
+        if let Err(error) = self.open_mask.let_in() {
+            self.log(Level::Error, &format!("Cannot let signals in: {error}"));
+        }
+        self.take_signals();
     }
 
     fn take_signals(&mut self) {
@@ -251,6 +300,12 @@ impl Master {
     fn answer_clients(&mut self) {
         let begun = now().monotonic;
         while let Some((connection, request)) = self.connections.next_request() {
+            // Nobody is there to hear; what it told us to do is done all the same.
+            let is_in_vain = request.as_ref().is_ok_and(Request::only_asks)
+                && self.connections.is_gone(connection);
+            if is_in_vain {
+                continue;
+            }
             self.events.push_back(Event::Requested { connection, request });
             self.tell_events();
             if now().monotonic.since(begun) >= ANSWERING_MAX {
@@ -360,6 +415,17 @@ impl Master {
         }
         self.log(Level::Info, &format!("Leaving with exit status {code}"));
         code
+    }
+}
+
+/// How a child ended, in the words of the state.
+fn status(ended: WaitStatus) -> ExitStatus {
+    match ended {
+        WaitStatus::Exited(code) => ExitStatus::Code(code),
+        WaitStatus::Signaled { number, core_dumped } => {
+            let signal = signal::name(number).and_then(Signal::parse);
+            ExitStatus::Killed { number, signal, core_dumped }
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The start-up: everything that can fail, in an order in which a failure leaves nothing behind.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
@@ -15,7 +16,8 @@ use crate::master::listeners::Binder;
 use crate::master::log::Log;
 use crate::master::workers::{Inheritance, find_program};
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN};
-use crate::state::{Config, Listener, Origin, Pid, State};
+use crate::schema::Origin;
+use crate::state::{self, Config, Listener, Pid, State};
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::{Mask, Signals};
 use crate::sys::{descriptor, limit, process, socket, title};
@@ -29,6 +31,23 @@ pub struct Start {
     pub environment: Vec<(OsString, OsString)>,
     /// The signal mask.
     pub mask: Mask,
+    /// The first word of the command line.
+    pub own_name: OsString,
+    /// The working directory, for a name that is a relative path.
+    pub directory: PathBuf,
+    /// The descriptors from 3 up that were open before this process opened any.
+    pub open_at_start: Vec<RawFd>,
+}
+
+/// The master's own program as it was typed: what its name means is looked up anew at every
+/// re-exec, so symbolic links stay unresolved (behaviour.md section 8).
+fn own_path(name: &OsStr, directory: &Path, environment: &[(OsString, OsString)]) -> PathBuf {
+    let path = environment.iter().find(|(name, _)| name == "PATH");
+    match find_program(name, path.map(|(_, value)| value.as_os_str())) {
+        Ok(found) => directory.join(found),
+        // A launcher has made the name up.
+        Err(_) => std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| directory.join(name)),
+    }
 }
 
 /// What a master holds and no other may have.
@@ -46,13 +65,21 @@ impl Master {
     /// # Errors
     /// What stands in the way and what to do about it; nothing is bound, written or left then.
     pub fn start(start: Start) -> Result<Master> {
-        let Start { mut options, environment, mask } = start;
+        let Start { mut options, environment, mask, own_name, directory, open_at_start } = start;
         let pid = process::own_pid();
         descriptor::close_inherited_on_exec()?;
         resolve_program(&mut options.config, &environment)?;
         let mut log = open_log(&options.config, pid)?;
         let open_files = limit::open_files()?;
-        let inheritance = Inheritance::new(environment, mask, open_files, process::nice());
+        let inheritance = Inheritance::new(Origin {
+            own_path: own_path(&own_name, &directory, &environment),
+            own_name,
+            environment,
+            blocked_signals: mask.to_bits(),
+            open_files_soft: open_files.soft,
+            open_files_hard: open_files.hard,
+            nice: process::nice(),
+        });
         let poll = Poll::new()?;
         let signals = Signals::new()?;
 
@@ -62,6 +89,8 @@ impl Master {
         prepare_process(&config, open_files, &mut log);
         warn_of_small_backlog(&config, &claims.listeners, &mut log);
         let state = State::new(config, claims.listeners, Pid(pid), limit::processor_count());
+        #[cfg(feature = "next")]
+        let state = State { note: options.note, ..state };
         let mut master = Master {
             state,
             log,
@@ -76,8 +105,14 @@ impl Master {
             events: VecDeque::new(),
             helpers: BTreeMap::new(),
             exit_code: None,
+            preflight: None,
+            candidate: None,
+            handover_due: None,
+            image: descriptor::own_image().ok(),
             _sockets: claims.sockets,
-            _locks: [Some(claims.lock), claims.pidfile].into_iter().flatten().collect(),
+            lock: claims.lock,
+            pidfile: claims.pidfile,
+            strays: open_at_start.into_iter().map(descriptor::claim).collect(),
             files: Vec::new(),
         };
         master.watch()?;
@@ -125,13 +160,13 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
     let mut listeners = Vec::new();
     let mut sockets = Vec::new();
     for bind in &options.binds {
-        let (listener, socket) = binder.bind(bind, Origin::Option)?;
+        let (listener, socket) = binder.bind(bind, state::Origin::Option)?;
         listeners.push(listener);
         sockets.push(socket);
     }
     for word in &options.bind_words {
         if bound_before(&listeners, word).is_none() {
-            let (listener, socket) = binder.bind(&word.bind, Origin::Word)?;
+            let (listener, socket) = binder.bind(&word.bind, state::Origin::Word)?;
             listeners.push(listener);
             sockets.push(socket);
         }
@@ -146,7 +181,7 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
 
 /// The descriptor of the same `srv:` word, if one stood before: both get the same.
 fn bound_before(listeners: &[Listener], word: &BindWord) -> Option<i32> {
-    let mut words = listeners.iter().filter(|listener| listener.origin == Origin::Word);
+    let mut words = listeners.iter().filter(|listener| listener.origin == state::Origin::Word);
     words.find(|listener| listener.bind == word.bind).map(|listener| listener.descriptor)
 }
 

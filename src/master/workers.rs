@@ -10,19 +10,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use crate::state::{Listener, Origin, Slot, State};
+use crate::schema::Origin;
+use crate::state::{self, Listener, Slot, State};
 use crate::sys::limit::OpenFiles;
 use crate::sys::signal::{self, Mask};
-use crate::sys::spawn::{Plan, Spawned, spawn};
+use crate::sys::spawn::{Plan, Program, Spawned, spawn};
 
-/// What every worker gets, and what the master was started with, which it hands on.
+/// What the master was started with, which it hands on to workers and to its next image.
 #[derive(Debug)]
 pub struct Inheritance {
-    /// The environment of the first start, less what einhorn itself sets.
-    environment: Vec<(OsString, OsString)>,
-    mask: Mask,
-    open_files: OpenFiles,
-    nice: i32,
+    origin: Origin,
 }
 
 /// A worker that runs.
@@ -36,14 +33,37 @@ pub struct Started {
 
 impl Inheritance {
     /// What this process was started with.
-    pub fn new(
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-        mask: Mask,
-        open_files: OpenFiles,
-        nice: i32,
-    ) -> Inheritance {
-        let environment = environment.into_iter().filter(|(name, _)| !is_ours(name)).collect();
-        Inheritance { environment, mask, open_files, nice }
+    pub fn new(origin: Origin) -> Inheritance {
+        let mut origin = origin;
+        origin.environment.retain(|(name, _)| !is_ours(name));
+        Inheritance { origin }
+    }
+
+    /// What this process was started with.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The limit of open files that this process was started with.
+    pub fn open_files(&self) -> OpenFiles {
+        OpenFiles { soft: self.origin.open_files_soft, hard: self.origin.open_files_hard }
+    }
+
+    /// The mask that this process was started with.
+    pub fn mask(&self) -> Mask {
+        Mask::from_bits(self.origin.blocked_signals)
+    }
+
+    /// Where a bare name is looked up.
+    pub fn path(&self) -> Option<&OsStr> {
+        let path = self.origin.environment.iter().find(|(name, _)| name == "PATH");
+        path.map(|(_, value)| value.as_os_str())
+    }
+
+    /// The environment for the next image: the original one without the variables to drop.
+    pub fn environment_without(&self, dropped: &[OsString]) -> Vec<CString> {
+        let kept = self.origin.environment.iter().filter(|(name, _)| !dropped.contains(name));
+        kept.filter_map(|(name, value)| variable(name, value).ok()).collect()
     }
 
     /// Starts a worker.
@@ -70,7 +90,7 @@ impl Inheritance {
         let nice = match (&config.nice.renice_command, config.nice.worker) {
             (None, Some(level)) => Some(level),
             // Back to the level of the first start: the master's own is not for workers.
-            _ => config.nice.master.is_some().then_some(self.nice),
+            _ => config.nice.master.is_some().then_some(self.origin.nice),
         };
         let death_signal = config.kill_children_on_exit.then(|| signal::number("USR2")).flatten();
         let process = self
@@ -84,12 +104,11 @@ impl Inheritance {
     /// # Errors
     /// What failed, on which path, and why, in words.
     pub fn start_helper(&self, command: &[OsString]) -> Result<i32, String> {
-        let path = self.environment.iter().find(|(name, _)| name == "PATH");
-        let program = find_program(&command[0], path.map(|(_, value)| value.as_os_str()))?;
+        let program = find_program(&command[0], self.path())?;
         let mut words = command.to_vec();
         words[0] = program.into_os_string();
-        let environment: Vec<CString> = self.original_environment().collect();
-        let spawned = self.spawn(&words, &environment, &[], Some(self.nice), None);
+        let environment = self.environment_without(&[]);
+        let spawned = self.spawn(&words, &environment, &[], Some(self.origin.nice), None);
         Ok(spawned.map_err(|error| explain(Path::new(&words[0]), &error))?.pid)
     }
 
@@ -106,26 +125,25 @@ impl Inheritance {
             .map(|word| CString::new(word.as_bytes()))
             .collect::<Result<Vec<_>, _>>()?;
         spawn(&Plan {
-            program: &arguments[0],
+            program: Program::Path(&arguments[0]),
             arguments: &arguments,
             environment,
             inherited,
-            mask: self.mask,
-            open_files: self.open_files,
+            stdio: None,
+            mask: self.mask(),
+            open_files: self.open_files(),
             nice,
             death_signal,
         })
     }
 
-    fn original_environment(&self) -> impl Iterator<Item = CString> {
-        // A value with a zero byte cannot have come from an environment.
-        self.environment.iter().filter_map(|(name, value)| variable(name, value).ok())
-    }
-
     fn environment_of(&self, state: &State, slot: Slot, given: Option<i32>) -> Vec<CString> {
         let config = &state.config;
-        let announced: Vec<&Listener> =
-            state.listeners.iter().filter(|listener| listener.origin == Origin::Option).collect();
+        let announced: Vec<&Listener> = state
+            .listeners
+            .iter()
+            .filter(|listener| listener.origin == state::Origin::Option)
+            .collect();
         let numbers: Vec<String> = announced.iter().map(|l| l.descriptor.to_string()).collect();
         let mut ours: Vec<(String, OsString)> = vec![
             ("EINHORN_MASTER_PID".to_owned(), state.master_pid.to_string().into()),
@@ -146,7 +164,7 @@ impl Inheritance {
             ours.push(("EINHORN_SOCK_FD".to_owned(), number.to_string().into()));
         }
         let ours = ours.iter().filter_map(|(name, value)| variable(OsStr::new(name), value).ok());
-        self.original_environment().chain(ours).collect()
+        self.environment_without(&[]).into_iter().chain(ours).collect()
     }
 }
 
@@ -189,7 +207,7 @@ pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Strin
 }
 
 /// Why a program could not be executed, with its path; execve(2) alone says too little.
-fn explain(program: &Path, error: &io::Error) -> String {
+pub fn explain(program: &Path, error: &io::Error) -> String {
     const EXEC_FORMAT_ERROR: i32 = 8;
     let metadata = fs::metadata(program);
     let hint = match (error.kind(), &metadata) {

@@ -26,6 +26,16 @@ pub struct LineBuffer {
 }
 
 impl LineBuffer {
+    /// A buffer in the middle of its work, from [`LineBuffer::parts`].
+    pub fn from_parts(bytes: Vec<u8>, is_discarding: bool) -> LineBuffer {
+        LineBuffer { bytes, searched: 0, discarding: is_discarding }
+    }
+
+    /// The bytes that it holds, and whether it is throwing away a line that is too long.
+    pub fn parts(&self) -> (&[u8], bool) {
+        (&self.bytes, self.discarding)
+    }
+
     /// Adds bytes as they arrived.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);

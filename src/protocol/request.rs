@@ -38,6 +38,11 @@ pub enum Args {
 pub struct BadRequest(pub String);
 
 impl Request {
+    /// Whether it changes nothing and is worth nothing without its answer.
+    pub fn only_asks(&self) -> bool {
+        matches!(self.command.as_deref(), Some("ehlo" | "help" | "state"))
+    }
+
     /// Understands a line.
     ///
     /// # Errors
@@ -119,6 +124,10 @@ mod tests {
             ("1.5", Some(Scalar::Float(1.5))),
             ("true", Some(Scalar::Bool(true))),
             ("18446744073709551615", Some(Scalar::Integer(i128::from(u64::MAX)))),
+            (
+                "123456789012345678901234567890",
+                Some(Scalar::Integer(123456789012345678901234567890)),
+            ),
             ("null", None),
         ] {
             assert_eq!(parse(&format!("{{command: x, id: {given}}}")).unwrap().id, id, "{given}");

@@ -156,6 +156,12 @@ impl<'de> Visitor<'de> for AnyValue<'_> {
         Ok(Value::Scalar(Scalar::Integer(i128::from(value))))
     }
 
+    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
+        let integer = i128::try_from(value).map(Scalar::Integer);
+        // Beyond what any client counts to: its digits, as they came.
+        Ok(Value::Scalar(integer.unwrap_or_else(|_| Scalar::Text(value.to_string()))))
+    }
+
     fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
         Ok(Value::Scalar(Scalar::Integer(value)))
     }

@@ -27,6 +27,16 @@ impl Owned {
         Owned { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() }
     }
 
+    /// A file that was remembered before, as [`Owned::numbers`] tells it.
+    pub fn from_numbers(path: &Path, device: u64, inode: u64) -> Owned {
+        Owned { path: path.to_owned(), device, inode }
+    }
+
+    /// Its device and inode.
+    pub fn numbers(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
     /// The name that it had.
     pub fn path(&self) -> &Path {
         &self.path

@@ -22,12 +22,20 @@ pub fn open_files() -> io::Result<OpenFiles> {
     Ok(OpenFiles { soft, hard })
 }
 
+/// Sets this process's limit.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn set_open_files(limit: OpenFiles) -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, limit.soft, limit.hard)?)
+}
+
 /// Raises this process's soft limit to the hard one.
 ///
 /// # Errors
 /// Those of setrlimit(2).
 pub fn raise_open_files(original: OpenFiles) -> io::Result<()> {
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, original.hard, original.hard)?)
+    set_open_files(OpenFiles { soft: original.hard, ..original })
 }
 
 /// How many processors this process may use; at least 1.

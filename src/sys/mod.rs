@@ -3,9 +3,12 @@
 
 pub mod clock;
 pub mod descriptor;
+pub mod exec;
 pub mod file;
 pub mod limit;
 pub mod log_output;
+pub mod memfd;
+pub mod pidfd;
 pub mod poll;
 pub mod process;
 pub mod signal;

@@ -38,7 +38,7 @@ pub fn reap() -> Option<(i32, WaitStatus)> {
     }
 }
 
-fn decode(status: libc::c_int) -> WaitStatus {
+pub(super) fn decode(status: libc::c_int) -> WaitStatus {
     match libc::WIFSIGNALED(status) {
         true => WaitStatus::Signaled {
             number: libc::WTERMSIG(status),
@@ -48,13 +48,40 @@ fn decode(status: libc::c_int) -> WaitStatus {
     }
 }
 
+/// Whether a process is a child of this one that was not reaped yet; nothing is reaped by asking.
+pub fn is_child(pid: i32) -> bool {
+    let Ok(id) = libc::id_t::try_from(pid) else { return false };
+    // SAFETY: an all-zero siginfo_t is a valid one, and waitid only writes to it.
+    let answer = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_PID, id, &mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+    };
+    answer == 0
+}
+
+/// Sends a signal by number to every process of a group.
+///
+/// # Errors
+/// Those of kill(2).
+pub fn kill_group(group: i32, number: i32) -> io::Result<()> {
+    if group <= 1 {
+        return Err(Errno::ESRCH.into());
+    }
+    // SAFETY: kill touches no memory. A group above one is never every process there is.
+    let answer = unsafe { libc::kill(-group, number) };
+    Ok(Errno::result(answer).map(drop)?)
+}
+
 /// Sends a signal by number to a child that was not reaped yet, so that its pid is still its own.
 ///
 /// # Errors
 /// Those of kill(2).
 pub fn kill(pid: i32, number: i32) -> io::Result<()> {
-    // SAFETY: kill touches no memory. A pid above zero means one process, never a group.
-    let answer = unsafe { libc::kill(pid.max(1), number) };
+    if pid <= 1 {
+        return Err(Errno::ESRCH.into());
+    }
+    // SAFETY: kill touches no memory. A pid above one means one process that is not init.
+    let answer = unsafe { libc::kill(pid, number) };
     Ok(Errno::result(answer).map(drop)?)
 }
 

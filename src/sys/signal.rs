@@ -27,6 +27,9 @@ const HANDLED: [Signal; 8] = [
 /// Signals that writing raises, where the error of write(2) says all there is to say.
 const IGNORED: [Signal; 2] = [Signal::SIGPIPE, Signal::SIGXFSZ];
 
+/// The highest number of a signal.
+pub(super) const SIGNAL_MAX: i32 = 64;
+
 /// A set of blocked signals.
 #[derive(Clone, Copy, Debug)]
 pub struct Mask(SigSet);
@@ -41,8 +44,31 @@ impl Mask {
         Mask(open)
     }
 
+    /// The set as a number: bit n-1 is signal n.
+    pub fn to_bits(self) -> u64 {
+        // SAFETY: sigismember only reads the set, which is initialised.
+        let is_member = |number: i32| unsafe { libc::sigismember(self.as_ptr(), number) } == 1;
+        (1..=SIGNAL_MAX).filter(|n| is_member(*n)).fold(0, |bits, n| bits | 1 << (n - 1))
+    }
+
+    /// The set that a number means, real-time signals included.
+    pub fn from_bits(bits: u64) -> Mask {
+        // SAFETY: sigemptyset initialises the set, and sigaddset only adds to it.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            for number in (1..=SIGNAL_MAX).filter(|number| bits >> (number - 1) & 1 == 1) {
+                libc::sigaddset(&mut set, number);
+            }
+            Mask(SigSet::from_sigset_t_unchecked(set))
+        }
+    }
+
     /// Lets in the signals that wait, for an instant.
-    pub(super) fn let_in(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of sigprocmask(2).
+    pub fn let_in(&self) -> io::Result<()> {
         let blocked = self.0.thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         Ok(blocked.thread_set_mask()?)
     }
@@ -80,6 +106,88 @@ fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
     // SAFETY: the handlers set here are SIG_IGN and SIG_DFL, which run no code of ours.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
+}
+
+/// What protects this process while a script runs in its place: shells and interpreters clear the
+/// signal mask, so the terminating signals are ignored as well as blocked; a shell's `wait` hangs
+/// without SIGCHLD, so that one is default and open; and an alarm ends a script that hangs.
+/// Dropped when the exec returned: everything is as before.
+#[derive(Debug)]
+pub(super) struct WrapperShield {
+    actions: Vec<(Signal, SigAction)>,
+    mask: SigSet,
+}
+
+impl WrapperShield {
+    /// Raises it; the alarm rings after this many seconds.
+    pub(super) fn raise(seconds: u32) -> WrapperShield {
+        let mut actions = Vec::new();
+        let mut change = |signal: Signal, handler: SigHandler| {
+            let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+            // SAFETY: SIG_IGN and SIG_DFL run no code of ours.
+            actions.extend(unsafe { sigaction(signal, &action) }.map(|before| (signal, before)));
+        };
+        let not_kept = [Signal::SIGALRM, Signal::SIGCHLD];
+        let kept = HANDLED.into_iter().filter(|signal| !not_kept.contains(signal));
+        // To ignore a signal throws away one that is pending, though it is blocked.
+        let pending = take_pending(&kept.collect());
+        for signal in HANDLED.into_iter().filter(|signal| *signal != Signal::SIGCHLD) {
+            change(signal, SigHandler::SigIgn);
+        }
+        pending.iter().for_each(send_again);
+        change(Signal::SIGALRM, SigHandler::SigDfl);
+        change(Signal::SIGCHLD, SigHandler::SigDfl);
+        let mut mask = SigSet::empty();
+        let open = SigSet::from_iter([Signal::SIGALRM, Signal::SIGCHLD]);
+        // Changing the mask of a thread to a valid set cannot fail.
+        let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&open), Some(&mut mask));
+        set_alarm(seconds);
+        WrapperShield { actions, mask }
+    }
+}
+
+impl Drop for WrapperShield {
+    fn drop(&mut self) {
+        set_alarm(0);
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
+        for (signal, before) in self.actions.iter().rev() {
+            // SAFETY: the action was in force before, so its handler is valid to install.
+            let _ = unsafe { sigaction(*signal, before) };
+        }
+    }
+}
+
+/// Takes the signals of a blocked set that are pending.
+fn take_pending(set: &SigSet) -> Vec<libc::siginfo_t> {
+    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut pending = Vec::new();
+    loop {
+        // SAFETY: an all-zero siginfo_t is a valid one, which the kernel writes to; set and time
+        // live through the call.
+        let (answer, info) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            (libc::sigtimedwait(set.as_ref(), &mut info, &at_once), info)
+        };
+        if answer <= 0 {
+            return pending;
+        }
+        pending.push(info);
+    }
+}
+
+/// Makes a signal pending again as it was, its sender included; of a process to itself this is
+/// allowed.
+fn send_again(info: &libc::siginfo_t) {
+    // SAFETY: the kernel reads one siginfo_t, which lives through the call.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigqueueinfo, libc::getpid(), info.si_signo, info);
+    }
+}
+
+/// Sets the alarm of this process, which survives an exec; 0 turns it off.
+pub fn set_alarm(seconds: u32) {
+    // SAFETY: alarm touches no memory.
+    unsafe { libc::alarm(seconds) };
 }
 
 /// A signal that arrived.
@@ -136,4 +244,16 @@ pub fn number(name: &str) -> Option<i32> {
 /// The name without `SIG` of a standard signal.
 pub fn name(number: i32) -> Option<&'static str> {
     Signal::try_from(number).ok().and_then(|signal| signal.as_str().strip_prefix("SIG"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_survives_as_a_number() {
+        for bits in [0, 1, 1 << 9 | 1 << 14, 1 << 40 | 1 << 63] {
+            assert_eq!(Mask::from_bits(bits).to_bits(), bits);
+        }
+    }
 }

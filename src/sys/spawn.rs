@@ -8,13 +8,10 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 
 use crate::sys::limit::OpenFiles;
-use crate::sys::signal::Mask;
+use crate::sys::signal::{Mask, SIGNAL_MAX};
 
 /// The child's stack until it executes: a few libc wrappers deep, with room to spare.
 const STACK_BYTES: usize = 64 * 1024;
-
-/// The highest number of a signal.
-const SIGNAL_MAX: libc::c_long = 64;
 
 /// The kernel's `struct sigaction`: `SIG_DFL`, no flags and an empty set are zeros in any order of
 /// its fields, and no machine's is larger.
@@ -23,17 +20,28 @@ const DEFAULT_ACTION: [u64; 4] = [0; 4];
 /// The size of the kernel's set of signals, a bit each.
 const KERNEL_SET_BYTES: usize = 8;
 
+/// Which file to execute; PATH is not searched.
+#[derive(Clone, Copy, Debug)]
+pub enum Program<'a> {
+    /// The one that has this name now.
+    Path(&'a CString),
+    /// The one that is open under this number, whatever its name means by now.
+    Descriptor(RawFd),
+}
+
 /// What to start, and how.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    /// The file to execute; PATH is not searched.
-    pub program: &'a CString,
+    /// The file to execute.
+    pub program: Program<'a>,
     /// Its arguments, the first one its own name.
     pub arguments: &'a [CString],
     /// Its whole environment, `NAME=value`.
     pub environment: &'a [CString],
     /// Descriptors above 2 that it gets, under the same numbers; all others are close-on-exec.
     pub inherited: &'a [RawFd],
+    /// What becomes its standard input, output and error; the parent's when absent.
+    pub stdio: Option<[RawFd; 3]>,
     /// Its signal mask. Dispositions are the default ones.
     pub mask: Mask,
     /// Its descriptor limit.
@@ -117,8 +125,38 @@ fn collect(pid: libc::pid_t) {
     {}
 }
 
-fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+/// The pointers of strings, ended by null, as execve(2) wants them.
+pub(super) fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// Executes a program; returns only when that failed, and errno says why.
+///
+/// # Safety
+/// Every pointer but the last, null one must be to a terminated string.
+pub(super) unsafe fn execute(
+    program: Program<'_>,
+    arguments: &[*const libc::c_char],
+    environment: &[*const libc::c_char],
+) {
+    // SAFETY: the caller keeps the strings; an empty path with AT_EMPTY_PATH means the descriptor.
+    unsafe {
+        match program {
+            Program::Path(path) => {
+                libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+            }
+            Program::Descriptor(number) => {
+                libc::syscall(
+                    libc::SYS_execveat,
+                    number,
+                    c"".as_ptr(),
+                    arguments.as_ptr(),
+                    environment.as_ptr(),
+                    libc::AT_EMPTY_PATH,
+                );
+            }
+        }
+    }
 }
 
 /// The child, from clone to exec. Calls nothing but the kernel: it must not allocate, panic or
@@ -157,8 +195,11 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
         for number in plan.inherited {
             libc::fcntl(*number, libc::F_SETFD, 0);
         }
+        for (target, number) in (0..).zip(plan.stdio.iter().flatten()) {
+            libc::dup2(*number, target);
+        }
         libc::pthread_sigmask(libc::SIG_SETMASK, plan.mask.as_ptr(), std::ptr::null_mut());
-        libc::execve(plan.program.as_ptr(), child.arguments.as_ptr(), child.environment.as_ptr());
+        execute(plan.program, &child.arguments, &child.environment);
         child.outcome.failed = Errno::last_raw();
         // Not `exit`: that would run the parent's exit handlers.
         libc::_exit(127)

@@ -1,7 +1,9 @@
 //! What ps(1) shows.
 
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 /// Replaces the command line that ps(1) shows, as far as the old one left room.
 ///
@@ -22,6 +24,14 @@ pub fn set(title: &str) -> io::Result<()> {
         area.copy_from_nonoverlapping(title.as_ptr(), title.len());
     }
     Ok(())
+}
+
+/// Sets the name of this process that ps(1) and pgrep(1) go by; the kernel keeps 15 bytes of it.
+pub fn set_process_name(name: &OsStr) {
+    if let Ok(name) = CString::new(name.as_bytes()) {
+        // SAFETY: the kernel reads a terminated string, which lives through the call.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    }
 }
 
 /// Fields 48 and 49 of `/proc/PID/stat`; the second field may hold anything, parentheses too.

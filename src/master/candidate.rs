@@ -1,0 +1,145 @@
+//! The program that the master may become, and the command that asks it or becomes it
+//! (docs/handover.md).
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::master::workers::{Inheritance, explain, find_program};
+use crate::state::Config;
+use crate::sys::descriptor;
+use crate::sys::spawn::Program;
+
+/// A program that was found, and the words before our own options.
+#[derive(Debug)]
+pub struct Candidate {
+    path: PathBuf,
+    words: Vec<OsString>,
+    /// The file itself, for a program that is executed by its very inode: what was checked is what
+    /// runs, whatever the name means by then.
+    image: Option<Image>,
+}
+
+#[derive(Debug)]
+struct Image {
+    file: OwnedFd,
+    fingerprint: Fingerprint,
+}
+
+/// What changes when a file is written in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fingerprint {
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Candidate {
+    /// Looks up what to become: `--reexec-as`, or our own path as it was typed, anew.
+    ///
+    /// # Errors
+    /// What is missing or cannot be executed, in words.
+    pub fn find(config: &Config, inheritance: &Inheritance) -> Result<Candidate, String> {
+        if let Some(name) = config.reexec_as.first() {
+            let path = find_program(name, inheritance.path())
+                .map_err(|why| format!("--reexec-as: {why}"))?;
+            return Ok(Candidate { path, words: config.reexec_as.clone(), image: None });
+        }
+        let origin = inheritance.origin();
+        let path = origin.own_path.clone();
+        let failed = |error: io::Error| explain(&path, &error);
+        let metadata = fs::metadata(&path).map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(explain(&path, &io::ErrorKind::PermissionDenied.into()));
+        }
+        let image = match is_script(&path) {
+            true => None,
+            false => {
+                let file = descriptor::open_path(&path).map_err(failed)?;
+                let fingerprint = Fingerprint::of_open(&file).map_err(failed)?;
+                Some(Image { file, fingerprint })
+            }
+        };
+        Ok(Candidate { path, words: vec![origin.own_name.clone()], image })
+    }
+
+    /// What is executed.
+    pub fn program<'a>(&'a self, path: &'a CString) -> Program<'a> {
+        match &self.image {
+            Some(image) => Program::Descriptor(image.file.as_raw_fd()),
+            None => Program::Path(path),
+        }
+    }
+
+    /// Its path, for [`Candidate::program`].
+    pub fn path(&self) -> io::Result<CString> {
+        Ok(CString::new(self.path.as_os_str().as_bytes())?)
+    }
+
+    /// Whether a script runs before the next image does.
+    pub fn is_wrapper(&self) -> bool {
+        self.image.is_none()
+    }
+
+    /// Its command line: our options first, where wrapper scripts look for them.
+    ///
+    /// # Errors
+    /// A word with a zero byte.
+    pub fn arguments(
+        &self,
+        state_number: RawFd,
+        options: &[&str],
+        config: &Config,
+    ) -> io::Result<Vec<CString>> {
+        let number = state_number.to_string();
+        let ours = options.iter().copied().chain(["--with-state-fd", &number, "--"]);
+        let words = self.words.iter().map(OsString::as_os_str);
+        let words = words.chain(ours.map(OsStr::new));
+        let words = words.chain(config.original_command.iter().map(OsString::as_os_str));
+        Ok(words.map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?)
+    }
+
+    /// Whether the file is still what was checked: one that is written in place changes under the
+    /// same inode.
+    ///
+    /// # Errors
+    /// A sentence that says what has changed.
+    pub fn verify_unchanged(&self) -> Result<(), String> {
+        let Some(image) = &self.image else { return Ok(()) };
+        match Fingerprint::of_open(&image.file) {
+            Ok(now) if now == image.fingerprint => Ok(()),
+            Ok(_) => Err(format!(
+                "{} was written to after it was checked; install releases with `mv`",
+                self.path.display()
+            )),
+            Err(error) => Err(format!("{}: {error}", self.path.display())),
+        }
+    }
+
+    /// An error of executing it, in words.
+    pub fn explain(&self, error: &io::Error) -> String {
+        explain(&self.path, error)
+    }
+}
+
+impl Fingerprint {
+    fn of_open(file: &OwnedFd) -> io::Result<Fingerprint> {
+        // An O_PATH descriptor can be looked at by fstat(2) and nothing else.
+        let metadata: Metadata = File::from(file.try_clone()?).metadata()?;
+        Ok(Fingerprint {
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
+
+/// Whether a file begins with `#!`. One that may be executed but not read is a program.
+fn is_script(path: &Path) -> bool {
+    let mut start = [0; 2];
+    File::open(path)
+        .and_then(|mut file| file.read_exact(&mut start))
+        .is_ok_and(|()| start == *b"#!")
+}

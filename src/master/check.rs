@@ -1,0 +1,92 @@
+//! `--upgrade-check`: whether this program can take over, by hand, in CI, or as the candidate of a
+//! running master. Nothing is bound, written or started.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::RawFd;
+use std::path::Path;
+
+use crate::cli::Options;
+use crate::master::handover::verify_descriptors;
+use crate::master::workers::find_program;
+use crate::schema;
+use crate::state::{CandidateReport, FEATURES, SCHEMA_VERSIONS, release};
+use crate::sys::{descriptor, memfd, process};
+
+/// Checks a command line, and a state where one is given. Answers what to print.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn check(
+    options: &Options,
+    state_number: Option<RawFd>,
+    path: Option<&OsStr>,
+) -> Result<String, String> {
+    let mut lines = vec![
+        format!("einhorn {}", release()),
+        format!("schema versions: {}", list(SCHEMA_VERSIONS)),
+    ];
+    if let Some(number) = state_number {
+        lines.push(check_state(number)?);
+        return Ok(lines.join("\n") + "\n");
+    }
+    let config = &options.config;
+    if let Some(name) = config.command.first() {
+        lines.push(format!("program: {}", executable("program", name, path)?));
+    }
+    if let Some(name) = config.reexec_as.first() {
+        lines.push(format!("re-exec command: {}", executable("--reexec-as", name, path)?));
+    }
+    Ok(lines.join("\n") + "\n")
+}
+
+/// Decodes a state, and looks for the descriptors that it speaks of when a master asks; its answer
+/// goes to the master as well.
+fn check_state(number: RawFd) -> Result<String, String> {
+    let bytes = memfd::read_all(number, schema::STATE_MAX)
+        .map_err(|error| format!("cannot read the state under {number}: {error}"))?;
+    let header = schema::read_header(&bytes).map_err(|error| error.to_string())?;
+    // A file of such a state, given by hand, tells of a pipe that is not there.
+    let report = header.report.filter(|number| descriptor::is_pipe(*number));
+    let adopted = schema::decode(&bytes).map_err(|error| error.to_string()).and_then(|handover| {
+        if report.is_some() {
+            verify_descriptors(&handover)?;
+        }
+        Ok(format!("state: version {}, {} workers", header.version, handover.state.workers.len()))
+    });
+    if let Some(report) = report {
+        say(report, adopted.is_ok()).map_err(|error| format!("cannot report: {error}"))?;
+    }
+    adopted
+}
+
+fn say(number: RawFd, has_adopted: bool) -> io::Result<()> {
+    let report = CandidateReport {
+        pid: process::own_pid(),
+        release: release().to_owned(),
+        reads: SCHEMA_VERSIONS.to_vec(),
+        features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
+        has_adopted,
+    };
+    let mut pipe = fs::File::from(descriptor::claim(number));
+    pipe.write_all(schema::write_report(&report).as_bytes())
+}
+
+/// The path of a program that can be executed.
+fn executable(what: &str, name: &OsString, path: Option<&OsStr>) -> Result<String, String> {
+    use std::os::unix::fs::PermissionsExt;
+    let found = find_program(name, path).map_err(|why| format!("{what}: {why}"))?;
+    let shown = found.display();
+    let metadata = fs::metadata(Path::new(&found))
+        .map_err(|error| format!("{what}: cannot execute {shown}: {error}"))?;
+    match metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
+        true => Ok(shown.to_string()),
+        false => Err(format!("{what}: {shown} is not an executable file (chmod +x)")),
+    }
+}
+
+fn list(versions: &[u16]) -> String {
+    let words: Vec<String> = versions.iter().map(u16::to_string).collect();
+    words.join(", ")
+}

@@ -1,0 +1,485 @@
+//! The hand-over: this image writes down everything that it has and becomes the candidate; the next
+//! one adopts it, or gives it back (docs/handover.md). Both halves stand here, side by side.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::decide::{Event, Level};
+use crate::master::connections::{Connections, WATCHED};
+use crate::master::files::{self, Undo};
+use crate::master::log::Log;
+use crate::master::workers::Inheritance;
+use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN, status};
+use crate::schema::{self, Carried, CarriedFile, Handover, Identity, Role};
+use crate::state::{ExitStatus, Pid, Reexec, Stage, release};
+use crate::sys::exec::{Exec, exec};
+use crate::sys::file::Owned;
+use crate::sys::poll::Poll;
+use crate::sys::signal::{self, Signals};
+use crate::sys::spawn::Program;
+use crate::sys::{descriptor, limit, memfd, pidfd, process, socket, title};
+
+/// How long a script may run in our place before the next image does. Nothing is served meanwhile
+/// by the master; a script that takes longer has hung, and a supervisor can start afresh. Builds
+/// for tests only wait less.
+const WRAPPER_SECONDS_MAX: u32 = if cfg!(feature = "next") { 5 } else { 60 };
+
+/// How many descriptors a process must be able to open above those that it has.
+const DESCRIPTORS_SPARE: u64 = 64;
+
+// ---- the old image ----
+
+impl Master {
+    /// Becomes the candidate that was found fit. Returns only when that failed, or when it is not
+    /// wanted any more; nothing has changed then.
+    pub(super) fn hand_over(&mut self, schema: u16) {
+        // What has arrived is taken in before the state is written down.
+        self.let_signals_in();
+        self.take_exits();
+        self.take_signals();
+        self.tell_events();
+        if !matches!(self.state.reexec, Some(Reexec { stage: Stage::HandingOver, .. })) {
+            return;
+        }
+        self.log.flush();
+        let why = self.try_hand_over(schema).unwrap_or_else(|why| why);
+        self.candidate = None;
+        // The signals of exits meanwhile are gone where a wrapper was to be executed.
+        self.take_exits();
+        self.events.push_back(Event::HandOverFailed { why });
+        self.tell_events();
+    }
+
+    /// Answers why the exec returned, or why it was not tried.
+    fn try_hand_over(&mut self, schema: u16) -> Result<String, String> {
+        let Some(candidate) = &self.candidate else {
+            return Err("there is no candidate".to_owned());
+        };
+        candidate.verify_unchanged()?;
+        self.state.check().map_err(|why| format!("the state is inconsistent: {why}"))?;
+        let failed = |what: &str, error: &io::Error| format!("{what}: {error}");
+        // Shells reap children that are not theirs; a pidfd still tells of those.
+        let pidfds = match candidate.is_wrapper() {
+            true => self.open_pidfds(),
+            false => Vec::new(),
+        };
+        let handover =
+            self.handover(&pidfds).map_err(|error| failed("cannot list descriptors", &error))?;
+        let rollback = self.image.as_ref().map(|image| image.as_raw_fd());
+        let bytes =
+            schema::encode(&handover, schema, rollback, None).map_err(|error| error.to_string())?;
+        let state = memfd::sealed("einhorn-state", &bytes)
+            .map_err(|error| failed("cannot make a memfd for the state", &error))?;
+        let mut carried: Vec<RawFd> = handover.descriptors.iter().map(|d| d.number).collect();
+        carried.push(state.as_raw_fd());
+        carried.extend(rollback);
+        let config = &self.state.config;
+        let path = candidate.path().map_err(|error| failed("its path", &error))?;
+        let arguments = candidate
+            .arguments(state.as_raw_fd(), &[], config)
+            .map_err(|error| failed("its arguments", &error))?;
+        let environment = self.inheritance.environment_without(&config.drop_env_vars);
+        let error = exec(&Exec {
+            program: candidate.program(&path),
+            arguments: &arguments,
+            environment: &environment,
+            carried: &carried,
+            open_files: original_limit(&self.inheritance, &carried),
+            wrapper_seconds_max: candidate.is_wrapper().then_some(WRAPPER_SECONDS_MAX),
+        });
+        Ok(candidate.explain(&error))
+    }
+
+    fn open_pidfds(&self) -> Vec<(Pid, OwnedFd)> {
+        let open = |pid: &Pid| Some((*pid, pidfd::open(pid.0).ok()?));
+        self.state.workers.keys().filter_map(open).collect()
+    }
+
+    /// Everything that the next image needs, as of now.
+    pub(super) fn handover(&self, pidfds: &[(Pid, OwnedFd)]) -> io::Result<Handover> {
+        let connections = self.connections.carried();
+        let mut numbers = vec![(Role::CommandSocket, self.command_socket.as_raw_fd())];
+        let listeners = self.state.listeners.iter().map(|listener| listener.descriptor);
+        numbers.extend((0..).map(Role::Listener).zip(listeners));
+        numbers.extend(connections.iter().map(|(c, number)| (Role::Connection(c.id), *number)));
+        numbers.push((Role::Lock, self.lock.as_raw_fd()));
+        numbers.extend(self.pidfile.iter().map(|file| (Role::Pidfile, file.as_raw_fd())));
+        numbers.extend(pidfds.iter().map(|(pid, fd)| (Role::Worker(*pid), fd.as_raw_fd())));
+        numbers.extend(self.strays.iter().map(|stray| (Role::Stray, stray.as_raw_fd())));
+        let carry = |(role, number): (Role, RawFd)| -> io::Result<Carried> {
+            Ok(Carried { role, number, identity: identity(number)? })
+        };
+        Ok(Handover {
+            release: release().to_owned(),
+            state: self.state.clone(),
+            origin: self.inheritance.origin().clone(),
+            descriptors: numbers.into_iter().map(carry).collect::<Result<_, _>>()?,
+            connections: connections.into_iter().map(|(connection, _)| connection).collect(),
+            next_connection: self.connections.next_id(),
+            helpers: self.helpers.iter().map(|(pid, what)| (Pid(*pid), what.clone())).collect(),
+            files: self.files.iter().map(carried_file).collect(),
+        })
+    }
+}
+
+/// The limit of open files that the first image was started with, unless the descriptors that
+/// travel leave no room below it.
+pub(super) fn original_limit(
+    inheritance: &Inheritance,
+    carried: &[RawFd],
+) -> Option<limit::OpenFiles> {
+    let original = inheritance.open_files();
+    let highest = carried.iter().copied().max().and_then(|number| u64::try_from(number).ok());
+    (highest.unwrap_or(0) + DESCRIPTORS_SPARE < original.soft).then_some(original)
+}
+
+fn carried_file(file: &Owned) -> CarriedFile {
+    let (device, inode) = file.numbers();
+    CarriedFile { path: file.path().to_owned(), device, inode }
+}
+
+/// What is open under a number, in the schema's words.
+fn identity(number: RawFd) -> io::Result<Identity> {
+    let found = descriptor::identity(number)?;
+    Ok(Identity {
+        device: found.device,
+        inode: found.inode,
+        file_type: found.file_type,
+        cookie: found.cookie,
+        is_listening: found.is_listening,
+    })
+}
+
+// ---- the new image ----
+
+/// How this image was told to adopt.
+#[derive(Debug)]
+pub struct Adoption {
+    /// Under which number the state is.
+    pub state_number: RawFd,
+    /// Why the image after this one gave the state back, if it did.
+    pub rolled_back: Option<String>,
+    /// The environment that this image was started with.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The program and its arguments, for the command line of the image to go back to.
+    pub program: Vec<OsString>,
+    /// The descriptors from 3 up that were open before this image opened any.
+    pub open_at_start: Vec<RawFd>,
+}
+
+impl Adoption {
+    /// The number of the image to give the state back to, if it can be read.
+    pub fn way_back(&self) -> Option<RawFd> {
+        let bytes = memfd::read_all(self.state_number, schema::STATE_MAX).ok()?;
+        // Whatever ran in our place may have closed it.
+        schema::read_header(&bytes).ok()?.rollback.filter(|number| identity(*number).is_ok())
+    }
+
+    /// Gives the state back to the image before this one, untouched. Returns only when that failed.
+    pub fn roll_back(&self, image: Option<RawFd>, why: &str) -> String {
+        let Some(image) = image else { return "there is no image to go back to".to_owned() };
+        if self.rolled_back.is_some() {
+            return "this is the image that was gone back to".to_owned();
+        }
+        let number = self.state_number.to_string();
+        let why = why.replace('\0', " ");
+        let ours = ["einhorn", "--with-state-fd", &number, "--rolled-back", &why, "--"];
+        let words = ours.iter().map(|word| word.as_bytes().to_vec());
+        let words = words.chain(self.program.iter().map(|word| word.as_bytes().to_vec()));
+        let variable = |(name, value): &(OsString, OsString)| {
+            [name.as_bytes(), b"=", value.as_bytes()].concat()
+        };
+        let error = exec(&Exec {
+            program: Program::Descriptor(image),
+            arguments: &strings(words),
+            environment: &strings(self.environment.iter().map(variable)),
+            carried: &self.open_at_start,
+            open_files: None,
+            wrapper_seconds_max: None,
+        });
+        format!("going back failed too: {error}")
+    }
+}
+
+/// Words of a command line or an environment; none of them can hold a zero byte.
+fn strings(words: impl Iterator<Item = Vec<u8>>) -> Vec<CString> {
+    words.filter_map(|word| CString::new(word).ok()).collect()
+}
+
+impl Master {
+    /// Makes ready to go on where the image before this one stopped.
+    ///
+    /// # Errors
+    /// Anything that keeps this image from it, in words; without any effect, so that
+    /// [`Adoption::roll_back`] is possible, as it is after a panic.
+    pub fn prepare(adoption: &Adoption) -> Result<Prepared, String> {
+        let bytes = memfd::read_all(adoption.state_number, schema::STATE_MAX).map_err(|error| {
+            format!("cannot read the state under {}: {error}", adoption.state_number)
+        })?;
+        fail_point("decode")?;
+        let handover = schema::decode(&bytes).map_err(|error| error.to_string())?;
+        let own = process::own_pid();
+        if handover.state.master_pid != Pid(own) {
+            let master = handover.state.master_pid;
+            return Err(format!("the state is of process {master}, and this is {own}"));
+        }
+        fail_point("identity")?;
+        verify_descriptors(&handover)?;
+        let failed = |what: &str, error: &io::Error| format!("{what}: {error}");
+        let open_files = current_limit(adoption, &handover);
+        // Room for what is opened below; told about later if it fails.
+        let _ = limit::raise_open_files(open_files);
+        descriptor::close_inherited_on_exec().map_err(|e| failed("cannot set flags", &e))?;
+        fail_point("workers")?;
+        let lost = lost_workers(&handover);
+        fail_point("build")?;
+        let log = match handover.state.config.syslog {
+            true => Log::to_syslog_once_there(own).map_err(|e| failed("no log", &e))?,
+            false => Log::to_standard_error(own),
+        };
+        let signals = Signals::new().map_err(|error| failed("cannot handle signals", &error))?;
+        let poll = watch(&handover, &signals).map_err(|e| failed("cannot watch", &e))?;
+        let image = descriptor::own_image().ok();
+        fail_point("panic")?;
+        Ok(Prepared { handover, lost, parts: Parts { log, signals, poll, image, open_files } })
+    }
+
+    /// Goes on where the image before this one stopped. There is no way back from here.
+    pub fn adopt(adoption: &Adoption, rollback: Option<RawFd>, prepared: Prepared) -> Master {
+        let Prepared { handover, lost, parts } = prepared;
+        let used = used_numbers(&handover, adoption.state_number, rollback);
+        let is_foreign = |number: &RawFd| !used.contains(number);
+        let foreign = adoption.open_at_start.iter().copied().filter(is_foreign).collect();
+        let from_release = handover.release.clone();
+        let open_files = parts.open_files;
+        let mut master = Master::assemble(adoption, handover, parts);
+        let lost = lost.into_iter().map(|(pid, status)| Event::Exited { pid, status });
+        master.events.extend(lost);
+        master.events.push_back(match &adoption.rolled_back {
+            None => Event::Adopted { from_release },
+            Some(why) => Event::RolledBack { why: why.clone() },
+        });
+        if let Err(error) = limit::raise_open_files(open_files) {
+            master.log(Level::Error, &format!("Cannot raise the limit of open files: {error}"));
+        }
+        master.confirm(adoption.state_number, rollback, foreign);
+        master
+    }
+
+    /// Takes over what was verified.
+    fn assemble(adoption: &Adoption, handover: Handover, parts: Parts) -> Master {
+        let mut claimed: BTreeMap<Role, OwnedFd> = BTreeMap::new();
+        let mut strays = Vec::new();
+        for carried in &handover.descriptors {
+            let fd = descriptor::claim(carried.number);
+            match carried.role {
+                Role::Stray => strays.push(fd),
+                Role::Worker(_) => drop(fd),
+                role => drop(claimed.insert(role, fd)),
+            }
+        }
+        let mut take = |role: Role| claimed.remove(&role);
+        let listeners = (0..).map_while(|index| take(Role::Listener(index))).collect();
+        let mut connections = Connections::new(parts.open_files.hard);
+        let carried = handover.connections.into_iter();
+        let streams = carried.filter_map(|c| take(Role::Connection(c.id)).map(|fd| (c, fd)));
+        connections.adopt(streams.collect(), handover.next_connection);
+        let (Some(command_socket), Some(lock)) = (take(Role::CommandSocket), take(Role::Lock))
+        else {
+            unreachable!("schema::decode refuses a table without them");
+        };
+        let mut origin = handover.origin;
+        origin.open_files_soft = parts.open_files.soft;
+        origin.open_files_hard = parts.open_files.hard;
+        if adoption.rolled_back.is_none() {
+            // What a wrapper has set is what holds from now on.
+            origin.environment = adoption.environment.clone();
+        }
+        Master {
+            state: handover.state,
+            log: parts.log,
+            log_is_watched: false,
+            open_mask: signal::Mask::from_bits(origin.blocked_signals).open(),
+            inheritance: Inheritance::new(origin),
+            command_socket,
+            accept_again_at: None,
+            connections,
+            poll: parts.poll,
+            signals: parts.signals,
+            events: VecDeque::new(),
+            helpers: handover
+                .helpers
+                .into_iter()
+                // A shell that ran in our place may have reaped it.
+                .filter(|(pid, _)| process::is_child(pid.0))
+                .map(|(pid, what)| (pid.0, what))
+                .collect(),
+            exit_code: None,
+            preflight: None,
+            candidate: None,
+            handover_due: None,
+            image: parts.image,
+            _sockets: listeners,
+            lock: lock.into(),
+            pidfile: take(Role::Pidfile).map(Into::into),
+            strays,
+            files: handover.files.into_iter().map(owned_file).collect(),
+        }
+    }
+
+    /// The point of no return: the way back is closed, and so is what is nobody's.
+    fn confirm(&mut self, state: RawFd, rollback: Option<RawFd>, foreign: Vec<RawFd>) {
+        signal::set_alarm(0);
+        for number in rollback.into_iter().chain([state]) {
+            drop(descriptor::claim(number));
+        }
+        for number in foreign {
+            drop(descriptor::claim(number));
+            self.log(Level::Info, &format!("Closed descriptor {number}, which is nobody's"));
+        }
+        self.restore_command_socket();
+        if let Some(name) = self.inheritance.origin().own_path.file_name() {
+            // Older kernels call what was executed by its inode after a number.
+            title::set_process_name(name);
+        }
+        if let Some(name) = self.state.config.command_name.clone() {
+            // ps would show the command line of the exec.
+            let _ = title::set(&format!("einhorn: {name}"));
+        }
+    }
+}
+
+impl Master {
+    /// Binds the command socket anew if somebody has removed its file; connections go on.
+    fn restore_command_socket(&mut self) {
+        let path = self.state.config.socket_path.clone();
+        if path.symlink_metadata().is_ok() {
+            return;
+        }
+        let mut undo = Undo::default();
+        let bound = files::claim_command_socket(&path, &mut undo).and_then(|socket| {
+            socket::set_nonblocking(socket.as_fd())?;
+            self.poll.add(&socket, COMMAND_SOCKET_TOKEN, WATCHED)?;
+            Ok(socket)
+        });
+        match bound {
+            Ok(socket) => {
+                // Whoever has connected before the file was removed is still served.
+                while let Ok(Some(stream)) = socket::accept(&self.command_socket) {
+                    self.admit(stream);
+                }
+                let _ = self.poll.remove(&self.command_socket);
+                self.command_socket = socket;
+                self.files.retain(|file| file.path() != path);
+                self.files.extend(undo.keep());
+                self.log(Level::Info, &format!("Bound {} anew: it was removed", path.display()));
+            }
+            Err(error) => {
+                self.log(Level::Error, &format!("The command socket was removed: {error:#}"));
+            }
+        }
+    }
+}
+
+/// Everything that is needed to go on, and nothing taken over yet.
+#[derive(Debug)]
+pub struct Prepared {
+    handover: Handover,
+    lost: Vec<(Pid, ExitStatus)>,
+    parts: Parts,
+}
+
+/// What the new image makes for itself before it takes anything over.
+#[derive(Debug)]
+struct Parts {
+    log: Log,
+    signals: Signals,
+    poll: Poll,
+    image: Option<OwnedFd>,
+    open_files: limit::OpenFiles,
+}
+
+/// The limit that workers get: what a wrapper has set, or the original one.
+fn current_limit(adoption: &Adoption, handover: &Handover) -> limit::OpenFiles {
+    let original = limit::OpenFiles {
+        soft: handover.origin.open_files_soft,
+        hard: handover.origin.open_files_hard,
+    };
+    let found = limit::open_files().unwrap_or(original);
+    // What the master itself has raised and not lowered again, for the descriptors that travel.
+    let raised = limit::OpenFiles { soft: original.hard, hard: original.hard };
+    let wanted = match adoption.rolled_back.is_some() || found == raised {
+        true => original,
+        false => found,
+    };
+    // A wrapper may have lowered the hard limit, which only root can raise again.
+    limit::OpenFiles { soft: wanted.soft.min(found.hard), hard: wanted.hard.min(found.hard) }
+}
+
+/// Looks at every descriptor that is said to be there.
+///
+/// # Errors
+/// The first that is missing or something else, by number and role.
+pub fn verify_descriptors(handover: &Handover) -> Result<(), String> {
+    for carried in &handover.descriptors {
+        let Carried { role, number, identity: expected } = carried;
+        match identity(*number) {
+            Ok(found) if found == *expected => {}
+            Ok(_) => return Err(format!("descriptor {number} ({role:?}) is something else")),
+            Err(error) => return Err(format!("descriptor {number} ({role:?}): {error}")),
+        }
+    }
+    Ok(())
+}
+
+/// Workers that somebody else has reaped: a shell that ran in our place.
+fn lost_workers(handover: &Handover) -> Vec<(Pid, ExitStatus)> {
+    // The pidfd is asked first: a pid that was reaped may be another process's by now.
+    let reaped = |pid: &Pid| -> Option<ExitStatus> {
+        let carried = handover.descriptors.iter().find(|c| c.role == Role::Worker(*pid))?;
+        match pidfd::fate(descriptor::borrow(carried.number)).ok()? {
+            pidfd::Fate::Reaped(known) => Some(known.map_or(ExitStatus::Unknown, status)),
+            pidfd::Fate::NotReaped => None,
+        }
+    };
+    let gone = |pid: &Pid| (!process::is_child(pid.0)).then_some(ExitStatus::Unknown);
+    let workers = handover.state.workers.keys();
+    workers.filter_map(|pid| Some((*pid, reaped(pid).or_else(|| gone(pid))?))).collect()
+}
+
+fn watch(handover: &Handover, signals: &Signals) -> io::Result<Poll> {
+    let poll = Poll::new()?;
+    poll.add(signals.descriptor(), SIGNALS_TOKEN, WATCHED)?;
+    for carried in &handover.descriptors {
+        let token = match carried.role {
+            Role::CommandSocket => COMMAND_SOCKET_TOKEN,
+            Role::Connection(id) => id.0,
+            _ => continue,
+        };
+        poll.add(descriptor::borrow(carried.number), token, WATCHED)?;
+    }
+    Ok(poll)
+}
+
+fn used_numbers(handover: &Handover, state: RawFd, rollback: Option<RawFd>) -> Vec<RawFd> {
+    let carried = handover.descriptors.iter().map(|carried| carried.number);
+    carried.chain([state]).chain(rollback).collect()
+}
+
+fn owned_file(file: CarriedFile) -> Owned {
+    Owned::from_numbers(&file.path, file.device, file.inode)
+}
+
+/// Fails where a test asks for it, in builds for tests only.
+fn fail_point(step: &str) -> Result<(), String> {
+    #[cfg(feature = "next")]
+    if std::env::var_os("EINHORN_TEST_FAIL_ADOPT").is_some_and(|wanted| wanted == step) {
+        assert!(step != "panic", "a panic that a test asked for");
+        return Err(format!("a failure at {step} that a test asked for"));
+    }
+    let _ = step;
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! A preflight: a candidate, started with the real state, that says whether it could take over.
+//! The loop goes on meanwhile.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use crate::decide::{Event, Level, Preflight as Outcome};
+use crate::master::candidate::Candidate;
+use crate::master::handover::original_limit;
+use crate::master::{CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN, Master};
+use crate::schema;
+use crate::state::{ExitStatus, Pid};
+use crate::sys::poll::{Interest, Poll};
+use crate::sys::spawn::{Plan, spawn};
+use crate::sys::{descriptor, limit, memfd, process, signal};
+
+/// How much is kept of what a candidate writes, from its end: its last words say why it failed.
+const OUTPUT_KEPT: usize = 4 * 1024;
+
+/// How often a pipe is read in one turn.
+const READS_PER_TURN: usize = 16;
+
+/// A preflight under way.
+#[derive(Debug)]
+pub struct Preflight {
+    pid: i32,
+    candidate: Candidate,
+    report: Stream,
+    output: Stream,
+}
+
+/// The reading end of a pipe, and what came out of it.
+#[derive(Debug)]
+struct Stream {
+    pipe: OwnedFd,
+    bytes: Vec<u8>,
+    kept_max: usize,
+}
+
+impl Stream {
+    /// Reads what is there, keeping the last of it. Answers whether the other end is closed.
+    fn drain(&mut self) -> bool {
+        let mut chunk = [0; 4096];
+        // A writer that never stops is read on in the next turn.
+        for _ in 0..READS_PER_TURN {
+            match descriptor::read(self.pipe.as_fd(), &mut chunk) {
+                Ok(0) => return true,
+                Ok(count) => {
+                    self.bytes.extend_from_slice(&chunk[..count]);
+                    let surplus = self.bytes.len().saturating_sub(self.kept_max);
+                    self.bytes.drain(..surplus);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
+        }
+        false
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+impl Master {
+    /// Starts a candidate with a state of this version.
+    pub(super) fn start_preflight(&mut self, schema: u16) {
+        self.candidate = None;
+        let event = match self.try_preflight(schema) {
+            Ok(preflight) => {
+                let pid = Pid(preflight.pid);
+                self.preflight = Some(preflight);
+                Event::PreflightStarted { pid }
+            }
+            Err(why) => Event::PreflightEnded { outcome: Outcome::NotStarted { why } },
+        };
+        self.events.push_back(event);
+    }
+
+    fn try_preflight(&self, schema: u16) -> Result<Preflight, String> {
+        let candidate = Candidate::find(&self.state.config, &self.inheritance)?;
+        let failed = |what: &str, error: io::Error| format!("{what}: {error}");
+        let pipe = || descriptor::pipe().map_err(|error| failed("cannot make a pipe", error));
+        let (report, report_end) = pipe()?;
+        let (output, output_end) = pipe()?;
+        let nothing = File::open("/dev/null").map_err(|error| failed("/dev/null", error))?;
+        let handover =
+            self.handover(&[]).map_err(|error| failed("cannot list descriptors", error))?;
+        let bytes = schema::encode(&handover, schema, None, Some(report_end.as_raw_fd()))
+            .map_err(|error| error.to_string())?;
+        let state = memfd::sealed("einhorn-preflight", &bytes)
+            .map_err(|error| failed("cannot make a memfd for the state", error))?;
+        let mut inherited: Vec<i32> = handover.descriptors.iter().map(|d| d.number).collect();
+        inherited.extend([state.as_raw_fd(), report_end.as_raw_fd()]);
+        let config = &self.state.config;
+        let path = candidate.path().map_err(|error| failed("its path", error))?;
+        let arguments = candidate
+            .arguments(state.as_raw_fd(), &["--upgrade-check"], config)
+            .map_err(|error| failed("its arguments", error))?;
+        let environment = self.inheritance.environment_without(&config.drop_env_vars);
+        let output_number = output_end.as_raw_fd();
+        let spawned = spawn(&Plan {
+            program: candidate.program(&path),
+            arguments: &arguments,
+            environment: &environment,
+            inherited: &inherited,
+            stdio: Some([nothing.as_raw_fd(), output_number, output_number]),
+            mask: self.inheritance.mask(),
+            // As the hand-over will have it: descriptors that travel need room below the limit.
+            open_files: original_limit(&self.inheritance, &inherited)
+                .or_else(|| limit::open_files().ok())
+                .unwrap_or(self.inheritance.open_files()),
+            nice: None,
+            death_signal: signal::number("KILL"),
+        })
+        .map_err(|error| candidate.explain(&error))?;
+        let preflight = Preflight {
+            pid: spawned.pid,
+            candidate,
+            report: Stream { pipe: report, bytes: Vec::new(), kept_max: schema::REPORT_MAX },
+            output: Stream { pipe: output, bytes: Vec::new(), kept_max: OUTPUT_KEPT },
+        };
+        preflight.watch(&self.poll).map_err(|error| {
+            let _ = process::kill_group(spawned.pid, 9);
+            failed("cannot watch it", error)
+        })?;
+        Ok(preflight)
+    }
+
+    /// Reads what the candidate says.
+    pub(super) fn hear_candidate(&mut self) {
+        if let Some(preflight) = &mut self.preflight {
+            preflight.hear(&self.poll);
+        }
+    }
+
+    /// Ends the candidate and everything that it started.
+    pub(super) fn kill_preflight(&mut self) {
+        let Some(preflight) = &self.preflight else { return };
+        let number = signal::number("KILL").unwrap_or(9);
+        if let Err(error) = process::kill_group(preflight.pid, number) {
+            let pid = preflight.pid;
+            self.log(Level::Error, &format!("Cannot kill the candidate {pid}: {error}"));
+        }
+    }
+
+    /// Takes the end of the candidate, if it is the one that ended.
+    pub(super) fn candidate_ended(&mut self, pid: i32, status: ExitStatus) -> bool {
+        if self.preflight.as_ref().is_none_or(|preflight| preflight.pid != pid) {
+            return false;
+        }
+        let Some(mut preflight) = self.preflight.take() else { return false };
+        preflight.hear(&self.poll);
+        preflight.forget(&self.poll);
+        // What a wrapper has left running must not outlive its purpose.
+        let _ = process::kill_group(pid, signal::number("KILL").unwrap_or(9));
+        let outcome = Outcome::Ended {
+            pid: Pid(pid),
+            status,
+            report: schema::parse_report(&preflight.report.text()),
+            last_words: preflight.output.text(),
+        };
+        self.candidate = Some(preflight.candidate);
+        self.events.push_back(Event::PreflightEnded { outcome });
+        true
+    }
+}
+
+impl Preflight {
+    fn watch(&self, poll: &Poll) -> io::Result<()> {
+        let read = Interest { read: true, write: false };
+        poll.add(&self.report.pipe, CANDIDATE_REPORT_TOKEN, read)?;
+        poll.add(&self.output.pipe, CANDIDATE_OUTPUT_TOKEN, read)
+    }
+
+    fn hear(&mut self, poll: &Poll) {
+        for stream in [&mut self.report, &mut self.output] {
+            if stream.drain() {
+                // A closed pipe is readable for ever.
+                let _ = poll.remove(&stream.pipe);
+            }
+        }
+    }
+
+    fn forget(&self, poll: &Poll) {
+        for stream in [&self.report, &self.output] {
+            // It may have been removed when it was closed.
+            let _ = poll.remove(&stream.pipe);
+        }
+    }
+}

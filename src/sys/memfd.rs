@@ -1,0 +1,45 @@
+//! Sealed memory: written once, then unchangeable for everyone.
+
+use std::io::{self, Write};
+use std::os::fd::{OwnedFd, RawFd};
+
+use memfd::{FileSeal, MemfdOptions};
+use nix::errno::Errno;
+
+/// Puts bytes into a memfd that nobody can change any more; close-on-exec.
+///
+/// # Errors
+/// Those of memfd_create(2), write(2) and fcntl(2).
+pub fn sealed(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let options = MemfdOptions::default().close_on_exec(true).allow_sealing(true);
+    let memfd = options.create(name).map_err(io::Error::other)?;
+    memfd.as_file().write_all(bytes)?;
+    let seals = [FileSeal::SealShrink, FileSeal::SealGrow, FileSeal::SealWrite, FileSeal::SealSeal];
+    memfd.add_seals(&seals).map_err(io::Error::other)?;
+    Ok(memfd.into_file().into())
+}
+
+/// Reads all of a descriptor from its beginning without moving its offset, which other processes
+/// share; at most `max` bytes.
+///
+/// # Errors
+/// Those of pread(2), such as EBADF and, for pipes, ESPIPE; `FileTooLarge` beyond `max`.
+pub fn read_all(number: RawFd, max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0u8; 256 * 1024];
+    loop {
+        let offset = libc::off_t::try_from(bytes.len()).unwrap_or(libc::off_t::MAX);
+        // SAFETY: `chunk` has room for its length and lives through the call; a number that is
+        // not open is answered with EBADF.
+        let count = unsafe { libc::pread(number, chunk.as_mut_ptr().cast(), chunk.len(), offset) };
+        match Errno::result(count) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(&chunk[..usize::try_from(count).unwrap_or(0)]),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        if bytes.len() > max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+    }
+}
