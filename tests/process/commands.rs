@@ -66,7 +66,6 @@ fn both_ways(command: &str, arg: &str) -> [String; 2] {
 fn every_command_is_understood_as_json_and_as_rubys_yaml() {
     let rig = Rig::new();
     let mut master = rig.launch(rig.einhorn(&["-m", "manual", "sleep", "1000"]));
-    let not_here = "not available in this release; nothing was changed";
     let told = [
         ("config", "{seconds: 2}", "Changed seconds to 2"),
         ("config", "{cmd: [sh]}", "Cannot change \"cmd\""),
@@ -77,9 +76,6 @@ fn every_command_is_understood_as_json_and_as_rubys_yaml() {
         ("help", "", "upgrade_fleet: "),
         ("louder", "", "Verbosity "),
         ("quieter", "", "Verbosity "),
-        ("reload", "", not_here),
-        ("upgrade", "", not_here),
-        ("upgrade_fleet", "", not_here),
         ("set_workers", "3", "Altering worker count"),
         ("set_workers", "1", "-> 1. "),
         ("dec", "", "Can't decrease number of workers (already at 1)"),
@@ -93,6 +89,9 @@ fn every_command_is_understood_as_json_and_as_rubys_yaml() {
         ("die", "nonsense", "Invalid signal: \"nonsense\""),
         ("die", "WINCH", "Einhorn is going down! Successfully sent WINCHs to "),
         ("inc", "", "the master is going down"),
+        ("reload", "", "Not upgrading: the master is going down"),
+        ("upgrade", "", "Not upgrading: the master is going down"),
+        ("upgrade_fleet", "", "Not upgrading: the master is going down"),
         ("die", "KILL", "Einhorn is going down!"),
     ];
     // Once with each notation, the last one only once: it ends the master.

@@ -4,27 +4,44 @@
 
 mod acks; // when a worker counts as up, and what is ignored
 mod attempts; // starts that must fail, and that nothing is left of them
+mod capistrano; // deploys of releases behind a symlink
+mod carried; // what travels besides workers
+mod check; // what einhorn answers by hand
+mod checker; // what an upgrade leaves as it was
 mod clients; // many, slow, flooding and half-open clients
+mod clients_across; // clients and workers that talk across a re-exec
 mod commands; // the command socket as clients see it
 mod contract; // the workers of docs/worker-contract.md, run as they stand there
 mod crowd; // room for many connections at once
+mod deadlines; // timers that no re-exec stops or begins anew
+mod downgrade; // to the next release and back
 mod dumps; // the state dump, as Ruby loads it
+mod exec_signals; // signals around the exec
 mod executables; // the program itself: found once, and tried calmly while it fails
+mod hangs; // candidates and wrappers that take their time
 mod http; // a client of workers that speak it
+mod leaks; // what many upgrades leave as it was
 mod listeners; // addresses of every kind
 mod logs; // what is logged, and how important it is
 mod master; // what the master's own process looks like
 mod masters; // more than one master, and the files that tell them apart
+mod meanwhile; // work on the side while a test goes on
 mod notes; // the signals that workers get, as they note them down
 mod ordinary; // an ordinary user, whoever runs the tests
 mod orphans; // processes whose parent dies: workers of a killed master, children of workers
+mod other_release; // a symlink that leads now to one build of einhorn and now to another
 mod proc; // what the kernel says of a process
 mod programs; // real servers of other languages, under load
 mod queues; // connections that wait, and addresses taken up again
 mod races; // masters that start at one instant
 mod readers; // readers of the log that are gone, full or asleep
 mod recovery; // what dies is replaced, quickly and calmly
+mod refusals; // what is not upgraded to, and why
+mod releases; // other releases, and files of every kind of unfitness
 mod rig; // a folder, masters in it, and their end
+mod rollback; // a next release that fails after the exec
+mod rollouts; // how new workers take over from old ones
+mod serving; // workers that drain, and clients that count what is lost
 mod shell; // einhornsh
 mod shortages; // starts for which the system has too little left
 mod signals; // signals to the master, and how it stops
@@ -35,6 +52,8 @@ mod wire; // a raw connection to the command socket
 mod words; // host names and `srv:` words
 mod worker; // what the test program does as a worker
 mod workers; // what a worker is given, and nothing else
+mod wrappers; // scripts that run in the master's place
+mod zero_loss; // no connection is lost, whatever is upgraded and how often
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -59,11 +78,20 @@ fn main() {
     }
     let trials: Vec<Trial> = [
         acks::trials(),
+        capistrano::trials(),
+        carried::trials(),
+        check::trials(),
         clients::trials(),
+        clients_across::trials(),
         commands::trials(),
         contract::trials(),
+        deadlines::trials(),
+        downgrade::trials(),
         dumps::trials(),
+        exec_signals::trials(),
         executables::trials(),
+        hangs::trials(),
+        leaks::trials(),
         listeners::trials(),
         logs::trials(),
         master::trials(),
@@ -74,12 +102,17 @@ fn main() {
         races::trials(),
         readers::trials(),
         recovery::trials(),
+        refusals::trials(),
+        rollback::trials(),
+        rollouts::trials(),
         shell::trials(),
         shortages::trials(),
         signals::trials(),
         startup::trials(),
         words::trials(),
         workers::trials(),
+        wrappers::trials(),
+        zero_loss::trials(),
     ]
     .into_iter()
     .flatten()

@@ -13,7 +13,7 @@ crate::tests![
     help_and_version_are_printed_and_nothing_else_done,
     bad_values_are_told_with_option_and_bound,
     bad_addresses_are_told_with_what_would_be_right,
-    options_of_ruby_and_of_upgrades_are_refused_by_name,
+    options_of_ruby_are_refused_by_name,
     addresses_that_cannot_be_bound_are_told,
     files_that_cannot_be_had_are_told,
     what_an_ordinary_user_may_not_is_told,
@@ -102,22 +102,20 @@ fn bad_addresses_are_told_with_what_would_be_right() {
     attempt(&rig, &["true", word]).assert_says(2, &[word, "\"bogus\""]);
 }
 
-fn options_of_ruby_and_of_upgrades_are_refused_by_name() {
+fn options_of_ruby_are_refused_by_name() {
     let rig = Rig::new();
     for (option, name) in [
         ("-pworker.rb", "--preload"),
         ("--preload=worker.rb", "--preload"),
         ("--gc-before-fork", "--gc-before-fork"),
-        ("--with-state-fd=3", "--with-state-fd"),
-        ("--upgrade-check", "--upgrade-check"),
     ] {
         attempt(&rig, &[option, "true"]).assert_says(2, &[name, "not available"]);
     }
 }
 
 /// More than fits the address of a UNIX socket.
-const LONG_NAME: &str = "a-name-of-more-than-a-hundred-and-seven-bytes-does-not-fit-the-address-of-\
-                         a-unix-socket-whatever-its-folder-may-be";
+const LONG_NAME: &str = "a-name-of-more-than-a-hundred-and-seven-bytes-does-not-fit-the-address-\
+                         of-a-unix-socket-whatever-its-folder-may-be";
 
 fn addresses_that_cannot_be_bound_are_told() {
     let rig = Rig::new();

@@ -41,3 +41,22 @@ pub(crate) fn throughout(span: Duration, mut check: impl FnMut()) {
 pub(crate) fn as_told(span: Duration) {
     std::thread::sleep(span);
 }
+
+/// Sleeps until a moment, for what is to happen at one.
+pub(crate) fn moment(at: Instant) {
+    std::thread::sleep(at.saturating_duration_since(Instant::now()));
+}
+
+/// Waits until `look` finds something, looking all the time: what follows is to be soon after.
+///
+/// # Panics
+/// It did not in time.
+pub(crate) fn spinning<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+    }
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
-use crate::wait;
+use crate::{serving, wait};
 
 /// The first argument that makes the test program a worker.
 pub(crate) const FLAG: &str = "--as-worker";
@@ -23,7 +23,11 @@ pub(crate) const FLAG: &str = "--as-worker";
 /// - `report=FOLDER`: writes what it was given to a file named after its pid;
 /// - `hold`: blocks all signals, which wait for `note=FOLDER`: takes one and adds its name to a
 ///   file of the folder named after its pid;
-/// - `until=FILE`: waits until the file is there;
+/// - `until=FILE`: waits until the file is there; `until-index=FOLDER`: until the folder has a file
+///   named after this worker's index;
+/// - `hold-usr2`: blocks SIGUSR2 for `drain=WORD`: answers every connection of listener 0 with its
+///   pid and the word, until SIGUSR2;
+/// - `as-in=FILE`: the steps in the file, one a line;
 /// - `ignore=SIG`, `sleep=MS`, `exit=CODE`, `raise=SIG`;
 /// - `serve`: answers on every announced listener with its pid, for ever; `serve-at=FD`: on this
 ///   TCP listener, and goes on;
@@ -45,6 +49,12 @@ pub(crate) fn run(steps: impl Iterator<Item = String>) {
             "hold" => SigSet::all().thread_block().unwrap(),
             "note" => note(Path::new(value)),
             "until" => until(Path::new(value)),
+            "until-index" => {
+                until(&Path::new(value).join(number("EINHORN_CHILD_INDEX").to_string()));
+            }
+            "hold-usr2" => serving::hold(),
+            "drain" => serving::drain(value),
+            "as-in" => run(steps_in(Path::new(value)).into_iter()),
             // SAFETY: ignoring a signal runs no code.
             "ignore" => drop(unsafe { signal(value.parse().unwrap(), SigHandler::SigIgn) }),
             "sleep" => wait::as_told(Duration::from_millis(value.parse().unwrap())),
@@ -130,6 +140,10 @@ fn note(folder: &Path) {
     let file = folder.join(std::process::id().to_string());
     let mut file = File::options().create(true).append(true).open(file).unwrap();
     writeln!(file, "{signal}").unwrap();
+}
+
+fn steps_in(file: &Path) -> Vec<String> {
+    std::fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect()
 }
 
 fn until(file: &Path) {

@@ -1,0 +1,173 @@
+//! Deploys as Capistrano makes them: releases side by side, a symlink to the newest, two kept.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+
+use crate::meanwhile::meanwhile;
+use crate::other_release::install;
+use crate::releases::{THIS, script};
+use crate::rig::{Master, Rig, names, send};
+use crate::serving::{ask, port, under_load};
+use crate::worker;
+
+crate::tests![
+    ten_deploys_through_the_wrapper_of_the_documents,
+    ten_deploys_of_a_program_that_is_named_through_the_symlink,
+];
+
+/// How many workers serve.
+const WORKERS: usize = 4;
+
+/// Makes a release whose workers do the steps given, leads `current` to it, keeps two.
+const DEPLOY: &str = r#"
+mkdir -p releases/$1/bin
+printf '#!/bin/sh\nexec "$TEST_PROGRAM" %s\n' "$2" > releases/$1/bin/server
+chmod +x releases/$1/bin/server
+ln -s releases/$1 current.new
+mv -T current.new current
+ls -d releases/* | sort | head -n -2 | xargs -r rm -r
+"#;
+
+fn deploy(rig: &Rig, release: &str, steps: &str) {
+    let steps = format!("{} {steps}", worker::FLAG);
+    let mut deploy = rig.command("sh");
+    deploy.args(["-ec", DEPLOY, "sh", release, &steps]);
+    assert!(deploy.status().unwrap().success());
+}
+
+fn deploy_good(rig: &Rig, release: &str) {
+    deploy(rig, release, &format!("hold-usr2 ack drain={release}"));
+}
+
+/// A master that was started in the first release.
+fn start<'a>(rig: &'a Rig, options: &[&str], program: &str) -> Master<'a> {
+    rig.subfolder("bin");
+    install(rig, Path::new(THIS), "bin/einhorn");
+    deploy_good(rig, "01");
+    let path = std::env::var("PATH").unwrap();
+    let mut command = rig.command("sh");
+    command.args(["-c", "cd current && exec einhorn \"$@\"", "sh", "-m", "manual", "-s", "0.02"]);
+    command.args(["-n", &WORKERS.to_string(), "-b", "127.0.0.1:0,n", "-l", "1024"]);
+    command.args(options).arg(program);
+    command.env("PATH", format!("{}:{path}", rig.path("bin").display()));
+    command.env("TEST_PROGRAM", std::env::current_exe().unwrap());
+    let master = rig.launch(command);
+    master.settled(WORKERS);
+    runs(&master, "01");
+    master
+}
+
+/// Every answer is of this release.
+fn runs(master: &Master<'_>, release: &str) {
+    let port = port(master);
+    for _ in 0..4 * WORKERS {
+        assert_eq!(ask(port).unwrap().1, release);
+    }
+}
+
+/// A worker dies: the one in its place runs the code of the others.
+fn lose_a_worker(master: &Master<'_>, release: &str) {
+    let workers = master.settled(WORKERS);
+    send(workers[0], Signal::SIGKILL);
+    master.until_logged(&format!("Exited worker {}", workers[0]));
+    master.settled(WORKERS);
+    runs(master, release);
+}
+
+fn upgrade(rig: &Rig, master: &Master<'_>, release: &str) {
+    deploy_good(rig, release);
+    under_load(port(master), 2, |_| {
+        let last = master.say("upgrade", &[]);
+        assert!(last.starts_with("Upgrade done"), "{last}\n{}", rig.log());
+        master.settled(WORKERS);
+    });
+    runs(master, release);
+    lose_a_worker(master, release);
+}
+
+/// A release whose workers die at once: the old ones serve on, whatever happens to them, until the
+/// next deploy mends it.
+fn break_and_mend(rig: &Rig, master: &Master<'_>, [old, broken, mended]: [&str; 3]) {
+    let deaths = || rig.log().matches("before it was ACKed: exit status 3").count();
+    let workers = master.settled(WORKERS);
+    deploy(rig, broken, "exit=3");
+    meanwhile(master, |scope| {
+        let asked = under_load_of(master, || {
+            let asked = scope.spawn(|| master.say("upgrade", &[]));
+            master.until("they die", || (deaths() >= 4).then_some(()));
+            asked
+        });
+        runs(master, old);
+        send(workers[0], Signal::SIGKILL);
+        master.until_logged(&format!("Exited worker {}", workers[0]));
+        let before = deaths();
+        master.until("they die on", || (deaths() > before).then_some(()));
+        runs(master, old);
+        upgrade(rig, master, mended);
+        assert!(asked.join().unwrap().starts_with("Upgrade done"));
+    });
+}
+
+fn under_load_of<T>(master: &Master<'_>, work: impl FnOnce() -> T) -> T {
+    let mut result = None;
+    under_load(port(master), 2, |_| result = Some(work()));
+    result.unwrap()
+}
+
+fn ten_deploys_through_the_wrapper_of_the_documents() {
+    let rig = Rig::new();
+    let root = rig.path("").display().to_string();
+    let text = wrapper().replace("/srv/web/", &root);
+    let wrapper = script(&rig, "reexec", &text).display().to_string();
+    let master = start(&rig, &["--reexec-as", &wrapper], "bin/server");
+    for release in ["02", "03", "04"] {
+        upgrade(&rig, &master, release);
+    }
+    assert_eq!(names(&rig.path("releases")), ["03", "04"]);
+    // A deploy that left nothing to run: refused, and nothing has changed.
+    let workers = master.settled(WORKERS);
+    install(&rig, Path::new("releases/05"), "current");
+    let last = under_load_of(&master, || master.say("upgrade", &[]));
+    assert!(last.starts_with("Not upgrading") && last.contains("last words"), "{last}");
+    assert!(last.contains("current"), "{last}");
+    assert_eq!(master.settled(WORKERS), workers);
+    lose_a_worker(&master, "04");
+    upgrade(&rig, &master, "06");
+    break_and_mend(&rig, &master, ["06", "07", "08"]);
+    for release in ["09", "10"] {
+        upgrade(&rig, &master, release);
+    }
+    assert_eq!(names(&rig.path("releases")), ["09", "10"]);
+    let link = fs::read_link(format!("/proc/{}/cwd", master.pid())).unwrap();
+    assert!(link.ends_with("releases/10"), "{}", link.display());
+}
+
+fn ten_deploys_of_a_program_that_is_named_through_the_symlink() {
+    let rig = Rig::new();
+    let program = rig.path("current/bin/server").display().to_string();
+    let master = start(&rig, &[], &program);
+    for release in ["02", "03", "04", "05"] {
+        upgrade(&rig, &master, release);
+    }
+    // The directory that the master was started in is gone.
+    let link = fs::read_link(format!("/proc/{}/cwd", master.pid())).unwrap();
+    assert!(link.to_string_lossy().ends_with("releases/01 (deleted)"), "{}", link.display());
+    break_and_mend(&rig, &master, ["05", "06", "07"]);
+    for release in ["08", "09", "10"] {
+        upgrade(&rig, &master, release);
+    }
+}
+
+/// The wrapper script as docs/operating.md has it.
+fn wrapper() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+    let text = fs::read_to_string(page).unwrap();
+    let scripts = text.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    let mut wrappers = scripts.map(|(script, _)| script).filter(|script| script.starts_with("#!"));
+    let wrapper = wrappers.next().unwrap().to_owned();
+    assert!(wrappers.next().is_none(), "two wrappers");
+    assert!(wrapper.contains("/srv/web/current"), "{wrapper}");
+    wrapper
+}
