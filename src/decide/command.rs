@@ -22,7 +22,9 @@ pub(super) fn requested(
         let message = "No \"command\" parameter provided; not sure what you want me to do.";
         return reply(turn, connection, request.id, message.to_owned());
     };
-    turn.debug(format!("Received command {command:?}"));
+    if turn.state.config.verbosity == Verbosity::DEBUG {
+        turn.debug(format!("Received command {command:?}"));
+    }
     if command == "worker:ack" || command == "worker:ping" {
         return worker_message(turn, connection, &command, &request);
     }

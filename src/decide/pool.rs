@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::decide::action::Action;
 use crate::decide::{Turn, list, upgrade};
 use crate::state::{
-    AckMode, Connection, ConnectionId, ExitStatus, Monotonic, Now, Pid, Signal, Slot, State,
-    Stopping, Worker,
+    AckMode, Config, Connection, ConnectionId, ExitStatus, Monotonic, Now, Pid, Signal, Slot,
+    State, Stopping, Worker,
 };
 
 /// How many workers are started in one turn: a start takes about a third of a millisecond, so
@@ -48,9 +48,12 @@ pub(super) fn reconcile(turn: &mut Turn) {
 /// When the next [`crate::decide::Event::Turn`] has something to do, though nothing happens; an
 /// instant of the past means at once.
 pub fn next_deadline(state: &State) -> Option<Monotonic> {
-    let acks = state.workers.values().filter_map(|w| w.ack_due_at(state.config.ack_mode));
-    let kills = state.workers.values().filter_map(|w| w.kill_due_at(state.config.signal_timeout));
-    acks.chain(kills).chain(spawn_due_at(state)).chain(upgrade::deadline(state)).min()
+    let Config { ack_mode, signal_timeout, .. } = state.config;
+    // Every turn asks; most masters have neither a timer nor a time-out that runs.
+    let has_timers = ack_mode != AckMode::Manual || signal_timeout.is_some();
+    let timed = has_timers.then(|| state.workers.values()).into_iter().flatten();
+    let due = timed.flat_map(|w| [w.ack_due_at(ack_mode), w.kill_due_at(signal_timeout)]);
+    due.flatten().chain(spawn_due_at(state)).chain(upgrade::deadline(state)).min()
 }
 
 /// How long to wait after a start, with this many early deaths in a row.
@@ -140,6 +143,9 @@ pub(super) fn set_target(turn: &mut Turn, target: u32) {
 
 fn acknowledge_due(turn: &mut Turn) {
     let mode = turn.state.config.ack_mode;
+    if mode == AckMode::Manual {
+        return;
+    }
     let due = |worker: &Worker| is_ack_due(worker, mode, turn.now);
     let pids: Vec<Pid> =
         turn.state.workers.iter().filter(|(_, w)| due(w)).map(|(pid, _)| *pid).collect();
@@ -154,6 +160,9 @@ fn is_ack_due(worker: &Worker, mode: AckMode, now: Now) -> bool {
 
 fn kill_overdue(turn: &mut Turn) {
     let timeout = turn.state.config.signal_timeout;
+    if timeout.is_none() {
+        return;
+    }
     let now = turn.now.monotonic;
     let is_due = |worker: &Worker| worker.kill_due_at(timeout).is_some_and(|due| due <= now);
     let overdue: Vec<Pid> =
@@ -168,13 +177,13 @@ fn kill_overdue(turn: &mut Turn) {
 /// Tells surplus workers of the newest code to go: first those that are not up, then the highest
 /// indexes, so that the indexes in use stay low.
 fn cull(turn: &mut Turn) {
-    let mut staying: Vec<(Pid, &Worker)> =
-        turn.state.current_workers().filter(|(_, worker)| !worker.is_signaled()).collect();
+    let staying = || turn.state.current_workers().filter(|(_, worker)| !worker.is_signaled());
     let target = usize::try_from(turn.state.config.target).unwrap_or(usize::MAX);
-    let surplus = staying.len().saturating_sub(target);
+    let surplus = staying().count().saturating_sub(target);
     if surplus == 0 {
         return;
     }
+    let mut staying: Vec<(Pid, &Worker)> = staying().collect();
     staying.sort_by_key(|(_, worker)| (worker.is_acked(), std::cmp::Reverse(worker.slot)));
     let going: Vec<Pid> = staying[..surplus].iter().map(|(pid, _)| *pid).collect();
     turn.info(format!("There are {surplus} workers too many: sending USR2 to {}", list(&going)));

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::Effort;
@@ -36,8 +37,10 @@ pub(crate) fn silence(rig: &Rig, effort: &Effort) {
 /// The longest time between a question and its answer, from before a reload until after it.
 fn longest_gap(socket: &Path) -> Duration {
     let done = AtomicBool::new(false);
+    let (begun, has_begun) = mpsc::channel();
     std::thread::scope(|scope| {
-        let asking = scope.spawn(|| {
+        let done = &done;
+        let asking = scope.spawn(move || {
             let mut client = UnixStream::connect(socket).unwrap();
             let mut longest = Duration::ZERO;
             while !done.load(Ordering::Relaxed) {
@@ -46,9 +49,12 @@ fn longest_gap(socket: &Path) -> Duration {
                 let mut answer = [0; 1024];
                 assert!(client.read(&mut answer).unwrap() > 0, "the master left");
                 longest = longest.max(start.elapsed());
+                // Nobody listens after the first.
+                let _ = begun.send(());
             }
             longest
         });
+        has_begun.recv().unwrap();
         reload(socket);
         done.store(true, Ordering::Relaxed);
         asking.join().unwrap()

@@ -53,12 +53,12 @@ fn workers_of_a_killed_master_go_on_unless_asked() {
 }
 
 fn a_master_killed_while_it_spawns_leaves_no_worker() {
-    for round in 0..10 {
+    for round in 0..20 {
         let rig = Rig::new();
         let options = ["-k", "-n", "400", "-m", "0", "sleep", "1000"];
         let mut master = rig.begin(rig.einhorn(&options));
         let count = || rig.log().matches("Launched").count();
-        let look = || (count() >= 20 * round).then_some(());
+        let look = || (count() >= 10 * round).then_some(());
         wait::until_some("workers are started", look, || rig.log());
         master.kill().unwrap();
         master.wait().unwrap();
