@@ -256,8 +256,9 @@ fn count_early_death(turn: &mut Turn) {
     if turn.state.config.retries == Some(count) {
         turn.error(format!(
             "Giving up after {count} consecutive deaths before an ACK (--retries): nothing more \
-             is started until `config` raises retries"
+             is started until `config` raises retries, or an upgrade brings other code"
         ));
+        upgrade::stalled(turn, count);
     }
 }
 

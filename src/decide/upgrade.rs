@@ -234,10 +234,25 @@ pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
     turn.state.generation.0 = version.saturating_add(1);
     turn.state.rollout = Some(rollout);
     turn.state.last_upgraded_on = Some(turn.now.realtime);
+    if let Some(retries) = turn.state.config.retries.filter(|_| turn.state.has_given_up()) {
+        // New code earns an attempt, and no more than that.
+        turn.state.early_death_count = retries.saturating_sub(1);
+    }
     turn.state.cold_start_count = match rollout {
         Rollout::Fleet => turn.state.config.target,
         Rollout::Smooth => 0,
     };
+}
+
+/// No more attempts are allowed: whoever waits for the roll-out would wait for ever.
+pub(super) fn stalled(turn: &mut Turn, death_count: u32) {
+    if turn.state.rollout.is_some() {
+        let why = format!(
+            "Upgrade failed: {death_count} consecutive deaths before an ACK (--retries); the old \
+             workers serve on"
+        );
+        finish(turn, &[WaitsFor::Rollout], &why);
+    }
 }
 
 /// A turn's share: deadlines, the end of a roll-out, old workers that are not needed any more.

@@ -277,7 +277,7 @@ fn a_stop_ends_every_conversation() {
 }
 
 #[test]
-fn a_master_that_gives_up_says_so() {
+fn a_roll_out_that_gives_up_says_so_and_the_next_one_begins_anew() {
     let mut master = Master::started(Config { retries: Some(1), ..config(1) });
     master.tell(Event::Opened { connection: ConnectionId(1) });
     master.tell(requested(1, "{command: upgrade, id: 1}"));
@@ -287,10 +287,16 @@ fn a_master_that_gives_up_says_so() {
     master.tell(Event::Turn);
     let slot = *master.state.ordered.keys().next().unwrap();
     master.tell(Event::Spawned { slot, pid: Pid(1001), connection: None });
-    master.tell(exit(1001));
-    master.tell(exit(1000));
-    assert_eq!(
-        said(&mut master, Event::Turn),
-        ["reply 1: The upgrade was given up: the master is going down"]
-    );
+    let told = said(&mut master, exit(1001));
+    let why = "Upgrade failed: 1 consecutive deaths before an ACK (--retries); the old workers \
+               serve on";
+    assert_eq!(told.last(), Some(&format!("reply 1: {why}")));
+    master.tell(Event::Turn);
+    assert!(master.state.ordered.is_empty() && master.state.workers.contains_key(&Pid(1000)));
+    // The next release earns an attempt of its own.
+    master.tell(requested(1, "{command: upgrade, id: 2}"));
+    conversation(&mut master, found_fit().to_vec());
+    master.tell(adopted());
+    master.tell(Event::Turn);
+    assert_eq!(master.state.ordered.len(), 1);
 }

@@ -81,6 +81,7 @@ impl Ledger {
                 self.first_count = 0;
                 self.last_start_at = now;
                 self.streak += 1;
+                self.stalled(&mut due);
                 self.saw("a start that failed");
             }
             Event::Exited { pid, .. } => self.exited(now, *pid, &mut due),
@@ -141,6 +142,7 @@ impl Ledger {
         let told = worker.told_at.is_some() || self.stop_code.is_some();
         if !up && !told && worker.generation == self.generation {
             self.streak += 1;
+            self.stalled(due);
             self.saw("a death before its ACK");
         }
         if self.upgrade.rollout.is_some() && !told {

@@ -34,6 +34,7 @@ pub(super) const MUST_BE_SEEN: &[&str] = &[
     "a reload that takes a HUP along",
     "a request that joins at the last moment",
     "a request that joins one",
+    "a roll-out that stalls",
     "a roll-out that starts over",
     "a smooth roll-out complete",
     "a start after a back-off",

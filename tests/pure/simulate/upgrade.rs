@@ -231,6 +231,14 @@ impl Ledger {
         }));
     }
 
+    /// As many attempts as may be have failed: nobody waits for the roll-out any more.
+    pub(super) fn stalled(&mut self, due: &mut Due) {
+        if self.upgrade.rollout.is_some() && self.settings.retries == Some(self.streak) {
+            self.answer(due, false, |waiting| waiting.has_stepped);
+            self.saw("a roll-out that stalls");
+        }
+    }
+
     /// A client is gone, and with it what it is owed.
     pub(super) fn hung_up_on(&mut self, connection: ConnectionId) {
         let waiting = self.upgrade.waiting.len();
@@ -260,6 +268,9 @@ impl Ledger {
             self.saw("a roll-out that starts over");
         }
         self.generation += 1;
+        if let Some(retries) = self.settings.retries.filter(|_| self.has_given_up()) {
+            self.streak = retries - 1;
+        }
         self.first_count = if rollout == Rollout::Fleet { self.settings.target } else { 0 };
         self.upgrade.promise = Some(self.capacity());
     }
