@@ -1,7 +1,8 @@
 //! The master: parse, then start, adopt, check or describe; a result becomes an exit status.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -80,13 +81,21 @@ fn run(master: Master) -> ExitCode {
 }
 
 fn describe(file: &Path) -> ExitCode {
-    let text = std::fs::read(file)
+    let text = read(file)
         .map_err(|error| error.to_string())
         .and_then(|bytes| schema::describe(&bytes).map_err(|error| error.to_string()));
     match text {
         Ok(text) => print(0, &text),
         Err(why) => fail(1, &format!("{}: {why}", file.display())),
     }
+}
+
+/// Reads a file, and no more of it than a state can have.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(schema::STATE_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(file)?.take(bound).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn print(code: u8, text: &str) -> ExitCode {

@@ -154,6 +154,8 @@ fn a_state_that_cannot_be_read_is_said_so() {
     let rig = Rig::new();
     let nothing = "cannot read the state under 9: Bad file descriptor";
     bad(&mut rig.einhorn(&["--upgrade-check", "--with-state-fd", "9"]), 1, nothing);
+    // It is endless, and refused as soon as more was read than a state can have.
+    bad(&mut rig.einhorn(&["--describe-state", "/dev/zero"]), 1, "/dev/zero: ");
     bad(&mut rig.einhorn(&["--describe-state", "missing"]), 1, "missing: No such file");
     fs::write(rig.path("text"), "no state at all, and yet long enough to be one\n").unwrap();
     bad(&mut rig.einhorn(&["--describe-state", "text"]), 1, "text: ");

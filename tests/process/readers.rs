@@ -55,7 +55,7 @@ const SLEEPERS: [&str; 6] = ["-n", "2", "-m", "0", "sleep", "1000"];
 fn assert_well(mut master: Master<'_>) {
     assert!(master.say("signal", &["WINCH"]).contains("Successfully"));
     master.replaced(&master.settled(2)[..1], 2);
-    proc::assert_idle(master.pid());
+    proc::until_idle(master.pid());
     master.signal(Signal::SIGTERM);
     assert!(master.ended().success());
 }
@@ -66,7 +66,7 @@ fn without_a_reader_the_master_runs_on_and_sleeps() {
         let (reader, writer) = channel();
         let master = launch(&rig, rig.einhorn(&SLEEPERS), writer);
         drop(reader);
-        proc::assert_idle(master.pid());
+        proc::until_idle(master.pid());
         assert_well(master);
     }
 }
@@ -116,7 +116,7 @@ fn assert_sleeping_reader_harmless(rig: &Rig, command: Command, (reader, writer)
     let master = launch(rig, command, writer);
     master.settled(2);
     overfill(rig);
-    proc::assert_idle(master.pid());
+    proc::until_idle(master.pid());
     master.replaced(&master.settled(2)[..1], 2);
     let awake = reader.try_clone().unwrap();
     let woken = std::thread::spawn(move || wake_up(awake));
