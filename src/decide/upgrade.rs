@@ -22,6 +22,10 @@ pub const PREFLIGHT_MAX: Duration =
 /// nobody waits for, makes a handful of re-execs and ends with the newest code all the same.
 pub const HUP_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many upgrades one client may wait for; each is told of every step. Nobody waits for more
+/// than a few.
+const WAITERS_MAX: usize = 256;
+
 /// How many schema versions back a release writes, which is what makes a downgrade possible.
 const SCHEMA_VERSIONS_WRITTEN: usize = 3;
 
@@ -51,6 +55,11 @@ pub(super) fn asked_by_client(
     let waiter = Waiter { connection, request_id, waits_for };
     if turn.state.stopping.is_some() {
         return tell(turn, &waiter, "Not upgrading: the master is going down", false);
+    }
+    let waiting = turn.state.waiters.iter().filter(|known| known.connection == connection);
+    if waiting.count() >= WAITERS_MAX {
+        let why = format!("Not upgrading: this client waits for {WAITERS_MAX} upgrades already");
+        return tell(turn, &waiter, &why, false);
     }
     let word = if kind == UpgradeKind::Reload { "Reloading" } else { "Upgrading" };
     tell(turn, &waiter, &format!("{word}, as commanded"), true);

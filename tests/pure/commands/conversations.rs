@@ -300,3 +300,14 @@ fn a_roll_out_that_gives_up_says_so_and_the_next_one_begins_anew() {
     master.tell(Event::Turn);
     assert_eq!(master.state.ordered.len(), 1);
 }
+
+#[test]
+fn a_client_waits_for_so_many_upgrades_and_no_more() {
+    let mut master = busy();
+    for id in 0..256 {
+        let said = said(&mut master, requested(1, &format!("{{command: upgrade, id: {id}}}")));
+        assert!(said[0].ends_with("Upgrading, as commanded"), "{said:?}");
+    }
+    let refused = said(&mut master, requested(1, "{command: upgrade, id: 256}"));
+    assert_eq!(refused, ["reply 256: Not upgrading: this client waits for 256 upgrades already"]);
+}
