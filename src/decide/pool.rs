@@ -58,7 +58,8 @@ pub fn next_deadline(state: &State) -> Option<Monotonic> {
 
 /// How long to wait after a start, with this many early deaths in a row.
 pub fn back_off(interval: Duration, early_death_count: u32) -> Duration {
-    let factor = BACKOFF_FACTOR.powf(f64::from(early_death_count));
+    // Not `powf`, which would link libm for this one line.
+    let factor = BACKOFF_FACTOR.powi(i32::try_from(early_death_count).unwrap_or(i32::MAX));
     let seconds = interval.as_secs_f64() * factor;
     Duration::from_secs_f64(seconds.min(BACKOFF_MAX.as_secs_f64()))
 }
@@ -252,8 +253,15 @@ fn pace_burst_span(state: &State) -> Duration {
 
 fn count_early_death(turn: &mut Turn) {
     turn.state.early_death_count = turn.state.early_death_count.saturating_add(1);
+    if turn.state.config.retries == Some(turn.state.early_death_count) {
+        count_attempts(turn);
+    }
+}
+
+/// Gives up when as many attempts as may be have failed, and tells whoever waits.
+pub(super) fn count_attempts(turn: &mut Turn) {
     let count = turn.state.early_death_count;
-    if turn.state.config.retries == Some(count) {
+    if turn.state.has_given_up() {
         turn.error(format!(
             "Giving up after {count} consecutive deaths before an ACK (--retries): nothing more \
              is started until `config` raises retries, or an upgrade brings other code"

@@ -18,8 +18,12 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> String {
         Err(why) => why,
         Ok((config, changes)) => {
             let target = config.target;
+            let had_given_up = turn.state.has_given_up();
             turn.state.config = config;
             pool::set_target(turn, target);
+            if !had_given_up {
+                pool::count_attempts(turn);
+            }
             let message = format!("Changed {}", changes.join(", "));
             turn.info(message.clone());
             message

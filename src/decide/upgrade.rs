@@ -156,8 +156,8 @@ fn verdict(outcome: &Preflight, schema: u16, is_overdue: bool, in_use: &[&str]) 
     let Some(report) = report else {
         return refuse(said(match status {
             ExitStatus::Code(0) => {
-                "the check passed without a report, so it was not einhorn's own \
-                                    (an older einhorn, or a command that runs none)"
+                "the check passed without a report, so it was not einhorn's own (an older \
+                 einhorn, a command that runs none, or a wrapper that closes descriptors)"
                     .to_owned()
             }
             status => format!("the check of the new release failed ({status})"),

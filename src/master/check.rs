@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::RawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::cli::Options;
@@ -12,7 +13,7 @@ use crate::master::handover::verify_descriptors;
 use crate::master::workers::find_program;
 use crate::schema;
 use crate::state::{CandidateReport, FEATURES, SCHEMA_VERSIONS, release};
-use crate::sys::{descriptor, memfd, process};
+use crate::sys::{descriptor, memfd, process, user};
 
 /// Checks a command line, and a state where one is given. Answers what to print.
 ///
@@ -52,6 +53,7 @@ fn check_state(number: RawFd) -> Result<String, String> {
     let adopted = schema::decode(&bytes).map_err(|error| error.to_string()).and_then(|handover| {
         if report.is_some() {
             verify_descriptors(&handover)?;
+            verify_user(handover.state.master_pid.0)?;
         }
         Ok(format!("state: version {}, {} workers", header.version, handover.state.workers.len()))
     });
@@ -59,6 +61,18 @@ fn check_state(number: RawFd) -> Result<String, String> {
         say(report, adopted.is_ok()).map_err(|error| format!("cannot report: {error}"))?;
     }
     adopted
+}
+
+/// A master of another user could not signal its workers.
+fn verify_user(master_pid: i32) -> Result<(), String> {
+    let own = user::effective_id();
+    match fs::metadata(format!("/proc/{master_pid}")).map(|master| master.uid()) {
+        Ok(uid) if uid != own => {
+            Err(format!("this runs as user {own}, and the master as user {uid}"))
+        }
+        // Without /proc nobody can tell.
+        _ => Ok(()),
+    }
 }
 
 fn say(number: RawFd, has_adopted: bool) -> io::Result<()> {

@@ -104,6 +104,8 @@ pub struct Connections {
     owed_total: usize,
     turn: u64,
     clients_max: usize,
+    /// What is read into, kept so that it is cleared once.
+    chunk: Box<[u8]>,
 }
 
 impl Connections {
@@ -120,6 +122,7 @@ impl Connections {
             owed_total: 0,
             turn: 0,
             clients_max: CLIENTS_MAX.min(half.max(1)),
+            chunk: vec![0; READ_CHUNK].into(),
         }
     }
 
@@ -254,7 +257,7 @@ impl Connections {
         self.touched.insert(id);
         if ready.read && connection.interest.read {
             connection.last_active = self.turn;
-            receive(connection);
+            receive(connection, &mut self.chunk);
             if connection.has_request() {
                 self.asking.insert(id);
             }
@@ -358,9 +361,8 @@ impl Connections {
 }
 
 /// Reads one chunk.
-fn receive(connection: &mut Connection) {
-    let mut chunk = [0; READ_CHUNK];
-    match connection.stream.read(&mut chunk) {
+fn receive(connection: &mut Connection, chunk: &mut [u8]) {
+    match connection.stream.read(chunk) {
         Ok(0) => connection.has_ended = true,
         Ok(count) => connection.input.push(&chunk[..count]),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::decide::{Event, Level};
 use crate::master::connections::{Connections, WATCHED};
 use crate::master::files::{self, Undo};
+use crate::master::limits::{current_limit, original_limit};
 use crate::master::log::Log;
 use crate::master::workers::Inheritance;
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN, status};
@@ -26,9 +27,6 @@ use crate::sys::{descriptor, limit, memfd, pidfd, process, socket, title};
 /// by the master; a script that takes longer has hung, and a supervisor can start afresh. Builds
 /// for tests only wait less.
 const WRAPPER_SECONDS_MAX: u32 = if cfg!(feature = "next") { 5 } else { 60 };
-
-/// How many descriptors a process must be able to open above those that it has.
-const DESCRIPTORS_SPARE: u64 = 64;
 
 // ---- the old image ----
 
@@ -74,6 +72,7 @@ impl Master {
         let state = memfd::sealed("einhorn-state", &bytes)
             .map_err(|error| failed("cannot make a memfd for the state", &error))?;
         let mut carried: Vec<RawFd> = handover.descriptors.iter().map(|d| d.number).collect();
+        let open_files = original_limit(&self.inheritance, &carried);
         carried.push(state.as_raw_fd());
         carried.extend(rollback);
         let config = &self.state.config;
@@ -87,7 +86,7 @@ impl Master {
             arguments: &arguments,
             environment: &environment,
             carried: &carried,
-            open_files: original_limit(&self.inheritance, &carried),
+            open_files,
             wrapper_seconds_max: candidate.is_wrapper().then_some(WRAPPER_SECONDS_MAX),
         });
         Ok(candidate.explain(&error))
@@ -123,17 +122,6 @@ impl Master {
             files: self.files.iter().map(carried_file).collect(),
         })
     }
-}
-
-/// The limit of open files that the first image was started with, unless the descriptors that
-/// travel leave no room below it.
-pub(super) fn original_limit(
-    inheritance: &Inheritance,
-    carried: &[RawFd],
-) -> Option<limit::OpenFiles> {
-    let original = inheritance.open_files();
-    let highest = carried.iter().copied().max().and_then(|number| u64::try_from(number).ok());
-    (highest.unwrap_or(0) + DESCRIPTORS_SPARE < original.soft).then_some(original)
 }
 
 fn carried_file(file: &Owned) -> CarriedFile {
@@ -400,23 +388,6 @@ struct Parts {
     poll: Poll,
     image: Option<OwnedFd>,
     open_files: limit::OpenFiles,
-}
-
-/// The limit that workers get: what a wrapper has set, or the original one.
-fn current_limit(adoption: &Adoption, handover: &Handover) -> limit::OpenFiles {
-    let original = limit::OpenFiles {
-        soft: handover.origin.open_files_soft,
-        hard: handover.origin.open_files_hard,
-    };
-    let found = limit::open_files().unwrap_or(original);
-    // What the master itself has raised and not lowered again, for the descriptors that travel.
-    let raised = limit::OpenFiles { soft: original.hard, hard: original.hard };
-    let wanted = match adoption.rolled_back.is_some() || found == raised {
-        true => original,
-        false => found,
-    };
-    // A wrapper may have lowered the hard limit, which only root can raise again.
-    limit::OpenFiles { soft: wanted.soft.min(found.hard), hard: wanted.hard.min(found.hard) }
 }
 
 /// Looks at every descriptor that is said to be there.

@@ -6,6 +6,7 @@ mod check;
 mod connections;
 mod files;
 mod handover;
+mod limits;
 mod listeners;
 mod log;
 mod preflight;
@@ -122,8 +123,12 @@ impl Master {
 
     /// Takes in what has happened: exits first, then signals, then clients.
     fn turn(&mut self, ready: &[Ready]) {
-        self.take_exits();
-        if ready.iter().any(|ready| ready.token == SIGNALS_TOKEN) {
+        let has_signals = ready.iter().any(|ready| ready.token == SIGNALS_TOKEN);
+        // Asking costs time for every worker; when clients alone are ready, none has exited.
+        if has_signals || ready.is_empty() {
+            self.take_exits();
+        }
+        if has_signals {
             self.take_signals();
         }
         self.tell_events();

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use crate::decide::{Event, Level, Preflight as Outcome};
 use crate::master::candidate::Candidate;
-use crate::master::handover::original_limit;
+use crate::master::limits::original_limit;
 use crate::master::{CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN, Master};
 use crate::schema;
 use crate::state::{ExitStatus, Pid};

@@ -5,7 +5,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -169,7 +169,9 @@ impl Inheritance {
 }
 
 fn variable(name: &OsStr, value: &OsStr) -> Result<CString, std::ffi::NulError> {
-    let mut bytes = name.to_owned().into_vec();
+    // With room for the zero at the end: a start makes every variable anew.
+    let mut bytes = Vec::with_capacity(name.len() + value.len() + 2);
+    bytes.extend_from_slice(name.as_bytes());
     bytes.push(b'=');
     bytes.extend_from_slice(value.as_bytes());
     CString::new(bytes)

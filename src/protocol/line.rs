@@ -1,5 +1,7 @@
 //! Bytes to lines, and the two escapes.
 
+use std::borrow::Cow;
+
 /// The longest request line in bytes, its newline not counted. The longest honest request is a
 /// `config` mapping of a few hundred bytes; parsing hostile YAML grows with the square of its
 /// length, and at 16 KiB stays in the low milliseconds.
@@ -77,11 +79,23 @@ impl LineBuffer {
 
 /// Makes one line of a document: `%` becomes `%25`, newline `%0A`; nothing else changes.
 pub fn escape(document: &str) -> String {
-    document.replace('%', "%25").replace('\n', "%0A")
+    let mut line = String::with_capacity(document.len() + document.len() / 4);
+    let mut rest = document;
+    while let Some(special) = rest.find(['%', '\n']) {
+        let (before, from) = rest.split_at(special);
+        line.push_str(before);
+        line.push_str(if from.starts_with('%') { "%25" } else { "%0A" });
+        rest = &from[1..];
+    }
+    line.push_str(rest);
+    line
 }
 
 /// The document that a line carries; any other `%` stays as it is.
-pub fn unescape(line: &str) -> String {
+pub fn unescape(line: &str) -> Cow<'_, str> {
+    if !line.contains('%') {
+        return Cow::Borrowed(line);
+    }
     let mut document = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(percent) = rest.find('%') {
@@ -96,7 +110,7 @@ pub fn unescape(line: &str) -> String {
         rest = &escaped[length..];
     }
     document.push_str(rest);
-    document
+    Cow::Owned(document)
 }
 
 #[cfg(test)]

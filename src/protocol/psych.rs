@@ -7,6 +7,9 @@ use std::fmt::Write;
 
 use crate::scalar::Scalar;
 
+/// Room for most documents, in bytes; larger ones grow.
+const SHORT: usize = 256;
+
 /// A value in Ruby's terms.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Psych {
@@ -55,24 +58,29 @@ impl Psych {
         value.map_or(Psych::Nil, write)
     }
 
-    /// Whether it stands on the line of its key.
-    fn inline(&self) -> Option<String> {
-        Some(match self {
-            Psych::Nil => String::new(),
-            Psych::Symbol(name) => format!(":{name}"),
-            Psych::Name(name) => (*name).to_owned(),
-            Psych::Time(time) => time.clone(),
-            Psych::Scalar(scalar) => written(scalar),
-            Psych::List(items) if items.is_empty() => "[]".to_owned(),
-            Psych::Map(entries) if entries.is_empty() => "{}".to_owned(),
-            Psych::List(_) | Psych::Map(_) | Psych::Set(_) => return None,
-        })
+    /// Writes it if it stands on the line of its key; answers whether it does.
+    fn inline(&self, out: &mut String) -> bool {
+        match self {
+            Psych::Nil => {}
+            Psych::Symbol(name) => {
+                out.push(':');
+                out.push_str(name);
+            }
+            Psych::Name(name) => out.push_str(name),
+            Psych::Time(time) => out.push_str(time),
+            Psych::Scalar(scalar) => written(out, scalar),
+            Psych::List(items) if items.is_empty() => out.push_str("[]"),
+            Psych::Map(entries) if entries.is_empty() => out.push_str("{}"),
+            Psych::List(_) | Psych::Map(_) | Psych::Set(_) => return false,
+        }
+        true
     }
 }
 
 /// A whole document in block style, from `---` to the last newline.
 pub fn document(root: &Psych) -> String {
-    let mut out = String::from("---");
+    let mut out = String::with_capacity(SHORT);
+    out.push_str("---");
     match root {
         Psych::Map(entries) if !entries.is_empty() => {
             out.push('\n');
@@ -83,16 +91,22 @@ pub fn document(root: &Psych) -> String {
     out
 }
 
+/// Begins a line at a column.
+fn pad(out: &mut String, indent: usize) {
+    out.extend(std::iter::repeat_n(' ', indent));
+}
+
 /// Writes what follows `key:`, where `indent` is the column of the key.
 fn after_key(out: &mut String, value: &Psych, indent: usize) {
-    if let Some(text) = value.inline() {
-        if !text.is_empty() {
-            out.push(' ');
-        }
-        out.push_str(&text);
+    let key_end = out.len();
+    if *value != Psych::Nil {
+        out.push(' ');
+    }
+    if value.inline(out) {
         out.push('\n');
         return;
     }
+    out.truncate(key_end);
     match value {
         Psych::List(items) => {
             out.push('\n');
@@ -116,7 +130,7 @@ fn after_key(out: &mut String, value: &Psych, indent: usize) {
 fn list(out: &mut String, items: &[Psych], indent: usize, started: bool) {
     for (index, item) in items.iter().enumerate() {
         if index > 0 || !started {
-            let _ = write!(out, "{:indent$}", "");
+            pad(out, indent);
         }
         out.push('-');
         after_marker(out, item, indent);
@@ -127,19 +141,17 @@ fn list(out: &mut String, items: &[Psych], indent: usize, started: bool) {
 fn map(out: &mut String, entries: &[(Psych, Psych)], indent: usize, started: bool) {
     for (index, (key, value)) in entries.iter().enumerate() {
         if index > 0 || !started {
-            let _ = write!(out, "{:indent$}", "");
+            pad(out, indent);
         }
-        match key.inline() {
-            Some(text) => {
-                let _ = write!(out, "{text}:");
-                after_key(out, value, indent);
-            }
-            None => {
-                out.push('?');
-                after_marker(out, key, indent);
-                let _ = write!(out, "{:indent$}:", "");
-                after_marker(out, value, indent);
-            }
+        if key.inline(out) {
+            out.push(':');
+            after_key(out, value, indent);
+        } else {
+            out.push('?');
+            after_marker(out, key, indent);
+            pad(out, indent);
+            out.push(':');
+            after_marker(out, value, indent);
         }
     }
 }
@@ -159,13 +171,14 @@ fn after_marker(out: &mut String, value: &Psych, indent: usize) {
     }
 }
 
-fn written(scalar: &Scalar) -> String {
-    match scalar {
-        Scalar::Bool(value) => value.to_string(),
-        Scalar::Integer(value) => value.to_string(),
-        Scalar::Float(value) => float(*value),
-        Scalar::Text(text) => quoted(text),
-    }
+fn written(out: &mut String, scalar: &Scalar) {
+    // Writing to a string does not fail.
+    let _ = match scalar {
+        Scalar::Bool(value) => write!(out, "{value}"),
+        Scalar::Integer(value) => write!(out, "{value}"),
+        Scalar::Float(value) => write!(out, "{}", float(*value)),
+        Scalar::Text(text) => quoted(out, text),
+    };
 }
 
 /// A float that YAML 1.1 reads as one: its grammar wants a point, and a sign on the exponent.
@@ -185,23 +198,28 @@ fn float(value: f64) -> String {
 
 /// A double-quoted string: JSON's escapes, which YAML shares, and an escape for every character
 /// that libyaml refuses or takes for a line break.
-fn quoted(text: &str) -> String {
-    let json = serde_json::Value::from(text).to_string();
-    let mut out = String::with_capacity(json.len());
-    for character in json.chars() {
+fn quoted(out: &mut String, text: &str) -> std::fmt::Result {
+    out.push('"');
+    for character in text.chars() {
         match character {
-            '\u{7f}'..='\u{9f}'
+            '"' | '\\' => out.extend(['\\', character]),
+            '\u{8}' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\u{c}' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
+            '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
             | '\u{2028}'
             | '\u{2029}'
             | '\u{feff}'
             | '\u{fffe}'
-            | '\u{ffff}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(character));
-            }
+            | '\u{ffff}' => write!(out, "\\u{:04x}", u32::from(character))?,
             other => out.push(other),
         }
     }
-    out
+    out.push('"');
+    Ok(())
 }
 
 #[cfg(test)]

@@ -28,7 +28,9 @@ impl Reply {
                 entries.push((Psych::Name("wait"), Psych::bool(true)));
             }
         }
-        escape(&document(&Psych::Map(entries))) + "\n"
+        let mut line = escape(&document(&Psych::Map(entries)));
+        line.push('\n');
+        line
     }
 
     /// Understands a line of a master, this one or the original.

@@ -62,10 +62,10 @@ impl Request {
             return Err(unparsable(why));
         }
         Ok(Request {
-            command: scalar(&value, "command").map(|command| command.to_string()),
+            command: string(&value, "command"),
             id: scalar(&value, "id"),
             args: value.get("args").map_or(Args::Absent, args),
-            user: scalar(&value, "user").map(|user| user.to_string()),
+            user: string(&value, "user"),
             pid: scalar(&value, "pid"),
             request_id: scalar(&value, "request_id"),
         })
@@ -75,6 +75,14 @@ impl Request {
 fn scalar(request: &Value, name: &str) -> Option<Scalar> {
     match request.get(name)? {
         Value::Scalar(scalar) => Some(scalar.clone()),
+        Value::Null | Value::List(_) | Value::Map(_) => None,
+    }
+}
+
+fn string(request: &Value, name: &str) -> Option<String> {
+    match request.get(name)? {
+        Value::Scalar(Scalar::Text(text)) => Some(text.clone()),
+        Value::Scalar(other) => Some(other.to_string()),
         Value::Null | Value::List(_) | Value::Map(_) => None,
     }
 }

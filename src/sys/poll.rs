@@ -78,6 +78,9 @@ impl Poll {
     /// # Errors
     /// Those of epoll_pwait(2) but EINTR, which is an empty answer.
     pub fn wait(&self, timeout: Option<Duration>, mask: &Mask) -> io::Result<Vec<Ready>> {
+        // A call that has something to report looks at no signal: a flood of clients would keep
+        // them out for ever. Here, and not after it, so that nobody waits for this.
+        mask.let_in()?;
         let mut events = [EpollEvent::empty(); READY_MAX];
         // Rounded up: a wait that ends early would find nothing due and wait again.
         let timeout_ms = timeout.map_or(-1, |timeout| {
@@ -100,9 +103,6 @@ impl Poll {
             Err(Errno::EINTR) => Ok(Vec::new()),
             Err(errno) => Err(errno.into()),
             Ok(count) => {
-                // A call that has something to report looks at no signal: a flood of clients would
-                // keep them out for ever.
-                mask.let_in()?;
                 let count = usize::try_from(count).unwrap_or(0);
                 Ok(events[..count].iter().map(ready).collect())
             }

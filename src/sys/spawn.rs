@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
 use nix::errno::Errno;
@@ -10,8 +11,9 @@ use nix::errno::Errno;
 use crate::sys::limit::OpenFiles;
 use crate::sys::signal::{Mask, SIGNAL_MAX};
 
-/// The child's stack until it executes: a few libc wrappers deep, with room to spare.
-const STACK_BYTES: usize = 64 * 1024;
+/// The child's stack until it executes: a few libc wrappers deep, with room to spare. A part of the
+/// parent's own: memory that is mapped and unmapped for each child costs more than its start.
+const STACK_BYTES: usize = 16 * 1024;
 
 /// The kernel's `struct sigaction`: `SIG_DFL`, no flags and an empty set are zeros in any order of
 /// its fields, and no machine's is larger.
@@ -89,7 +91,7 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
         parent: nix::unistd::getpid().as_raw(),
         outcome: Outcome::default(),
     };
-    let mut stack = vec![0u128; STACK_BYTES / size_of::<u128>()];
+    let mut stack = [const { MaybeUninit::<u128>::uninit() }; STACK_BYTES / size_of::<u128>()];
     // SAFETY: CLONE_VFORK suspends this thread until the child has executed or exited, so `child`
     // and `stack` outlive the child's use of them and nothing else runs in this memory meanwhile.
     // The stack grows down from its aligned end. Signals that have a handler are blocked (see

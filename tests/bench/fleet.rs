@@ -1,6 +1,6 @@
 //! Figures 1 and 5: a fleet from its first start to its last ACK, and the same after it was lost.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixListener;
@@ -59,7 +59,7 @@ fn started(rig: &Rig) -> Round {
     let mut master = rig.start(FIRST_START, &[]);
     while !master.next_line().contains("Running") {}
     let ready = Instant::now();
-    master.until_acked(FIRST_START);
+    master.until(FIRST_START, 0);
     Round { from_start: start.elapsed(), from_ready: ready.elapsed(), bare: Duration::ZERO }
 }
 
@@ -69,7 +69,7 @@ fn replaced(rig: &Rig) -> Duration {
     for worker in master.workers() {
         kill(worker, Signal::SIGKILL).unwrap();
     }
-    master.until_acked_after(LOST, LOST);
+    master.until(LOST, LOST);
     start.elapsed()
 }
 
@@ -77,9 +77,10 @@ fn replaced(rig: &Rig) -> Duration {
 fn bare(rig: &Rig, count: usize) -> Duration {
     let path = rig.path("bare.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    let environment = environment(&path);
+    let environment = environment(Some(("EINHORN_SOCK_PATH", &path)));
+    let words = words(roles::WORKER);
     let start = Instant::now();
-    let workers: Vec<Pid> = (0..count).map(|_| launch(roles::WORKER, &environment)).collect();
+    let workers: Vec<Pid> = (0..count).map(|_| launch(&words, &environment)).collect();
     for _ in &workers {
         let mut line = Vec::new();
         listener.accept().unwrap().0.read_to_end(&mut line).unwrap();
@@ -94,19 +95,24 @@ fn bare(rig: &Rig, count: usize) -> Duration {
     took
 }
 
-/// This program's environment and where to send the ACK.
-fn environment(socket: &Path) -> Vec<CString> {
-    let own =
-        std::env::vars_os().map(|(name, value)| [name.as_bytes(), value.as_bytes()].join(&b'='));
-    let socket = [b"EINHORN_SOCK_PATH", socket.as_os_str().as_bytes()].join(&b'=');
-    own.chain([socket]).map(|variable| CString::new(variable).unwrap()).collect()
+/// This program's environment, and more.
+pub(crate) fn environment(more: Option<(&str, &Path)>) -> Vec<CString> {
+    let more = more.map(|(name, value)| (name.into(), value.into()));
+    let variables = std::env::vars_os().chain(more);
+    let line =
+        |(name, value): (OsString, OsString)| [name.as_bytes(), value.as_bytes()].join(&b'=');
+    variables.map(|variable| CString::new(line(variable)).unwrap()).collect()
 }
 
-/// Starts this program in a role with posix_spawn(3), which changes nothing for it.
-pub(crate) fn launch(role: &str, environment: &[CString]) -> Pid {
-    let program = CString::new(std::env::current_exe().unwrap().into_os_string().into_vec());
-    let words = [program.unwrap(), CString::new(role).unwrap()];
+/// The words that start this program in a role.
+pub(crate) fn words(role: &str) -> [CString; 2] {
+    let program = std::env::current_exe().unwrap().into_os_string().into_vec();
+    [CString::new(program).unwrap(), CString::new(role).unwrap()]
+}
+
+/// Starts a program with posix_spawn(3), which changes nothing for it.
+pub(crate) fn launch(words: &[CString], environment: &[CString]) -> Pid {
     let actions = PosixSpawnFileActions::init().unwrap();
     let attributes = PosixSpawnAttr::init().unwrap();
-    posix_spawn(words[0].as_c_str(), &actions, &attributes, &words, environment).unwrap()
+    posix_spawn(words[0].as_c_str(), &actions, &attributes, words, environment).unwrap()
 }

@@ -57,7 +57,7 @@ impl Rig {
     /// The same, once all workers are ACKed and the master has nothing left to do.
     pub(crate) fn start_idle(&self, workers: usize, options: &[&str]) -> Master {
         let mut master = self.start(workers, options);
-        master.until_acked(workers);
+        master.until(workers, 0);
         let pid = master.pid();
         let is_asleep = || status(pid, "State:").starts_with('S').then_some(());
         wait::until_some("the master is asleep", is_asleep, || master.lines.join(""));
@@ -87,13 +87,8 @@ impl Master {
         self.lines.last().unwrap()
     }
 
-    /// Waits until so many more workers have died.
-    pub(crate) fn until_acked(&mut self, count: usize) {
-        self.until_acked_after(count, 0);
-    }
-
     /// Waits until so many more workers are ACKed, and so many have exited.
-    pub(crate) fn until_acked_after(&mut self, acks: usize, exits: usize) {
+    pub(crate) fn until(&mut self, acks: usize, exits: usize) {
         let (mut acked, mut exited) = (0, 0);
         while acked < acks || exited < exits {
             let line = self.next_line();

@@ -21,9 +21,7 @@ const WARM_UP: usize = 200;
 
 /// Figure 3.
 pub(crate) fn commands(rig: &Rig, effort: &Effort) {
-    let bound = rig.path("large");
-    std::fs::create_dir(&bound).unwrap();
-    let large_socket = bound.join("einhorn.sock");
+    let large_socket = rig.path("large.sock");
     let small = rig.start_idle(SMALL, &[]);
     let options = ["-c", "large", "-d", large_socket.to_str().unwrap()];
     let large = rig.start_idle(LARGE, &options);

@@ -1,7 +1,5 @@
 //! Figure 6: how long the start of one worker holds the loop, which serves nobody meanwhile.
 
-use std::ffi::CString;
-use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
 use std::time::Instant;
 
@@ -40,15 +38,11 @@ fn starts(way: &str) -> Samples {
 
 /// Prints how many microseconds each start took.
 pub(crate) fn time_starts(way: &str, count: usize) {
-    let own =
-        std::env::vars_os().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
-    let environment: Vec<CString> = own.map(|variable| CString::new(variable).unwrap()).collect();
-    let program = CString::new(std::env::current_exe().unwrap().into_os_string().into_vec());
-    let arguments = [program.unwrap(), CString::new(roles::NOTHING).unwrap()];
+    let environment = fleet::environment(None);
+    let arguments = fleet::words(roles::NOTHING);
     let mask = signal::take_over().unwrap();
     let plan = spawn::Plan {
-        program: spawn::Program::Path(&arguments[0]),
-        stdio: None,
+        program: &arguments[0],
         arguments: &arguments,
         environment: &environment,
         inherited: &[],
@@ -60,7 +54,7 @@ pub(crate) fn time_starts(way: &str, count: usize) {
     for _ in 0..count {
         let start = Instant::now();
         let pid = match way {
-            POSIX => fleet::launch(roles::NOTHING, &environment),
+            POSIX => fleet::launch(&arguments, &environment),
             _ => Pid::from_raw(spawn::spawn(&plan).unwrap().pid),
         };
         println!("{}", start.elapsed().as_secs_f64() * 1e6);

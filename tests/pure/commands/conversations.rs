@@ -129,8 +129,8 @@ fn refusals() -> Vec<Refusal> {
             ExitStatus::Code(0),
             None,
             "hi",
-            "the check passed without a report, so it was not einhorn's own (an older einhorn, or \
-             a command that runs none); its last words: hi",
+            "the check passed without a report, so it was not einhorn's own (an older einhorn, \
+             a command that runs none, or a wrapper that closes descriptors); its last words: hi",
         ),
         refusal(
             ExitStatus::Code(0),

@@ -81,7 +81,7 @@ impl Ledger {
                 self.first_count = 0;
                 self.last_start_at = now;
                 self.streak += 1;
-                self.stalled(&mut due);
+                self.stalled_at(&mut due);
                 self.saw("a start that failed");
             }
             Event::Exited { pid, .. } => self.exited(now, *pid, &mut due),
@@ -142,7 +142,7 @@ impl Ledger {
         let told = worker.told_at.is_some() || self.stop_code.is_some();
         if !up && !told && worker.generation == self.generation {
             self.streak += 1;
-            self.stalled(due);
+            self.stalled_at(due);
             self.saw("a death before its ACK");
         }
         if self.upgrade.rollout.is_some() && !told {
@@ -189,10 +189,14 @@ impl Ledger {
                 self.stop(now, *signal, due);
                 due.replies.push(LastLine::plain(connection, id));
             }
+            Meaning::Config(changes) => {
+                self.change(now, changes, due);
+                due.replies.push(LastLine::plain(connection, id));
+            }
             _ => due.replies.push(LastLine::plain(connection, id)),
         }
         match meaning {
-            Meaning::Nothing | Meaning::Upgrade(_) | Meaning::Die(_) => {}
+            Meaning::Nothing | Meaning::Upgrade(_) | Meaning::Die(_) | Meaning::Config(_) => {}
             Meaning::Candidate(_) => panic!("a client is no candidate"),
             Meaning::Ack(pid) if self.settings.ack_after.is_none() => self.acked(*pid, due),
             Meaning::Ack(_) => {}
@@ -212,7 +216,6 @@ impl Ledger {
                     due.signals.extend(self.workers.keys().map(|pid| (*pid, *signal)));
                 }
             }
-            Meaning::Config(changes) => self.change(now, changes),
         }
     }
 
@@ -242,7 +245,8 @@ impl Ledger {
         self.first_count = self.first_count.min(self.missing());
     }
 
-    fn change(&mut self, now: u64, changes: &[Change]) {
+    fn change(&mut self, now: u64, changes: &[Change], due: &mut Due) {
+        let had_given_up = self.has_given_up();
         let numbered = changes.iter().any(|change| matches!(change, Change::Target(_)));
         if numbered && self.stop_code.is_some() {
             return;
@@ -258,6 +262,9 @@ impl Ledger {
                 Change::MaxAdditional(max) => self.settings.max_additional = max,
                 Change::Retries(retries) => self.settings.retries = retries,
             }
+        }
+        if !had_given_up {
+            self.stalled(due);
         }
         self.saw("a change of settings");
     }

@@ -231,9 +231,16 @@ impl Ledger {
         }));
     }
 
+    /// The same, at the death that was one too many; later ones change nothing.
+    pub(super) fn stalled_at(&mut self, due: &mut Due) {
+        if self.settings.retries == Some(self.streak) {
+            self.stalled(due);
+        }
+    }
+
     /// As many attempts as may be have failed: nobody waits for the roll-out any more.
     pub(super) fn stalled(&mut self, due: &mut Due) {
-        if self.upgrade.rollout.is_some() && self.settings.retries == Some(self.streak) {
+        if self.upgrade.rollout.is_some() && self.has_given_up() {
             self.answer(due, false, |waiting| waiting.has_stepped);
             self.saw("a roll-out that stalls");
         }

@@ -1,0 +1,44 @@
+//! The limit of open files across a hand-over: low for scripts, high enough for what travels.
+
+use std::os::fd::RawFd;
+
+use crate::master::handover::Adoption;
+use crate::master::workers::Inheritance;
+use crate::schema::Handover;
+use crate::sys::limit;
+
+/// How many descriptors a process must be able to open above those that it has.
+const DESCRIPTORS_SPARE: u64 = 64;
+
+/// The limit of open files that the first image was started with, unless the descriptors that
+/// travel leave no room below it.
+pub(super) fn original_limit(
+    inheritance: &Inheritance,
+    carried: &[RawFd],
+) -> Option<limit::OpenFiles> {
+    Some(inheritance.open_files()).filter(|original| has_room(*original, carried))
+}
+
+/// Whether descriptors leave room to open more below a limit. Both images ask of the same numbers.
+fn has_room(limit: limit::OpenFiles, carried: &[RawFd]) -> bool {
+    let highest = carried.iter().copied().max().and_then(|number| u64::try_from(number).ok());
+    highest.unwrap_or(0) + DESCRIPTORS_SPARE < limit.soft
+}
+
+/// The limit that workers get: what a wrapper has set, or the original one.
+pub(super) fn current_limit(adoption: &Adoption, handover: &Handover) -> limit::OpenFiles {
+    let original = limit::OpenFiles {
+        soft: handover.origin.open_files_soft,
+        hard: handover.origin.open_files_hard,
+    };
+    let found = limit::open_files().unwrap_or(original);
+    // What the master itself has raised and not lowered again is nobody's wish.
+    let carried: Vec<RawFd> = handover.descriptors.iter().map(|d| d.number).collect();
+    let was_kept_high = !has_room(original, &carried);
+    let wanted = match adoption.rolled_back.is_some() || was_kept_high {
+        true => original,
+        false => found,
+    };
+    // A wrapper may have lowered the hard limit, which only root can raise again.
+    limit::OpenFiles { soft: wanted.soft.min(found.hard), hard: wanted.hard.min(found.hard) }
+}
