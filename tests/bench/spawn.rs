@@ -42,10 +42,11 @@ pub(crate) fn time_starts(way: &str, count: usize) {
     let arguments = fleet::words(roles::NOTHING);
     let mask = signal::take_over().unwrap();
     let plan = spawn::Plan {
-        program: &arguments[0],
+        program: spawn::Program::Path(&arguments[0]),
         arguments: &arguments,
         environment: &environment,
         inherited: &[],
+        stdio: None,
         mask,
         open_files: limit::open_files().unwrap(),
         nice: None,

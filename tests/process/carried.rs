@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::checker::Snapshot;
 use crate::releases::{ask, reexec_count, script, start_wrapped};
 use crate::rig::{Rig, send};
-use crate::{proc, wait};
+use crate::{ordinary, proc, wait};
 
 crate::tests![
     connections_that_wait_in_a_listener_are_answered_after_upgrades,
@@ -20,6 +20,8 @@ crate::tests![
     descriptors_that_a_wrapper_loses_after_its_check_cost_the_master_only,
     workers_that_die_with_their_master_outlive_its_upgrades,
     checks_change_nothing_that_is_shared,
+    a_wrapper_may_raise_the_limit_of_files_as_far_as_it_goes,
+    a_wrapper_that_drops_the_user_is_refused,
 ];
 
 fn connections_that_wait_in_a_listener_are_answered_after_upgrades() {
@@ -170,4 +172,35 @@ fn checks_change_nothing_that_is_shared() {
     half.write_all(b"ng\", \"args\": [], \"id\": 1}\n").unwrap();
     assert!(half.read(&mut [0; 100]).unwrap() > 0);
     assert_eq!(reexec_count(&rig), 0);
+}
+
+fn a_wrapper_may_raise_the_limit_of_files_as_far_as_it_goes() {
+    let rig = Rig::new();
+    script(&rig, "wrapper", "#!/bin/sh\nulimit -S -n \"$(ulimit -H -n)\"\nexec EINHORN \"$@\"\n");
+    let wrapper = rig.path("wrapper").display().to_string();
+    let options = ["-n", "1", "-m", "0", "--reexec-as", &wrapper, "sleep", "1000"];
+    let master = rig.launch(rig.shell("ulimit -S -n 1000; exec \"$@\"", &options));
+    let first = master.settled(1)[0];
+    assert_eq!(proc::open_files(first).0, 1000);
+    assert!(master.say("reload", &[]).starts_with("Reload done"));
+    send(first, Signal::SIGKILL);
+    let second = master.until("another worker", || {
+        master.workers().iter().map(|worker| worker.pid).find(|pid| *pid != first)
+    });
+    assert_eq!(proc::open_files(second).0, proc::open_files(master.pid()).1);
+}
+
+fn a_wrapper_that_drops_the_user_is_refused() {
+    if !ordinary::is_root() {
+        return println!("skipped: only root can drop the user");
+    }
+    let rig = Rig::new();
+    let text = "#!/bin/sh\nexec setpriv --reuid 65534 --clear-groups EINHORN \"$@\"\n";
+    script(&rig, "wrapper", text);
+    let wrapper = rig.path("wrapper").display().to_string();
+    let options = ["-n", "1", "-m", "0", "--reexec-as", &wrapper, "sleep", "1000"];
+    let master = rig.launch(rig.einhorn(&options));
+    let refused = master.say("reload", &[]);
+    assert!(refused.starts_with("Not upgrading: "), "{refused}");
+    master.settled(1);
 }

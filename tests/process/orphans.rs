@@ -17,11 +17,6 @@ crate::tests![
     a_master_that_is_the_first_process_reaps_orphans,
 ];
 
-fn until_all_ended(rig: &Rig) {
-    let look = || rig.processes().is_empty().then_some(());
-    wait::until_some("no process is left", look, || format!("{:?}", rig.processes()));
-}
-
 fn workers_of_a_killed_master_get_usr2_if_asked() {
     let rig = Rig::new();
     let notes = Notes::new(&rig);
@@ -32,7 +27,7 @@ fn workers_of_a_killed_master_get_usr2_if_asked() {
     for worker in workers {
         notes.until(worker, &[Signal::SIGUSR2]);
     }
-    until_all_ended(&rig);
+    rig.until_empty();
 }
 
 fn workers_of_a_killed_master_go_on_unless_asked() {
@@ -62,7 +57,7 @@ fn a_master_killed_while_it_spawns_leaves_no_worker() {
         wait::until_some("workers are started", look, || rig.log());
         master.kill().unwrap();
         master.wait().unwrap();
-        until_all_ended(&rig);
+        rig.until_empty();
     }
 }
 
@@ -77,7 +72,7 @@ fn quit_is_followed_by_usr2_if_asked() {
         // Pending ones are taken by number, and QUIT's is the lower one.
         notes.until(worker, &[Signal::SIGQUIT, Signal::SIGUSR2]);
     }
-    until_all_ended(&rig);
+    rig.until_empty();
 }
 
 /// A worker that has started a process and disowned it.

@@ -117,6 +117,14 @@ impl Rig {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// Waits until no process of this rig is left.
+    pub(crate) fn until_empty(&self) {
+        let look = || self.processes().is_empty().then_some(());
+        wait::until_some("no process is left", look, || {
+            format!("{:?}\n{}", self.processes(), self.log())
+        });
+    }
+
     /// The pids of live processes of this rig: they carry its mark or are in its folder. Only the
     /// folder tells it of one that is just being executed.
     pub(crate) fn processes(&self) -> Vec<Pid> {
