@@ -1,8 +1,10 @@
 //! Bad input and what stands in the way: told in one line, and nothing is left behind.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use crate::attempts::{Refusal, refused};
 use crate::ordinary;
@@ -198,9 +200,11 @@ fn what_an_ordinary_user_may_not_is_told() {
     let rig = Rig::new();
     let sealed = rig.subfolder("sealed");
     fs::write(sealed.join("lock"), "").unwrap();
-    for (path, mode) in [(sealed.join("lock"), 0o400), (sealed, 0o555)] {
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
-    }
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(&sealed.join("lock"), 0o400);
+    set_mode(&sealed, 0o555);
     let privileged = privileged_port().map(|port| format!("127.0.0.1:{port}"));
     let mut cases = vec![
         ("-d", "sealed/x", "permission denied; choose another with -d"),
@@ -219,6 +223,8 @@ fn what_an_ordinary_user_may_not_is_told() {
         let command = ordinary::command(&rig, env!("CARGO_BIN_EXE_einhorn"), &arguments);
         refused(&rig, command).assert_says(1, &[told]);
     }
+    // So that the folder can be removed.
+    set_mode(&sealed, 0o755);
 }
 
 fn paths_are_relative_to_the_folder_of_the_start() {
