@@ -1,8 +1,9 @@
 //! The commands of the command socket (behaviour.md section 7).
 
 use crate::decide::action::Action;
-use crate::decide::{Turn, dump, pool, settings, signal, upgrade};
+use crate::decide::{Turn, pool, settings, signal, upgrade};
 use crate::protocol::{Args, BadRequest, Reply, Request, command_list};
+use crate::ruby;
 use crate::scalar::Scalar;
 use crate::state::{
     AckMode, ConnectionId, Pid, Ping, Signal, UpgradeKind, Verbosity, WORKERS_MAX, release,
@@ -47,7 +48,7 @@ pub(super) fn requested(
         "quieter" => change_verbosity(turn, 1),
         "set_workers" => set_workers(turn, words),
         "signal" => send_signals(turn, words),
-        "state" => dump::state(turn.state),
+        "state" => ruby::dump(turn.state),
         unknown => format!("Unrecognized command: {unknown:?}\n\n{}\n", command_list()),
     };
     reply(turn, connection, request.id, message);

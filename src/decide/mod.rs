@@ -3,7 +3,6 @@
 
 mod action;
 mod command;
-mod dump;
 mod event;
 mod pool;
 mod settings;

@@ -6,19 +6,20 @@ use einhorn::protocol::COMMANDS;
 use source::{Source, files, read, root, rust_files};
 
 /// Everything below the third floor.
-const LOWER: &[&str] = &["scalar", "state", "protocol", "decide", "schema", "sys", "cli"];
+const LOWER: &[&str] = &["scalar", "state", "protocol", "ruby", "decide", "schema", "sys", "cli"];
 
 /// Everything below the programs.
 const LIBRARY: &[&str] =
-    &["scalar", "state", "protocol", "decide", "schema", "sys", "cli", "master", "client"];
+    &["scalar", "state", "protocol", "ruby", "decide", "schema", "sys", "cli", "master", "client"];
 
 /// The rooms, floor by floor, and what each may import besides itself.
 const ROOMS: &[(&str, &[&str])] = &[
     ("scalar", &[]),
     ("state", &["scalar"]),
     ("protocol", &["scalar"]),
-    ("decide", &["scalar", "state", "protocol"]),
     ("schema", &["scalar", "state", "protocol"]),
+    ("ruby", &["scalar", "state", "protocol", "schema"]),
+    ("decide", &["scalar", "state", "protocol", "ruby"]),
     ("sys", &[]),
     ("cli", &["state", "protocol"]),
     ("master", LOWER),
@@ -29,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms that make no system call and read no clock, environment or randomness.
-const PURE_ROOMS: &[&str] = &["scalar", "state", "protocol", "decide", "schema"];
+const PURE_ROOMS: &[&str] = &["scalar", "state", "protocol", "ruby", "decide", "schema"];
 
 /// The one file in which tests of real processes may sleep: it waits on conditions.
 const WAITING: &str = "tests/process/wait.rs";

@@ -11,7 +11,7 @@ use crate::state::{
 };
 
 /// The whole dump, a YAML document.
-pub(super) fn state(state: &State) -> String {
+pub fn dump(state: &State) -> String {
     let config = &state.config;
     let children = state
         .workers
