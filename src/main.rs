@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use einhorn::cli::{self, Options, Refusal, Task};
-use einhorn::master::{self, Adoption, Master, Start};
+use einhorn::master::{self, Adoption, Master, Start, Successor};
 use einhorn::schema;
 use einhorn::sys::descriptor;
 use einhorn::sys::signal::{self, Mask};
@@ -38,12 +38,27 @@ fn main() -> ExitCode {
     let directory = std::env::current_dir().unwrap_or_default();
     match cli::parse(std::env::args_os(), &folder, &directory) {
         Ok(Task::Start(options)) => start(*options, mask, directory, open_at_start),
-        Ok(Task::Adopt { state: state_number, rolled_back, program }) => {
-            let environment = std::env::vars_os().collect();
-            adopt(&Adoption { state_number, rolled_back, environment, program, open_at_start })
-        }
+        Ok(Task::Adopt { state: state_number, rolled_back, program }) => adopt(&Adoption {
+            state_number,
+            rolled_back,
+            own_name: own_name(),
+            directory,
+            mask,
+            environment: std::env::vars_os().collect(),
+            program,
+            open_at_start,
+        }),
         Ok(Task::Check { options, state }) => {
-            match master::check(&options, state, std::env::var_os("PATH").as_deref()) {
+            let environment: Vec<_> = std::env::vars_os().collect();
+            let successor = Successor {
+                own_name: &own_name(),
+                directory: &directory,
+                environment: &environment,
+                blocked_signals: mask.to_bits(),
+                open_at_start: &open_at_start,
+                state_number: state.unwrap_or(-1),
+            };
+            match master::check(&options, state, &successor) {
                 Ok(text) => print(0, &text),
                 Err(why) => fail(1, &why),
             }
@@ -55,10 +70,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// The first word of the command line.
+fn own_name() -> OsString {
+    std::env::args_os().next().unwrap_or_else(|| OsString::from("einhorn"))
+}
+
 fn start(options: Options, mask: Mask, directory: PathBuf, open_at_start: Vec<RawFd>) -> ExitCode {
     let environment = std::env::vars_os().collect();
-    let own_name = std::env::args_os().next().unwrap_or_else(|| OsString::from("einhorn"));
-    let start = Start { options, environment, mask, own_name, directory, open_at_start };
+    let start =
+        Start { options, environment, mask, own_name: own_name(), directory, open_at_start };
     match Master::start(start) {
         Ok(master) => run(master),
         Err(error) => fail(1, &format!("{error:#}")),

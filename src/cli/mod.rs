@@ -11,7 +11,8 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use crate::protocol::span;
 use crate::state::{
-    AckMode, Bind, Config, Nice, SCHEMA_VERSIONS, SECONDS_MAX, Verbosity, WORKERS_MAX, release,
+    AckMode, Bind, Config, Nice, SCHEMA_VERSIONS, SECONDS_MAX, Verbosity, WORKERS_MAX,
+    default_file_name, release,
 };
 
 pub use address::parse_bind;
@@ -225,10 +226,7 @@ pub fn default_folder(tmpdir: Option<OsString>) -> PathBuf {
 
 /// `einhorn.EXTENSION`, or `einhorn-NAME.EXTENSION`, in the folder of the default files.
 pub fn default_path(folder: &Path, name: Option<&str>, extension: &str) -> PathBuf {
-    match name {
-        Some(name) => folder.join(format!("einhorn-{name}.{extension}")),
-        None => folder.join(format!("einhorn.{extension}")),
-    }
+    folder.join(default_file_name(name, extension))
 }
 
 /// Understands a command line. `folder` is where the default files lie; relative paths are taken

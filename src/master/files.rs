@@ -15,7 +15,7 @@ use crate::sys::socket::{self, Listening};
 
 /// How many clients may wait to be accepted on the command socket: a whole fleet may ACK while the
 /// master is busy for a moment.
-const COMMAND_BACKLOG: u32 = 1024;
+pub const COMMAND_BACKLOG: u32 = 1024;
 
 /// How often and how long to wait for a folder: a master holds it for less than a millisecond.
 const HOLD_TRIES: u32 = 500;

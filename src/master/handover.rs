@@ -2,25 +2,25 @@
 //! one adopts it, or gives it back (docs/handover.md). Both halves stand here, side by side.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 
 use crate::decide::{Event, Level};
+use crate::master::adoption::Adoption;
 use crate::master::connections::{Connections, WATCHED};
 use crate::master::files::{self, Undo};
 use crate::master::limits::{current_limit, original_limit};
 use crate::master::log::Log;
+use crate::master::takeover;
 use crate::master::workers::Inheritance;
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN, status};
+use crate::ruby::{Original, Takeover};
 use crate::schema::{self, Carried, CarriedFile, Handover, Identity, Role};
 use crate::state::{ExitStatus, Pid, Reexec, Stage, release};
 use crate::sys::exec::{Exec, exec};
 use crate::sys::file::Owned;
 use crate::sys::poll::Poll;
 use crate::sys::signal::{self, Signals};
-use crate::sys::spawn::Program;
 use crate::sys::{descriptor, limit, memfd, pidfd, process, socket, title};
 
 /// How long a script may run in our place before the next image does. Nothing is served meanwhile
@@ -124,13 +124,13 @@ impl Master {
     }
 }
 
-fn carried_file(file: &Owned) -> CarriedFile {
+pub(super) fn carried_file(file: &Owned) -> CarriedFile {
     let (device, inode) = file.numbers();
     CarriedFile { path: file.path().to_owned(), device, inode }
 }
 
 /// What is open under a number, in the schema's words.
-fn identity(number: RawFd) -> io::Result<Identity> {
+pub(super) fn identity(number: RawFd) -> io::Result<Identity> {
     let found = descriptor::identity(number)?;
     Ok(Identity {
         device: found.device,
@@ -143,60 +143,6 @@ fn identity(number: RawFd) -> io::Result<Identity> {
 
 // ---- the new image ----
 
-/// How this image was told to adopt.
-#[derive(Debug)]
-pub struct Adoption {
-    /// Under which number the state is.
-    pub state_number: RawFd,
-    /// Why the image after this one gave the state back, if it did.
-    pub rolled_back: Option<String>,
-    /// The environment that this image was started with.
-    pub environment: Vec<(OsString, OsString)>,
-    /// The program and its arguments, for the command line of the image to go back to.
-    pub program: Vec<OsString>,
-    /// The descriptors from 3 up that were open before this image opened any.
-    pub open_at_start: Vec<RawFd>,
-}
-
-impl Adoption {
-    /// The number of the image to give the state back to, if it can be read.
-    pub fn way_back(&self) -> Option<RawFd> {
-        let bytes = memfd::read_all(self.state_number, schema::STATE_MAX).ok()?;
-        // Whatever ran in our place may have closed it.
-        schema::read_header(&bytes).ok()?.rollback.filter(|number| identity(*number).is_ok())
-    }
-
-    /// Gives the state back to the image before this one, untouched. Returns only when that failed.
-    pub fn roll_back(&self, image: Option<RawFd>, why: &str) -> String {
-        let Some(image) = image else { return "there is no image to go back to".to_owned() };
-        if self.rolled_back.is_some() {
-            return "this is the image that was gone back to".to_owned();
-        }
-        let number = self.state_number.to_string();
-        let why = why.replace('\0', " ");
-        let ours = ["einhorn", "--with-state-fd", &number, "--rolled-back", &why, "--"];
-        let words = ours.iter().map(|word| word.as_bytes().to_vec());
-        let words = words.chain(self.program.iter().map(|word| word.as_bytes().to_vec()));
-        let variable = |(name, value): &(OsString, OsString)| {
-            [name.as_bytes(), b"=", value.as_bytes()].concat()
-        };
-        let error = exec(&Exec {
-            program: Program::Descriptor(image),
-            arguments: &strings(words),
-            environment: &strings(self.environment.iter().map(variable)),
-            carried: &self.open_at_start,
-            open_files: None,
-            wrapper_seconds_max: None,
-        });
-        format!("going back failed too: {error}")
-    }
-}
-
-/// Words of a command line or an environment; none of them can hold a zero byte.
-fn strings(words: impl Iterator<Item = Vec<u8>>) -> Vec<CString> {
-    words.filter_map(|word| CString::new(word).ok()).collect()
-}
-
 impl Master {
     /// Makes ready to go on where the image before this one stopped.
     ///
@@ -204,11 +150,15 @@ impl Master {
     /// Anything that keeps this image from it, in words; without any effect, so that
     /// [`Adoption::roll_back`] is possible, as it is after a panic.
     pub fn prepare(adoption: &Adoption) -> Result<Prepared, String> {
-        let bytes = memfd::read_all(adoption.state_number, schema::STATE_MAX).map_err(|error| {
-            format!("cannot read the state under {}: {error}", adoption.state_number)
-        })?;
+        let bytes = takeover::read_state(adoption.state_number)?;
         fail_point("decode")?;
-        let handover = schema::decode(&bytes).map_err(|error| error.to_string())?;
+        let Takeover { handover, notes } = match Original::is_meant(&bytes) {
+            true => takeover::adopt(&bytes, adoption)?,
+            false => Takeover {
+                handover: schema::decode(&bytes).map_err(|error| error.to_string())?,
+                notes: Vec::new(),
+            },
+        };
         let own = process::own_pid();
         if handover.state.master_pid != Pid(own) {
             let master = handover.state.master_pid;
@@ -232,18 +182,26 @@ impl Master {
         let poll = watch(&handover, &signals).map_err(|e| failed("cannot watch", &e))?;
         let image = descriptor::own_image().ok();
         fail_point("panic")?;
-        Ok(Prepared { handover, lost, parts: Parts { log, signals, poll, image, open_files } })
+        Ok(Prepared {
+            handover,
+            notes,
+            lost,
+            parts: Parts { log, signals, poll, image, open_files },
+        })
     }
 
     /// Goes on where the image before this one stopped. There is no way back from here.
     pub fn adopt(adoption: &Adoption, rollback: Option<RawFd>, prepared: Prepared) -> Master {
-        let Prepared { handover, lost, parts } = prepared;
+        let Prepared { handover, notes, lost, parts } = prepared;
         let used = used_numbers(&handover, adoption.state_number, rollback);
         let is_foreign = |number: &RawFd| !used.contains(number);
         let foreign = adoption.open_at_start.iter().copied().filter(is_foreign).collect();
         let from_release = handover.release.clone();
         let open_files = parts.open_files;
         let mut master = Master::assemble(adoption, handover, parts);
+        for note in notes {
+            master.log(Level::Info, &note);
+        }
         let lost = lost.into_iter().map(|(pid, status)| Event::Exited { pid, status });
         master.events.extend(lost);
         master.events.push_back(match &adoption.rolled_back {
@@ -376,6 +334,7 @@ impl Master {
 #[derive(Debug)]
 pub struct Prepared {
     handover: Handover,
+    notes: Vec<String>,
     lost: Vec<(Pid, ExitStatus)>,
     parts: Parts,
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 
-use crate::master::handover::Adoption;
+use crate::master::adoption::Adoption;
 use crate::master::workers::Inheritance;
 use crate::schema::Handover;
 use crate::sys::limit;

@@ -1,6 +1,7 @@
 //! Floor 3: the shell. Owns every descriptor, turns bytes, signals and exits into events, and
 //! carries actions out. It decides nothing.
 
+mod adoption;
 mod candidate;
 mod check;
 mod connections;
@@ -11,6 +12,7 @@ mod listeners;
 mod log;
 mod preflight;
 mod start;
+mod takeover;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -28,13 +30,14 @@ use crate::sys::process::{self, WaitStatus};
 use crate::sys::signal::{self, Mask, Signals};
 use crate::sys::{clock, socket, user};
 
+pub use adoption::Adoption;
 use candidate::Candidate;
 pub use check::check;
 use connections::{Connections, FIRST_TOKEN};
-pub use handover::Adoption;
 use log::Log;
 use preflight::Preflight;
 pub use start::Start;
+pub use takeover::Successor;
 use workers::Inheritance;
 
 const SIGNALS_TOKEN: u64 = 0;

@@ -41,7 +41,7 @@ pub struct Start {
 
 /// The master's own program as it was typed: what its name means is looked up anew at every
 /// re-exec, so symbolic links stay unresolved (behaviour.md section 8).
-fn own_path(name: &OsStr, directory: &Path, environment: &[(OsString, OsString)]) -> PathBuf {
+pub fn own_path(name: &OsStr, directory: &Path, environment: &[(OsString, OsString)]) -> PathBuf {
     let path = environment.iter().find(|(name, _)| name == "PATH");
     match find_program(name, path.map(|(_, value)| value.as_os_str())) {
         Ok(found) => directory.join(found),

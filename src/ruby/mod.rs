@@ -1,6 +1,16 @@
 //! Floor 2: the Ruby Einhorn's shapes (behaviour.md sections 8 and 9). Pure: whoever has a
 //! descriptor, a clock or a process calls this.
 
+mod connection;
 mod dump;
+mod field;
+mod original;
+mod scalar;
+mod takeover;
+mod worker;
+mod yaml;
 
 pub use dump::dump;
+pub use original::Original;
+pub use takeover::{Facts, Found, Parentage, Socket, Takeover};
+pub use yaml::STATE_MAX;

@@ -39,6 +39,15 @@ pub struct Nice {
     pub renice_command: Option<Vec<String>>,
 }
 
+/// `einhorn.EXTENSION`, or `einhorn-NAME.EXTENSION`: what the files of a master are called by
+/// default (behaviour.md section 1).
+pub fn default_file_name(name: Option<&str>, extension: &str) -> String {
+    match name {
+        Some(name) => format!("einhorn-{name}.{extension}"),
+        None => format!("einhorn.{extension}"),
+    }
+}
+
 /// The highest number of workers that can be asked for. Chosen well above the original's 1000 and
 /// below what one process table (`kernel.pid_max` 32768) and one descriptor table hold.
 pub const WORKERS_MAX: u32 = 10_000;

@@ -9,7 +9,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 
-pub use config::{AckMode, Config, Nice, SECONDS_MAX, Verbosity, WORKERS_MAX};
+pub use config::{AckMode, Config, Nice, SECONDS_MAX, Verbosity, WORKERS_MAX, default_file_name};
 pub use listener::{Address, Bind, Family, Listener, ListenerOptions, Origin};
 pub use signal::{ExitStatus, Signal};
 pub use time::{Monotonic, Now, Realtime};

@@ -9,6 +9,7 @@ pub mod limit;
 pub mod log_output;
 pub mod memfd;
 pub mod pidfd;
+pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod signal;

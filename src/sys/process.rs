@@ -85,6 +85,20 @@ pub fn kill(pid: i32, number: i32) -> io::Result<()> {
     Ok(Errno::result(answer).map(drop)?)
 }
 
+/// The pid of the parent of a process, a dead one that was not reaped yet included; `None` when
+/// there is no such process, or no `/proc`.
+pub fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; state and parent follow it.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// The pid of the parent of this process.
+pub fn own_parent() -> i32 {
+    Pid::parent().as_raw()
+}
+
 /// The pid of this process.
 pub fn own_pid() -> i32 {
     Pid::this().as_raw()

@@ -2,19 +2,21 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, accept4, bind, connect,
-    getsockname, getsockopt, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, accept4, bind,
+    connect, getsockname, getsockopt, setsockopt, socket, sockopt,
 };
 use nix::sys::stat::{Mode, fchmod};
+
+use crate::sys::descriptor::borrow;
 
 /// How an internet socket is to be bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,6 +161,55 @@ pub fn accept(listener: impl AsFd) -> io::Result<Option<UnixStream>> {
 pub fn peer(connection: impl AsFd) -> io::Result<(i32, u32)> {
     let credentials = getsockopt(&connection, sockopt::PeerCredentials)?;
     Ok((credentials.pid(), credentials.uid()))
+}
+
+/// What kind of socket is open under a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// `SO_DOMAIN`, where it is one that listeners have.
+    pub domain: Option<Domain>,
+    /// Whether it is of `SOCK_STREAM`.
+    pub is_stream: bool,
+    /// The port that it is bound to.
+    pub port: Option<u16>,
+    /// The path that it is bound to.
+    pub path: Option<PathBuf>,
+    /// The pid of the other end of a UNIX connection, as of its connect(2).
+    pub peer: Option<i32>,
+}
+
+/// A family of sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// `AF_INET`.
+    Inet,
+    /// `AF_INET6`.
+    Inet6,
+    /// `AF_UNIX`.
+    Unix,
+}
+
+/// Looks at a socket; `None` when the number is none's.
+pub fn kind(number: RawFd) -> Option<Kind> {
+    let socket = borrow(number);
+    let address: SockaddrStorage = getsockname(number).ok()?;
+    let domain = match address.family() {
+        Some(AddressFamily::Inet) => Some(Domain::Inet),
+        Some(AddressFamily::Inet6) => Some(Domain::Inet6),
+        Some(AddressFamily::Unix) => Some(Domain::Unix),
+        _ => None,
+    };
+    let peer = match domain {
+        Some(Domain::Unix) => peer(socket).ok().map(|(pid, _)| pid),
+        _ => None,
+    };
+    Some(Kind {
+        domain,
+        is_stream: getsockopt(&socket, sockopt::SockType).ok()? == SockType::Stream,
+        port: port(socket).ok().flatten(),
+        path: address.as_unix_addr().and_then(UnixAddr::path).map(Path::to_owned),
+        peer,
+    })
 }
 
 /// The largest backlog that the kernel grants, where it says so.

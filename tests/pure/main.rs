@@ -8,6 +8,8 @@ mod corpus;
 mod example;
 /// The rules of keeping N alive (behaviour.md section 4), an example each.
 mod pool;
+/// The state of a Ruby master: its captures, and what is refused.
+mod ruby;
 /// The schema of the state: golden files, refused files, and what holds of every state.
 mod schema;
 /// `decide` in random worlds, from seeds, with its invariants checked after every event.

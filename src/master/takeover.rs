@@ -1,0 +1,256 @@
+//! Taking over from a Ruby master: what it left in a pipe is read, what is really there is looked
+//! at, and what it does not hold itself is taken (docs/migrating.md).
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::master::adoption::Adoption;
+use crate::master::connections::FIRST_TOKEN;
+use crate::master::files::{self, COMMAND_BACKLOG};
+use crate::master::handover::{carried_file, identity};
+use crate::master::now;
+use crate::master::start::own_path;
+use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
+use crate::schema::{self, Identity, Origin, Role};
+use crate::state::{ConnectionId, Family, Pid, SCHEMA_VERSIONS};
+use crate::sys::file::{self, Owned};
+use crate::sys::{descriptor, limit, memfd, pipe, process, socket};
+
+/// How long the process that passes the state may take; it only writes what it has.
+const READING_MAX: Duration = Duration::from_secs(60);
+
+/// How long a check waits for a Ruby master that runs it to have written its state.
+const PEEKING_MAX: Duration = Duration::from_secs(5);
+
+/// The state that is under a number, whoever wrote it.
+///
+/// # Errors
+/// It cannot be read, in words.
+pub fn read_state(number: RawFd) -> Result<Vec<u8>, String> {
+    let bytes = match pipe::is_reading_end(number) {
+        true => pipe::read_to_end(number, ruby::STATE_MAX, READING_MAX),
+        false => memfd::read_all(number, schema::STATE_MAX),
+    };
+    bytes.map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge if descriptor::is_pipe(number) => {
+            format!("the state under {number} has more than {} bytes", ruby::STATE_MAX)
+        }
+        _ => format!("cannot read the state under {number}: {error}"),
+    })
+}
+
+/// What an image that goes on as the Ruby master needs to know of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Successor<'a> {
+    /// The first word of its command line.
+    pub own_name: &'a OsString,
+    /// Its working directory, which was the Ruby master's.
+    pub directory: &'a Path,
+    /// Its environment.
+    pub environment: &'a [(OsString, OsString)],
+    /// Its signal mask at the start: bit n-1 is signal n.
+    pub blocked_signals: u64,
+    /// The descriptors from 3 up that were open before this image opened any.
+    pub open_at_start: &'a [RawFd],
+    /// Under which number the state was.
+    pub state_number: RawFd,
+}
+
+/// Looks whether the state could be taken over, and takes nothing.
+///
+/// # Errors
+/// Why it could not, by the name of the field.
+pub fn check(bytes: &[u8], successor: &Successor<'_>) -> Result<Takeover, String> {
+    let original = read(bytes)?;
+    let parent = process::own_parent();
+    let pids: Vec<i32> = original.workers().collect();
+    let grandparent = process::parent_of(parent);
+    let are_nephews = |pid: &i32| process::parent_of(*pid) == grandparent;
+    if grandparent.is_some_and(|pid| pid > 1) && !pids.is_empty() && pids.iter().all(are_nephews) {
+        return Err("the command that the Ruby master runs starts einhorn as a child: its last \
+                    command must be run with `exec`"
+            .to_owned());
+    }
+    let mut facts = facts(&original, successor, parent);
+    // The lock is taken when it is certain; something has to stand for it.
+    let nothing = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
+    facts.files = vec![lock_of(&nothing)?];
+    take_over(&original, &facts)
+}
+
+/// The state that a master which goes on as the Ruby one begins with. There is no way back to that:
+/// its lock is taken, and its command socket and connections wait for nobody any more.
+///
+/// # Errors
+/// Why it cannot go on, by the name of the field.
+pub fn adopt(bytes: &[u8], adoption: &Adoption) -> Result<Takeover, String> {
+    let original = read(bytes)?;
+    let successor = adoption.successor();
+    let mut facts = facts(&original, &successor, process::own_pid());
+    let mut notes = Vec::new();
+    let lock = take_lock(&original.file_path("lock", &facts)?, &mut notes)?;
+    facts.files.push(lock_of(&lock)?);
+    let pidfile = original.file_path("pid", &facts)?;
+    let pidfile = claim_pidfile(&pidfile, facts.master_pid).map_err(|why| {
+        notes.push(format!("The pid file {} is left alone: {why}", pidfile.display()));
+    });
+    if let Ok((open, _)) = &pidfile {
+        facts.files.push((Role::Pidfile, open.as_raw_fd(), identified(open)?));
+    }
+    let mut taken = take_over(&original, &facts)?;
+    taken.notes.extend(notes);
+    make_ready(&original);
+    let _ = lock.into_raw_fd();
+    let owned = pidfile.map(|(open, owned)| {
+        let _ = open.into_raw_fd();
+        owned
+    });
+    let path = &taken.handover.state.config.socket_path;
+    // Bound by this very socket, so that it is removed at the end like one of ours.
+    let command_socket = bound_path(&original, successor.directory)
+        .filter(|bound| bound == path)
+        .and_then(|path| Owned::at(&path).ok());
+    let owned = command_socket.into_iter().chain(owned);
+    taken.handover.files = owned.map(|file| carried_file(&file)).collect();
+    Ok(taken)
+}
+
+fn read(bytes: &[u8]) -> Result<Original, String> {
+    Original::read(bytes).map_err(|why| format!("the Ruby master's state: {why}"))
+}
+
+/// The state as one of ours, which can be handed on like one of ours.
+fn take_over(original: &Original, facts: &Facts) -> Result<Takeover, String> {
+    let taken = original.take_over(facts);
+    let taken = taken.map_err(|why| format!("the Ruby master's state: {why}"))?;
+    let newest = SCHEMA_VERSIONS.last().copied().unwrap_or(1);
+    schema::encode(&taken.handover, newest, None, None).map_err(|error| error.to_string())?;
+    Ok(taken)
+}
+
+fn facts(original: &Original, successor: &Successor<'_>, master_pid: i32) -> Facts {
+    let Successor { own_name, directory, environment, .. } = *successor;
+    let open_files = limit::open_files().unwrap_or(limit::OpenFiles { soft: 1024, hard: 1024 });
+    let numbers: Vec<i32> = original.descriptors().iter().map(|(number, _)| *number).collect();
+    let found = numbers.iter().filter_map(|number| Some((*number, found(*number)?)));
+    let is_stray = |n: &&i32| !numbers.contains(n) && **n != successor.state_number;
+    let strays = successor.open_at_start.iter().filter(is_stray);
+    let parentage = |pid: i32| match process::parent_of(pid) {
+        Some(parent) if parent == master_pid => Parentage::Ours,
+        Some(_) => Parentage::Foreign,
+        None => Parentage::Gone,
+    };
+    Facts {
+        master_pid: Pid(master_pid),
+        now: now(),
+        processor_count: limit::processor_count(),
+        origin: Origin {
+            own_path: own_path(own_name, directory, environment),
+            own_name: own_name.clone(),
+            environment: environment.to_vec(),
+            blocked_signals: successor.blocked_signals,
+            open_files_soft: open_files.soft,
+            open_files_hard: open_files.hard,
+            nice: process::nice(),
+        },
+        directory: directory.to_owned(),
+        parentage: original.workers().map(|pid| (pid, parentage(pid))).collect(),
+        files: Vec::new(),
+        strays: strays.filter_map(|number| Some((*number, identity(*number).ok()?))).collect(),
+        first_connection: ConnectionId(FIRST_TOKEN),
+        found: found.collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn found(number: RawFd) -> Option<Found> {
+    let identity = identity(number).ok()?;
+    let socket = socket::kind(number).map(|kind| ruby::Socket {
+        family: kind.domain.map(|domain| match domain {
+            socket::Domain::Inet => Family::Inet,
+            socket::Domain::Inet6 => Family::Inet6,
+            socket::Domain::Unix => Family::Unix,
+        }),
+        is_stream: kind.is_stream,
+        port: kind.port,
+        path: kind.path,
+        peer: kind.peer,
+    });
+    Some(Found { identity, socket })
+}
+
+fn bound_path(original: &Original, directory: &Path) -> Option<PathBuf> {
+    let number = original.command_socket();
+    Some(directory.join(socket::kind(number)?.path?))
+}
+
+/// What the original left blocking, or with a short queue.
+fn make_ready(original: &Original) {
+    let _ = socket::start_listening(descriptor::borrow(original.command_socket()), COMMAND_BACKLOG);
+    for number in original.clients().chain([original.command_socket()]) {
+        // Whether one waits shows when it is used: nothing is asked of one that is not ready.
+        let _ = socket::set_nonblocking(descriptor::borrow(number));
+    }
+}
+
+/// The lock, which the original holds only while it starts. Without it a second master of this name
+/// is not kept out, which is better than no master.
+fn take_lock(path: &Path, notes: &mut Vec<String>) -> Result<OwnedFd, String> {
+    match files::take_lock(path) {
+        Ok((lock, _)) => Ok(lock.into()),
+        Err(error) => {
+            notes.push(format!("Runs without its lock: {error:#}"));
+            memfd::sealed("einhorn-no-lock", &[]).map_err(|error| format!("no lock: {error}"))
+        }
+    }
+}
+
+fn lock_of(lock: &impl AsRawFd) -> Result<(Role, RawFd, Identity), String> {
+    Ok((Role::Lock, lock.as_raw_fd(), identified(lock)?))
+}
+
+fn identified(file: &impl AsRawFd) -> Result<Identity, String> {
+    identity(file.as_raw_fd()).map_err(|error| error.to_string())
+}
+
+/// The pid file, if it is this master's, locked against others.
+fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned), String> {
+    let failed = |error: io::Error| error.to_string();
+    let open = File::open(path).map_err(failed)?;
+    let metadata = open.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let text = fs::read_to_string(path).map_err(failed)?;
+    if text.trim() != own.to_string() {
+        return Err(format!("it says {:?}", text.trim().chars().take(20).collect::<String>()));
+    }
+    if !file::try_lock(&open).map_err(failed)? {
+        return Err("somebody has locked it".to_owned());
+    }
+    Ok((open, Owned::of(path, &metadata)))
+}
+
+/// The state that a Ruby master which asks whether this program can start is about to hand over, if
+/// there is one: it leaves it in a pipe that its check inherits. Nothing is taken out of the pipe.
+pub fn peek(open_at_start: &[RawFd]) -> Option<(Vec<u8>, RawFd)> {
+    let parent = process::own_parent();
+    let ancestors = [Some(parent), process::parent_of(parent)];
+    let is_master = |pid: i32| {
+        // By this name it goes in ps.
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|name| name.starts_with(b"einhorn: "))
+    };
+    if !ancestors.into_iter().flatten().any(is_master) {
+        return None;
+    }
+    let pipes = open_at_start.iter().copied().filter(|number| pipe::is_reading_end(*number));
+    let mut states = pipes.filter_map(|number| {
+        let bytes = pipe::peek(number, PEEKING_MAX).ok().flatten()?;
+        Original::is_meant(&bytes).then_some((bytes, number))
+    });
+    states.next()
+}

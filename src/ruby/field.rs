@@ -1,0 +1,243 @@
+//! A value and where it stands, so that whatever is wrong with it is refused by name.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use crate::protocol::span;
+use crate::ruby::yaml::Value;
+use crate::scalar::Scalar;
+use crate::state::{Realtime, SECONDS_MAX};
+
+/// A value of the original's state.
+#[derive(Clone, Debug)]
+pub(super) struct Field<'a> {
+    /// The keys that lead to it.
+    path: String,
+    value: &'a Value,
+}
+
+impl<'a> Field<'a> {
+    /// The whole document.
+    pub(super) fn root(value: &'a Value) -> Field<'a> {
+        Field { path: String::new(), value }
+    }
+
+    fn inner(&self, name: impl std::fmt::Display, value: &'a Value) -> Field<'a> {
+        let separator = if self.path.is_empty() { "" } else { " " };
+        Field { path: format!("{}{separator}{name}", self.path), value }
+    }
+
+    /// The keys that lead to it.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// A sentence about this field.
+    pub(super) fn wrong(&self, what: impl std::fmt::Display) -> String {
+        match self.path.as_str() {
+            "" => format!("the state {what}"),
+            path => format!("`{path}` {what}"),
+        }
+    }
+
+    fn must_be(&self, what: &str) -> String {
+        self.wrong(format_args!("must be {what}, not {}", self.value.kind()))
+    }
+
+    /// Whether it is nil.
+    pub(super) fn is_nil(&self) -> bool {
+        *self.value == Value::Nil
+    }
+
+    /// The entries of a mapping.
+    fn entries(&self) -> Result<&'a [(Value, Value)], String> {
+        match self.value {
+            Value::Map(entries) => Ok(entries),
+            _ => Err(self.must_be("a mapping")),
+        }
+    }
+
+    /// The entries of a mapping whose keys are numbers, each once.
+    pub(super) fn numbered(&self) -> Result<Vec<(i32, Field<'a>)>, String> {
+        let mut numbered = Vec::new();
+        for (key, value) in self.entries()? {
+            let number = match key {
+                Value::Integer(number) => i32::try_from(*number).ok(),
+                _ => None,
+            };
+            let number = number.filter(|number| *number > 0).ok_or_else(|| {
+                self.wrong(format_args!("must have pids for keys, not {}", shown(key)))
+            })?;
+            numbered.push((number, self.inner(number, value)));
+        }
+        numbered.sort_by_key(|(number, _)| *number);
+        match numbered.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            Some(pair) => Err(self.wrong(format_args!("has {} twice", pair[0].0))),
+            None => Ok(numbered),
+        }
+    }
+
+    /// The keys and values of a mapping.
+    pub(super) fn pairs(&self) -> Result<Vec<(Field<'a>, Field<'a>)>, String> {
+        let pair = |(key, value): &'a (Value, Value)| {
+            (self.inner(shown(key), key), self.inner(shown(key), value))
+        };
+        Ok(self.entries()?.iter().map(pair).collect())
+    }
+
+    /// The keys of a mapping.
+    pub(super) fn keys(&self) -> Result<Vec<Field<'a>>, String> {
+        Ok(self.pairs()?.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// The items of a list.
+    pub(super) fn items(&self) -> Result<Vec<Field<'a>>, String> {
+        match self.value {
+            Value::List(items) => {
+                Ok((0..).zip(items).map(|(index, item)| self.inner(index, item)).collect())
+            }
+            _ => Err(self.must_be("a list")),
+        }
+    }
+
+    /// What stands under a symbol, or under a string of this name; `None` also where nil does.
+    ///
+    /// # Errors
+    /// This is no mapping, or the key stands twice.
+    pub(super) fn get(&self, name: &str) -> Result<Option<Field<'a>>, String> {
+        let mut found = self.entries()?.iter().filter(|(key, _)| is_name(key, name));
+        match (found.next(), found.next()) {
+            (Some((_, value)), None) => {
+                let field = self.inner(format_args!(":{name}:"), value);
+                Ok(Some(field).filter(|field| !field.is_nil()))
+            }
+            (None, _) => Ok(None),
+            (Some(_), Some(_)) => Err(self.wrong(format_args!("has `:{name}:` twice"))),
+        }
+    }
+
+    /// What stands under a name that must be there.
+    pub(super) fn need(&self, name: &str) -> Result<Field<'a>, String> {
+        let missing = || self.wrong(format_args!("lacks `:{name}:`"));
+        self.get(name)?.ok_or_else(missing)
+    }
+
+    /// The keys of a mapping that are none of these, each with its path.
+    pub(super) fn unknown(&self, known: &[&str]) -> Result<Vec<String>, String> {
+        let is_unknown = |key: &Value| !known.iter().any(|name| is_name(key, name));
+        let keys = self.entries()?.iter().map(|(key, _)| key).filter(|key| is_unknown(key));
+        Ok(keys.map(|key| self.inner(shown(key), &Value::Nil).path).collect())
+    }
+
+    /// `true` or `false`.
+    pub(super) fn bool(&self) -> Result<bool, String> {
+        match self.value {
+            Value::Bool(value) => Ok(*value),
+            _ => Err(self.must_be("true or false")),
+        }
+    }
+
+    /// A whole number between two bounds.
+    pub(super) fn whole<T>(&self, lowest: T, highest: T) -> Result<T, String>
+    where
+        T: TryFrom<i128> + PartialOrd + std::fmt::Display + Copy,
+    {
+        let Value::Integer(number) = self.value else { return Err(self.must_be("a whole number")) };
+        let fits = T::try_from(*number).ok().filter(|n| (lowest..=highest).contains(n));
+        let wrong = format_args!("must be from {lowest} to {highest}, not {number}").to_string();
+        fits.ok_or_else(|| self.wrong(wrong))
+    }
+
+    /// The number of a descriptor that is no standard stream.
+    pub(super) fn descriptor(&self) -> Result<i32, String> {
+        self.whole(3, i32::MAX)
+    }
+
+    /// A span in seconds, a number.
+    pub(super) fn seconds(&self) -> Result<Duration, String> {
+        let seconds = match self.value {
+            // Whole seconds beyond 2^53 are refused by their bound in any case.
+            Value::Integer(number) => *number as f64,
+            Value::Float(number) => *number,
+            _ => return Err(self.must_be("a number of seconds")),
+        };
+        span("", seconds, true, SECONDS_MAX).map_err(|why| self.wrong(why.trim()))
+    }
+
+    /// Bytes of a string.
+    pub(super) fn bytes(&self) -> Result<&'a [u8], String> {
+        match self.value {
+            Value::Text(text) => Ok(text),
+            _ => Err(self.must_be("a string")),
+        }
+    }
+
+    /// A string that is text.
+    pub(super) fn text(&self) -> Result<&'a str, String> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| self.wrong("is not UTF-8"))
+    }
+
+    /// A string or a symbol, without its colon.
+    pub(super) fn name(&self) -> Result<&'a str, String> {
+        match self.value {
+            Value::Symbol(name) => Ok(name),
+            _ => self.text(),
+        }
+    }
+
+    /// A string that becomes a word of a command line, a path or a variable: it has no NUL.
+    pub(super) fn word(&self) -> Result<OsString, String> {
+        let bytes = self.bytes()?;
+        match bytes.contains(&0) {
+            true => Err(self.wrong("has a NUL in it")),
+            false => Ok(OsString::from_vec(bytes.to_vec())),
+        }
+    }
+
+    /// A list of words.
+    pub(super) fn words(&self) -> Result<Vec<OsString>, String> {
+        self.items()?.iter().map(Field::word).collect()
+    }
+
+    /// An instant.
+    pub(super) fn time(&self) -> Result<Realtime, String> {
+        match self.value {
+            Value::Time(time) => Ok(*time),
+            _ => Err(self.must_be("a time")),
+        }
+    }
+
+    /// A scalar that a client chose.
+    pub(super) fn scalar(&self) -> Result<Scalar, String> {
+        Ok(match self.value {
+            Value::Bool(value) => Scalar::Bool(*value),
+            Value::Integer(number) => Scalar::Integer(*number),
+            Value::Float(number) => Scalar::Float(*number),
+            Value::Symbol(name) => Scalar::Text(format!(":{name}")),
+            Value::Time(time) => Scalar::Text(time.to_string()),
+            Value::Text(_) => Scalar::Text(self.text()?.to_owned()),
+            Value::Nil | Value::List(_) | Value::Map(_) => return Err(self.must_be("a scalar")),
+        })
+    }
+}
+
+/// Whether a key is the symbol or the string of this name.
+fn is_name(key: &Value, name: &str) -> bool {
+    match key {
+        Value::Symbol(symbol) => symbol == name,
+        Value::Text(text) => text == name.as_bytes(),
+        _ => false,
+    }
+}
+
+/// A key, for a message; one that somebody else has chosen is cut.
+fn shown(key: &Value) -> String {
+    const SHOWN_MAX: usize = 60;
+    match key {
+        Value::Symbol(name) => format!(":{}:", name.chars().take(SHOWN_MAX).collect::<String>()),
+        Value::Text(text) => String::from_utf8_lossy(text).chars().take(SHOWN_MAX).collect(),
+        Value::Integer(number) => number.to_string(),
+        other => other.kind().to_owned(),
+    }
+}

@@ -1,0 +1,359 @@
+//! What a Ruby master says of itself when it hands over, read and checked; keys that are missing
+//! have the original's defaults, as older releases of it have fewer.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::ruby::field::Field;
+use crate::ruby::{connection, worker, yaml};
+use crate::state::{AckMode, Address, Bind, ListenerOptions, Realtime, WORKERS_MAX};
+
+pub(super) use connection::{AckTimer, Connection};
+pub(super) use worker::Worker;
+
+/// A Ruby master, as of its exec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Original {
+    pub(super) workers: Vec<Worker>,
+    /// Short-lived processes that handed over the state, now or before.
+    pub(super) passers: Vec<i32>,
+    pub(super) options: Options,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) command_server: i32,
+    pub(super) connections: Vec<Connection>,
+    pub(super) ack_timers: Vec<AckTimer>,
+    /// The workers' code; `:version:`.
+    pub(super) version: u32,
+    /// How often it has re-executed itself, this time included; `:generation:`.
+    pub(super) generation: u32,
+    pub(super) respawn: bool,
+    pub(super) upgrading: bool,
+    pub(super) smooth_upgrade: bool,
+    pub(super) reloading_for_upgrade: bool,
+    pub(super) early_death_count: u32,
+    pub(super) last_spinup: Option<Realtime>,
+    pub(super) last_upgraded: Option<Realtime>,
+    /// What will be different, in words for the log.
+    pub(super) notes: Vec<String>,
+}
+
+/// What its operator asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Options {
+    pub original_command: Vec<OsString>,
+    pub command: Vec<OsString>,
+    pub number: u32,
+    pub backlog: u32,
+    pub seconds: Duration,
+    pub ack_mode: AckMode,
+    pub signal_timeout: Option<Duration>,
+    pub max_unacked: Option<u32>,
+    pub max_upgrade_additional: Option<u32>,
+    pub kill_children_on_exit: bool,
+    pub command_socket_as_fd: bool,
+    pub command_name: Option<String>,
+    pub socket_path: Option<OsString>,
+    pub pidfile: Option<OsString>,
+    pub lockfile: Option<OsString>,
+    pub nice: (Option<i32>, Option<i32>),
+    pub renice_command: Option<String>,
+    pub reexec_as: Vec<OsString>,
+    pub drop_env_vars: Vec<OsString>,
+    pub verbosity: u8,
+}
+
+/// A socket that its workers serve.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Listener {
+    pub bind: Bind,
+    /// Whether a `srv:` word asked for it.
+    pub is_word: bool,
+    pub descriptor: i32,
+    /// Where it stands, for messages.
+    pub place: String,
+}
+
+/// What `:state:` may hold. `versions`, `script_name` and `preloaded` mean nothing to us.
+const KNOWN: &[&str] = &[
+    "children",
+    "config",
+    "versions",
+    "version",
+    "sockets",
+    "orig_cmd",
+    "bind",
+    "bind_fds",
+    "bound_ports",
+    "cmd",
+    "script_name",
+    "respawn",
+    "upgrading",
+    "smooth_upgrade",
+    "reloading_for_upgrade",
+    "reloading_for_preload_upgrade",
+    "path",
+    "cmd_name",
+    "verbosity",
+    "generation",
+    "last_spinup",
+    "ack_mode",
+    "kill_children_on_exit",
+    "command_socket_as_fd",
+    "socket_path",
+    "pidfile",
+    "lockfile",
+    "consecutive_deaths_before_ack",
+    "last_upgraded",
+    "nice",
+    "reexec_commandline",
+    "drop_environment_variables",
+    "signal_timeout",
+    "preloaded",
+];
+
+const KNOWN_NUMBERS: &[&str] =
+    &["number", "backlog", "seconds", "max_unacked", "max_upgrade_additional"];
+
+/// The respawn interval in place of none at all.
+const SECONDS_DEFAULT: Duration = Duration::from_secs(1);
+
+impl Original {
+    /// Whether these bytes are meant as a state of the original's and not as one of ours.
+    pub fn is_meant(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"---")
+    }
+
+    /// Reads a state.
+    ///
+    /// # Errors
+    /// What it is not, or which field of it is wrong, by name.
+    pub fn read(bytes: &[u8]) -> Result<Original, String> {
+        let document = yaml::parse(bytes)?;
+        let root = Field::root(&document);
+        let state = root.need("state")?;
+        let mut notes = Vec::new();
+        let mut unknown = root.unknown(&["state", "persistent_descriptors"])?;
+        unknown.extend(state.unknown(KNOWN)?);
+        let (workers, passers) = worker::read_all(&state, &mut unknown)?;
+        let descriptors = connection::read_all(&root.need("persistent_descriptors")?, &mut notes)?;
+        let listeners = listeners(&state)?;
+        let mut original = Original {
+            workers,
+            passers,
+            options: options(&state, &mut unknown, &mut notes)?,
+            listeners,
+            command_server: descriptors.command_server,
+            connections: descriptors.connections,
+            ack_timers: descriptors.ack_timers,
+            version: or(state.get("version")?, 0, |field| field.whole(0, u32::MAX))?,
+            generation: or(state.get("generation")?, 0, |field| field.whole(0, u32::MAX))?,
+            respawn: or(state.get("respawn")?, true, Field::bool)?,
+            upgrading: or(state.get("upgrading")?, false, Field::bool)?,
+            smooth_upgrade: or(state.get("smooth_upgrade")?, false, Field::bool)?,
+            reloading_for_upgrade: is_reloading_for_upgrade(&state)?,
+            early_death_count: or(state.get("consecutive_deaths_before_ack")?, 0, |field| {
+                field.whole(0, u32::MAX)
+            })?,
+            last_spinup: optional(state.get("last_spinup")?, Field::time)?,
+            last_upgraded: optional(state.get("last_upgraded")?, Field::time)?,
+            notes,
+        };
+        if let Some(path) = state.get("path")? {
+            original.notes.push(format!(
+                "Its workers were forked from code that it had preloaded ({}); they go on, and \
+                 their successors are started with exec",
+                path.name()?
+            ));
+        }
+        if !unknown.is_empty() {
+            original.notes.push(format!("Left out, being unknown here: {}", unknown.join(", ")));
+        }
+        Ok(original)
+    }
+
+    /// The numbers of its descriptors, each with the name of its field.
+    pub fn descriptors(&self) -> Vec<(i32, String)> {
+        let server = (self.command_server, "the command server".to_owned());
+        let listeners = self.listeners.iter().map(|l| (l.descriptor, l.place.clone()));
+        let connections = self.connections.iter().map(|c| (c.descriptor, c.place.clone()));
+        [server].into_iter().chain(listeners).chain(connections).collect()
+    }
+
+    /// The number of its command socket.
+    pub fn command_socket(&self) -> i32 {
+        self.command_server
+    }
+
+    /// The numbers of its clients' connections.
+    pub fn clients(&self) -> impl Iterator<Item = i32> {
+        self.connections.iter().map(|connection| connection.descriptor)
+    }
+
+    /// The ports that its listeners were asked to bind, by their numbers.
+    pub fn ports(&self) -> impl Iterator<Item = (i32, u16)> {
+        self.listeners.iter().filter_map(|listener| match listener.bind.address {
+            Address::Tcp { port, .. } | Address::Udp { port, .. } => {
+                Some((listener.descriptor, port))
+            }
+            Address::Unix { .. } => None,
+        })
+    }
+
+    /// The pids of its workers, lowest first.
+    pub fn workers(&self) -> impl Iterator<Item = i32> {
+        self.workers.iter().map(|worker| worker.pid)
+    }
+}
+
+/// What a field says, or a default where it is missing or nil.
+pub(super) fn or<'a, T>(
+    field: Option<Field<'a>>,
+    default: T,
+    read: impl FnOnce(&Field<'a>) -> Result<T, String>,
+) -> Result<T, String> {
+    optional(field, read).map(|value| value.unwrap_or(default))
+}
+
+/// What a field says, if it says anything.
+pub(super) fn optional<'a, T>(
+    field: Option<Field<'a>>,
+    read: impl FnOnce(&Field<'a>) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    field.map(|field| read(&field)).transpose()
+}
+
+/// Up to 0.8 it had another name.
+fn is_reloading_for_upgrade(state: &Field<'_>) -> Result<bool, String> {
+    let older = or(state.get("reloading_for_preload_upgrade")?, false, Field::bool)?;
+    or(state.get("reloading_for_upgrade")?, older, Field::bool)
+}
+
+fn options(
+    state: &Field<'_>,
+    unknown: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) -> Result<Options, String> {
+    let numbers = state.need("config")?;
+    unknown.extend(numbers.unknown(KNOWN_NUMBERS)?);
+    let command = state.need("cmd")?;
+    let words = command.words()?;
+    if words.is_empty() {
+        return Err(command.wrong("is empty: there is no program"));
+    }
+    let count = |field: &Field<'_>| field.whole(1, WORKERS_MAX);
+    let mut seconds = or(numbers.get("seconds")?, SECONDS_DEFAULT, Field::seconds)?;
+    if seconds.is_zero() {
+        notes.push(format!(
+            "`:seconds:` is 0, which would restart a broken program without a pause: it is {} now",
+            SECONDS_DEFAULT.as_secs()
+        ));
+        seconds = SECONDS_DEFAULT;
+    }
+    let nice = state.get("nice")?;
+    let level = |name: &str| match &nice {
+        Some(nice) => optional(nice.get(name)?, |field| field.whole(-20, 19)),
+        None => Ok(None),
+    };
+    let renice = match &nice {
+        Some(nice) => optional(nice.get("renice_cmd")?, |field| field.text().map(str::to_owned))?,
+        None => None,
+    };
+    let text = |field: &Field<'_>| field.text().map(str::to_owned);
+    Ok(Options {
+        original_command: or(state.get("orig_cmd")?, words.clone(), Field::words)?,
+        command: words,
+        number: or(numbers.get("number")?, 1, count)?,
+        backlog: or(numbers.get("backlog")?, 100, |field| field.whole(0, u32::MAX))?,
+        seconds,
+        ack_mode: or(state.get("ack_mode")?, AckMode::Timer(SECONDS_DEFAULT), ack_mode)?,
+        signal_timeout: optional(state.get("signal_timeout")?, Field::seconds)?,
+        max_unacked: optional(numbers.get("max_unacked")?, count)?,
+        max_upgrade_additional: optional(numbers.get("max_upgrade_additional")?, count)?,
+        kill_children_on_exit: or(state.get("kill_children_on_exit")?, false, Field::bool)?,
+        command_socket_as_fd: or(state.get("command_socket_as_fd")?, false, Field::bool)?,
+        command_name: optional(state.get("cmd_name")?, text)?,
+        socket_path: optional(state.get("socket_path")?, Field::word)?,
+        pidfile: optional(state.get("pidfile")?, Field::word)?,
+        lockfile: optional(state.get("lockfile")?, Field::word)?,
+        nice: (level("master")?, level("worker")?),
+        renice_command: renice.filter(|command| command != "/usr/bin/renice"),
+        reexec_as: or(state.get("reexec_commandline")?, Vec::new(), Field::words)?,
+        drop_env_vars: or(state.get("drop_environment_variables")?, Vec::new(), Field::words)?,
+        verbosity: or(state.get("verbosity")?, 1, |field| field.whole(0, 2))?,
+    })
+}
+
+fn ack_mode(field: &Field<'_>) -> Result<AckMode, String> {
+    let kind = field.need("type")?;
+    match kind.name()? {
+        "manual" => Ok(AckMode::Manual),
+        "timer" => field.need("timeout")?.seconds().map(AckMode::Timer),
+        other => Err(kind.wrong(format_args!("must be :manual or :timer, not {other}"))),
+    }
+}
+
+/// Those of `-b`, then those of `srv:` words.
+fn listeners(state: &Field<'_>) -> Result<Vec<Listener>, String> {
+    let items = |name| or(state.get(name)?, Vec::new(), Field::items);
+    let (binds, numbers) = (items("bind")?, items("bind_fds")?);
+    if binds.len() != numbers.len() {
+        let (binds, numbers) = (binds.len(), numbers.len());
+        return Err(state.wrong(format_args!(
+            "has {binds} addresses in `:bind:` and {numbers} descriptors in `:bind_fds:`"
+        )));
+    }
+    let mut found = Vec::new();
+    for (bind, number) in binds.iter().zip(&numbers) {
+        found.push(Listener {
+            bind: self::bind(&bind.items()?, bind)?,
+            is_word: false,
+            descriptor: number.descriptor()?,
+            place: number.path().to_owned(),
+        });
+    }
+    if let Some(sockets) = state.get("sockets")? {
+        for (key, number) in sockets.pairs()? {
+            found.push(Listener {
+                bind: self::bind(&key.items()?, &key)?,
+                is_word: true,
+                descriptor: number.descriptor()?,
+                place: number.path().to_owned(),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// `[HOST, PORT, [OPTION…]]`, the options missing after a `srv:` word; `[PATH, [OPTION…]]`.
+fn bind(items: &[Field<'_>], whole: &Field<'_>) -> Result<Bind, String> {
+    let wrong = || whole.wrong("must be a host, a port and a list of options");
+    let (address, options) = match items {
+        [path, options] if options.items().is_ok() => {
+            let path = path.word()?.into();
+            (Address::Unix { path, mode: None, owner: None, group: None }, Some(options))
+        }
+        [host, port, rest @ ..] if rest.len() <= 1 => {
+            // The words' ports are the digits as they stood on the command line.
+            let port = match port.bytes() {
+                Ok(digits) => std::str::from_utf8(digits)
+                    .ok()
+                    .and_then(|digits| digits.parse().ok())
+                    .ok_or_else(|| port.wrong("is no port"))?,
+                Err(_) => port.whole(0, u16::MAX)?,
+            };
+            (Address::Tcp { host: host.text()?.to_owned(), port }, rest.first())
+        }
+        _ => return Err(wrong()),
+    };
+    let names = options.map_or(Ok(Vec::new()), Field::items)?;
+    let names = names.iter().map(Field::name).collect::<Result<Vec<_>, _>>()?;
+    let has = |short: &str, long: &str| names.iter().any(|name| *name == short || *name == long);
+    Ok(Bind {
+        address,
+        options: ListenerOptions {
+            reuse_address: has("r", "so_reuseaddr"),
+            nonblocking: has("n", "o_nonblock"),
+            v6only: false,
+        },
+    })
+}

@@ -1,0 +1,384 @@
+//! A Ruby master's state as one of ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::protocol::LINE_MAX;
+use crate::ruby::connection::Subscription;
+use crate::ruby::original::{self, Options, Original};
+use crate::schema::{Carried, CarriedConnection, Handover, Identity, Origin, Role};
+use crate::state::{
+    self, AckMode, Address, Config, Connection, ConnectionId, Family, Generation, Listener,
+    Monotonic, Nice, Now, Pid, Ping, Realtime, Reexec, Rollout, Slot, Stage, State, Stopping,
+    UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
+};
+
+/// What only the machine knows.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The pid of the master.
+    pub master_pid: Pid,
+    /// The instant.
+    pub now: Now,
+    /// How many processors there are.
+    pub processor_count: u32,
+    /// What this image was started with.
+    pub origin: Origin,
+    /// From where relative paths are meant.
+    pub directory: PathBuf,
+    /// What is open under the numbers of [`Original::descriptors`].
+    pub found: BTreeMap<i32, Found>,
+    /// Whose the processes of [`Original::workers`] are.
+    pub parentage: BTreeMap<i32, Parentage>,
+    /// The lock, and the pid file where it is the master's.
+    pub files: Vec<(Role, i32, Identity)>,
+    /// What else is open: kept for whoever counts on it.
+    pub strays: Vec<(i32, Identity)>,
+    /// The id of the first connection.
+    pub first_connection: ConnectionId,
+}
+
+/// What is open under a number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The very thing.
+    pub identity: Identity,
+    /// What kind of socket, if it is one.
+    pub socket: Option<Socket>,
+}
+
+/// A socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// Its family; `None` for one that no listener of ours has.
+    pub family: Option<Family>,
+    /// Whether it is a stream.
+    pub is_stream: bool,
+    /// The port that it is bound to.
+    pub port: Option<u16>,
+    /// The path that it is bound to.
+    pub path: Option<PathBuf>,
+    /// Who connected it: the pid at the other end.
+    pub peer: Option<i32>,
+}
+
+/// Whose a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parentage {
+    /// The master's child.
+    Ours,
+    /// Somebody else's.
+    Foreign,
+    /// There is none of this pid.
+    Gone,
+}
+
+/// A state that was taken over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Takeover {
+    /// The state, and what travels with it, as if one of ours had written it.
+    pub handover: Handover,
+    /// What will be different, in words for the log.
+    pub notes: Vec<String>,
+}
+
+impl Original {
+    /// Where its command socket is: as it was asked for, else as it is bound.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn socket_path(&self, facts: &Facts) -> Result<PathBuf, String> {
+        let asked = self.options.socket_path.clone().map(PathBuf::from);
+        let bound = || facts.found.get(&self.command_server)?.socket.as_ref()?.path.clone();
+        let path = asked.or_else(bound).ok_or("the path of the command server is unknown")?;
+        Ok(facts.directory.join(path))
+    }
+
+    /// Where its pid file (`pid`) or lock file (`lock`) is; by default beside the command socket.
+    ///
+    /// # Errors
+    /// As [`Original::socket_path`].
+    pub fn file_path(&self, extension: &str, facts: &Facts) -> Result<PathBuf, String> {
+        let asked = match extension {
+            "pid" => &self.options.pidfile,
+            _ => &self.options.lockfile,
+        };
+        if let Some(asked) = asked {
+            return Ok(facts.directory.join(asked));
+        }
+        let name = self.options.command_name.as_deref();
+        Ok(self.socket_path(facts)?.with_file_name(state::default_file_name(name, extension)))
+    }
+
+    /// The state as one of ours.
+    ///
+    /// # Errors
+    /// What cannot be honoured, by the name of its field.
+    pub fn take_over(&self, facts: &Facts) -> Result<Takeover, String> {
+        self.check_descriptors(facts)?;
+        let mut notes = self.notes.clone();
+        self.check_parentage(facts, &mut notes)?;
+        let listeners = self.listeners.iter().map(|listener| taken_listener(listener, facts));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let config = config(&self.options, self, facts)?;
+        let mut state = State::new(config, listeners, facts.master_pid, facts.processor_count);
+        state.cold_start_count = 0;
+        state.workers = self.taken_workers(facts, &mut notes);
+        state.generation = Generation(self.version);
+        // It has counted the exec that is under way, as we do when it is over.
+        state.reexec_count = self.generation.saturating_sub(1);
+        state.early_death_count = self.early_death_count;
+        state.last_spawned_on = self.last_spinup;
+        state.last_spawn_at = self.last_spinup.map(|on| monotonic(on, facts.now));
+        state.last_upgraded_on = self.last_upgraded;
+        if !self.respawn {
+            state.stopping = Some(Stopping { exit_code: 0 });
+        } else {
+            self.take_upgrade(&mut state);
+        }
+        let connections = self.take_connections(&mut state, facts);
+        let next = facts.first_connection.0 + u64::try_from(connections.len()).unwrap_or(u64::MAX);
+        let helpers = self.passers.iter().map(|pid| (Pid(*pid), "handing over".to_owned()));
+        let handover = Handover {
+            release: "(Ruby)".to_owned(),
+            state,
+            origin: facts.origin.clone(),
+            descriptors: self.carried(facts),
+            connections,
+            next_connection: ConnectionId(next),
+            helpers: helpers.collect(),
+            files: Vec::new(),
+        };
+        Ok(Takeover { handover, notes })
+    }
+
+    /// Every number once, and everything under its number what it is said to be.
+    fn check_descriptors(&self, facts: &Facts) -> Result<(), String> {
+        let mut places: BTreeMap<i32, String> = BTreeMap::new();
+        for (number, place) in self.descriptors() {
+            if let Some(other) = places.insert(number, place.clone()) {
+                return Err(format!("`{place}` is descriptor {number}, which `{other}` has too"));
+            }
+        }
+        let need = |number: i32, what: &str, is_it: &dyn Fn(&Found, &Socket) -> bool| {
+            let found = facts.found.get(&number);
+            let socket = found.and_then(|found| Some((found, found.socket.as_ref()?)));
+            match (found, socket.is_some_and(|(found, socket)| is_it(found, socket))) {
+                (None, _) => Err(format!("`{}` {number} is not open", places[&number])),
+                (Some(_), false) => Err(format!("`{}` {number} is no {what}", places[&number])),
+                (Some(_), true) => Ok(()),
+            }
+        };
+        need(self.command_server, "listening UNIX stream socket", &|found, socket| {
+            found.identity.is_listening && socket.is_stream && socket.family == Some(Family::Unix)
+        })?;
+        for listener in &self.listeners {
+            need(listener.descriptor, "listening stream socket", &|found, socket| {
+                found.identity.is_listening && socket.is_stream && socket.family.is_some()
+            })?;
+        }
+        for connection in &self.connections {
+            need(connection.descriptor, "UNIX stream connection", &|found, socket| {
+                let is_unix = socket.family == Some(Family::Unix);
+                is_unix && socket.is_stream && !found.identity.is_listening
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A worker that is somebody else's child has another parent than this state. One may have been
+    /// reaped by a script that ran in the master's place, and its pid used again; not all.
+    fn check_parentage(&self, facts: &Facts, notes: &mut Vec<String>) -> Result<(), String> {
+        let whose = |pid: i32| facts.parentage.get(&pid).copied().unwrap_or(Parentage::Gone);
+        let foreign: Vec<i32> =
+            self.workers().filter(|pid| whose(*pid) == Parentage::Foreign).collect();
+        let Some(first) = foreign.first() else { return Ok(()) };
+        if !self.workers().any(|pid| whose(pid) == Parentage::Ours) {
+            let master = facts.master_pid;
+            return Err(format!(
+                "`:state: :children: {first}` is no child of the master (pid {master}): the state \
+                 is another master's"
+            ));
+        }
+        notes.extend(foreign.iter().map(|pid| {
+            format!("Process {pid} is no child of this master any more: it counts as ended")
+        }));
+        Ok(())
+    }
+
+    fn taken_workers(&self, facts: &Facts, notes: &mut Vec<String>) -> BTreeMap<Pid, Worker> {
+        let mut taken: BTreeMap<Pid, Worker> = BTreeMap::new();
+        let mut used: BTreeSet<Slot> = self.workers.iter().filter_map(|w| w.slot).collect();
+        let mut seen: BTreeSet<Slot> = BTreeSet::new();
+        for child in &self.workers {
+            let slot = match child.slot.filter(|slot| seen.insert(*slot)) {
+                Some(slot) => slot,
+                None => {
+                    let free = (0..).map(Slot).find(|slot| !used.contains(slot));
+                    let free = free.unwrap_or(Slot(0));
+                    notes.push(format!("Worker {} has index {} from now on", child.pid, free.0));
+                    used.insert(free);
+                    free
+                }
+            };
+            let spawned_on = child.spinup_time.or(self.last_spinup).unwrap_or(facts.now.realtime);
+            let now = Now { realtime: spawned_on, ..facts.now };
+            let mut worker = Worker::new(slot, Generation(child.version.min(self.version)), now);
+            worker.spawned_at = self.spawned_at(child.pid, spawned_on, facts.now);
+            worker.acked_at = child.acked.then_some(worker.spawned_at);
+            worker.signaled = child.signaled.clone();
+            worker.last_signaled_on = child.last_signaled_at;
+            if worker.is_signaled() {
+                let since = child.last_signaled_at.unwrap_or(facts.now.realtime);
+                worker.told_to_go_at = Some(monotonic(since, facts.now));
+            }
+            worker.ping =
+                child.pinged_at.map(|at| Ping { at, request_id: child.pinged_request_id.clone() });
+            taken.insert(Pid(child.pid), worker);
+        }
+        taken
+    }
+
+    /// When a worker was started; for one whose ACK timer runs, such that it rings when the
+    /// original's would have.
+    fn spawned_at(&self, pid: i32, spawned_on: Realtime, now: Now) -> Monotonic {
+        let timer = self.ack_timers.iter().find(|timer| timer.pid == pid);
+        let (Some(timer), AckMode::Timer(after)) = (timer, self.options.ack_mode) else {
+            return monotonic(spawned_on, now);
+        };
+        let due = monotonic(timer.start, now) + timer.time;
+        Monotonic(due.0.saturating_sub((Monotonic(0) + after).0))
+    }
+
+    /// The upgrade that is under way, or about to begin.
+    fn take_upgrade(&self, state: &mut State) {
+        let rollout = if self.smooth_upgrade { Rollout::Smooth } else { Rollout::Fleet };
+        state.rollout = self.upgrading.then_some(rollout);
+        let kind = match (self.reloading_for_upgrade, self.smooth_upgrade) {
+            (false, _) => UpgradeKind::Reload,
+            (true, true) => UpgradeKind::Smooth,
+            (true, false) => UpgradeKind::Fleet,
+        };
+        state.reexec = Some(Reexec { kind, stage: Stage::HandingOver });
+    }
+
+    fn take_connections(&self, state: &mut State, facts: &Facts) -> Vec<CarriedConnection> {
+        let mut carried = Vec::new();
+        for (number, connection) in (facts.first_connection.0..).zip(&self.connections) {
+            let id = ConnectionId(number);
+            let owner = self.worker_with(connection.descriptor, state, facts);
+            if let Some(worker) = owner.and_then(|pid| state.workers.get_mut(&pid)) {
+                worker.connection = Some(id);
+            }
+            state.connections.insert(id, Connection { given_to: owner });
+            for (what, request_id) in &connection.subscriptions {
+                let waits_for = match what {
+                    Subscription::Upgrade if self.reloading_for_upgrade => WaitsFor::Upgrade,
+                    Subscription::Upgrade if self.upgrading => WaitsFor::Rollout,
+                    // An upgrade that was refused, and whose end the original never told.
+                    Subscription::Upgrade | Subscription::Reload => WaitsFor::Reexec,
+                };
+                let request_id = Some(request_id.clone());
+                state.waiters.push(Waiter { connection: id, request_id, waits_for });
+            }
+            let is_too_long =
+                connection.input.len() > LINE_MAX && !connection.input.contains(&b'\n');
+            carried.push(CarriedConnection {
+                id,
+                input: if is_too_long { Vec::new() } else { connection.input.clone() },
+                is_discarding: is_too_long,
+                output: connection.output.clone(),
+                is_given: owner.is_some(),
+                has_ended: false,
+                is_closing: false,
+            });
+        }
+        carried
+    }
+
+    /// The worker that a connection was made for by `-g`: the original lets it connect itself.
+    fn worker_with(&self, descriptor: i32, state: &State, facts: &Facts) -> Option<Pid> {
+        let pid = Pid(facts.found.get(&descriptor)?.socket.as_ref()?.peer?);
+        let worker = state.workers.get(&pid)?;
+        let is_first = self.options.command_socket_as_fd && worker.connection.is_none();
+        is_first.then_some(pid)
+    }
+
+    fn carried(&self, facts: &Facts) -> Vec<Carried> {
+        let mut numbers = vec![(Role::CommandSocket, self.command_server)];
+        let listeners = self.listeners.iter().map(|listener| listener.descriptor);
+        numbers.extend((0..).map(Role::Listener).zip(listeners));
+        let ids = (facts.first_connection.0..).map(|id| Role::Connection(ConnectionId(id)));
+        numbers.extend(ids.zip(self.connections.iter().map(|c| c.descriptor)));
+        let identity = |number| facts.found.get(number).map(|f| f.identity).unwrap_or_default();
+        let known = numbers.iter().map(|(role, number)| (*role, *number, identity(number)));
+        let strays = facts.strays.iter().map(|(number, i)| (Role::Stray, *number, *i));
+        let all = known.chain(facts.files.iter().copied()).chain(strays);
+        all.map(|(role, number, identity)| Carried { role, number, identity }).collect()
+    }
+}
+
+fn config(options: &Options, original: &Original, facts: &Facts) -> Result<Config, String> {
+    let (master, worker) = options.nice;
+    let renice_command = options.renice_command.as_ref().map(|command| {
+        // The original leaves it to a shell.
+        shell_words::split(command)
+            .unwrap_or_else(|_| command.split_whitespace().map(str::to_owned).collect())
+    });
+    Ok(Config {
+        original_command: options.original_command.clone(),
+        command: options.command.clone(),
+        target: options.number,
+        backlog: options.backlog,
+        respawn_interval: options.seconds,
+        ack_mode: options.ack_mode,
+        signal_timeout: options.signal_timeout,
+        max_unacked: options.max_unacked,
+        max_upgrade_additional: options.max_upgrade_additional,
+        retries: None,
+        kill_children_on_exit: options.kill_children_on_exit,
+        command_socket_as_fd: options.command_socket_as_fd,
+        command_name: options.command_name.clone(),
+        socket_path: original.socket_path(facts)?,
+        pidfile: original.file_path("pid", facts)?,
+        lockfile: original.file_path("lock", facts)?,
+        nice: Nice { master, worker, renice_command },
+        reexec_as: options.reexec_as.clone(),
+        drop_env_vars: options.drop_env_vars.clone(),
+        verbosity: Verbosity(options.verbosity),
+        syslog: false,
+    })
+}
+
+fn taken_listener(listener: &original::Listener, facts: &Facts) -> Result<Listener, String> {
+    let socket = facts.found.get(&listener.descriptor).and_then(|found| found.socket.as_ref());
+    let family = socket.and_then(|socket| socket.family);
+    let (Some(socket), Some(family)) = (socket, family) else {
+        return Err(format!("`{}` is no socket", listener.place));
+    };
+    let asked = match listener.bind.address {
+        Address::Tcp { port, .. } | Address::Udp { port, .. } => Some(port),
+        Address::Unix { .. } => None,
+    };
+    let is_same = asked.is_none_or(|port| port == 0 || socket.port == Some(port));
+    if !is_same || asked.is_some() == (family == Family::Unix) {
+        return Err(format!(
+            "`{}` {} is bound to something else than {}",
+            listener.place, listener.descriptor, listener.bind.address
+        ));
+    }
+    Ok(Listener {
+        bind: listener.bind.clone(),
+        origin: if listener.is_word { state::Origin::Word } else { state::Origin::Option },
+        descriptor: listener.descriptor,
+        family,
+        port: socket.port,
+    })
+}
+
+/// An instant of the calendar on the other clock: never later than now, nor before the machine was
+/// started.
+fn monotonic(on: Realtime, now: Now) -> Monotonic {
+    let ago = u64::try_from(now.realtime.0.saturating_sub(on.0)).unwrap_or(0);
+    Monotonic(now.monotonic.0.saturating_sub(ago))
+}

@@ -1,0 +1,92 @@
+//! The children of a Ruby master.
+
+use std::collections::BTreeSet;
+
+use crate::ruby::field::Field;
+use crate::ruby::original::{optional, or};
+use crate::scalar::Scalar;
+use crate::state::{Realtime, Signal, Slot};
+
+/// One of its workers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Worker {
+    pub pid: i32,
+    /// Missing before 0.6.
+    pub slot: Option<Slot>,
+    pub version: u32,
+    pub acked: bool,
+    pub signaled: BTreeSet<Signal>,
+    pub last_signaled_at: Option<Realtime>,
+    pub spinup_time: Option<Realtime>,
+    pub pinged_at: Option<Realtime>,
+    pub pinged_request_id: Option<Scalar>,
+}
+
+const KNOWN: &[&str] = &[
+    "type",
+    "version",
+    "acked",
+    "signaled",
+    "last_signaled_at",
+    "index",
+    "spinup_time",
+    "pinged_at",
+    "pinged_request_id",
+];
+
+/// The highest index that is believed.
+const SLOT_MAX: u32 = 1_000_000;
+
+/// Its workers, and the pids of those that pass its state.
+pub(super) fn read_all(
+    state: &Field<'_>,
+    unknown: &mut Vec<String>,
+) -> Result<(Vec<Worker>, Vec<i32>), String> {
+    let mut workers = Vec::new();
+    let mut passers = Vec::new();
+    for (pid, child) in state.need("children")?.numbered()? {
+        let kind = child.need("type")?;
+        match kind.name()? {
+            "worker" => {
+                workers.push(read(pid, &child)?);
+                unknown.extend(child.unknown(KNOWN)?);
+            }
+            "state_passer" => passers.push(pid),
+            other => {
+                let wrong = format!("must be :worker or :state_passer, not {other}");
+                return Err(kind.wrong(wrong));
+            }
+        }
+    }
+    Ok((workers, passers))
+}
+
+fn read(pid: i32, child: &Field<'_>) -> Result<Worker, String> {
+    let slot = |field: &Field<'_>| field.whole(0, SLOT_MAX).map(Slot);
+    let signaled = optional(child.get("signaled")?, signals)?.unwrap_or_default();
+    Ok(Worker {
+        pid,
+        slot: optional(child.get("index")?, slot)?,
+        version: or(child.get("version")?, 0, |field| field.whole(0, u32::MAX))?,
+        acked: or(child.get("acked")?, false, Field::bool)?,
+        signaled,
+        last_signaled_at: optional(child.get("last_signaled_at")?, Field::time)?,
+        spinup_time: optional(child.get("spinup_time")?, Field::time)?,
+        pinged_at: optional(child.get("pinged_at")?, Field::time)?,
+        pinged_request_id: optional(child.get("pinged_request_id")?, Field::scalar)?,
+    })
+}
+
+/// A set: an object with the members as the keys of its `hash`, or a mapping of them, or a list.
+fn signals(field: &Field<'_>) -> Result<BTreeSet<Signal>, String> {
+    let members = match field.get("hash") {
+        Ok(Some(hash)) => hash.keys()?,
+        Ok(None) => field.keys()?,
+        Err(_) => field.items()?,
+    };
+    let signal = |member: &Field<'_>| {
+        let name = member.name()?;
+        Signal::parse(name).ok_or_else(|| field.wrong(format_args!("has no signal {name:?}")))
+    };
+    members.iter().map(signal).collect()
+}
