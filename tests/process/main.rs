@@ -28,6 +28,7 @@ mod masters; // more than one master, and the files that tell them apart
 mod meanwhile; // work on the side while a test goes on
 mod notes; // the signals that workers get, as they note them down
 mod ordinary; // an ordinary user, whoever runs the tests
+mod original; // a stand-in for a Ruby master that hands over
 mod orphans; // processes whose parent dies: workers of a killed master, children of workers
 mod other_release; // a symlink that leads now to one build of einhorn and now to another
 mod proc; // what the kernel says of a process
@@ -46,6 +47,7 @@ mod shell; // einhornsh
 mod shortages; // starts for which the system has too little left
 mod signals; // signals to the master, and how it stops
 mod startup; // bad input and what stands in the way: nothing is left behind
+mod takeovers; // Ruby masters that become ours
 mod terminal; // a pseudo-terminal
 mod wait; // the one place that waits
 mod wire; // a raw connection to the command socket
@@ -74,6 +76,10 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(worker::FLAG) {
         worker::run(arguments);
+        return;
+    }
+    if std::env::args().nth(1).as_deref() == Some(original::FLAG) {
+        original::run(std::path::Path::new(&std::env::args().nth(2).unwrap()));
         return;
     }
     let trials: Vec<Trial> = [
@@ -109,6 +115,7 @@ fn main() {
         shortages::trials(),
         signals::trials(),
         startup::trials(),
+        takeovers::trials(),
         words::trials(),
         workers::trials(),
         wrappers::trials(),
