@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::master::adoption::Adoption;
 use crate::master::connections::FIRST_TOKEN;
@@ -247,10 +247,9 @@ pub fn peek(open_at_start: &[RawFd]) -> Option<(Vec<u8>, RawFd)> {
     if !ancestors.into_iter().flatten().any(is_master) {
         return None;
     }
+    let deadline = Instant::now() + PEEKING_MAX;
     let pipes = open_at_start.iter().copied().filter(|number| pipe::is_reading_end(*number));
-    let mut states = pipes.filter_map(|number| {
-        let bytes = pipe::peek(number, PEEKING_MAX).ok().flatten()?;
-        Original::is_meant(&bytes).then_some((bytes, number))
-    });
-    states.next()
+    let pipes: Vec<RawFd> = pipes.collect();
+    let number = pipe::find(&pipes, ruby::BEGINNING, deadline).ok().flatten()?;
+    Some((pipe::peek(number, deadline).ok().flatten()?, number))
 }

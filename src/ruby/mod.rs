@@ -11,6 +11,6 @@ mod worker;
 mod yaml;
 
 pub use dump::dump;
-pub use original::Original;
+pub use original::{BEGINNING, Original};
 pub use takeover::{Facts, Found, Parentage, Socket, Takeover};
 pub use yaml::STATE_MAX;

@@ -114,13 +114,16 @@ const KNOWN: &[&str] = &[
 const KNOWN_NUMBERS: &[&str] =
     &["number", "backlog", "seconds", "max_unacked", "max_upgrade_additional"];
 
+/// What a state of the original's begins with.
+pub const BEGINNING: &[u8] = b"---";
+
 /// The respawn interval in place of none at all.
 const SECONDS_DEFAULT: Duration = Duration::from_secs(1);
 
 impl Original {
     /// Whether these bytes are meant as a state of the original's and not as one of ours.
     pub fn is_meant(bytes: &[u8]) -> bool {
-        bytes.starts_with(b"---")
+        bytes.starts_with(BEGINNING)
     }
 
     /// Reads a state.

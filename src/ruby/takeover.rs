@@ -189,6 +189,10 @@ impl Original {
     /// A worker that is somebody else's child has another parent than this state. One may have been
     /// reaped by a script that ran in the master's place, and its pid used again; not all.
     fn check_parentage(&self, facts: &Facts, notes: &mut Vec<String>) -> Result<(), String> {
+        let impossible = |pid: &i32| *pid <= 1 || *pid == facts.master_pid.0;
+        if let Some(pid) = self.workers().chain(self.passers.iter().copied()).find(impossible) {
+            return Err(format!("`:state: :children: {pid}` is no child of the master"));
+        }
         let whose = |pid: i32| facts.parentage.get(&pid).copied().unwrap_or(Parentage::Gone);
         let foreign: Vec<i32> =
             self.workers().filter(|pid| whose(*pid) == Parentage::Foreign).collect();

@@ -1,7 +1,7 @@
 //! Pipes that somebody else writes to: read to their end, or looked into.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -33,7 +33,7 @@ pub fn read_to_end(number: RawFd, max: usize, patience: Duration) -> io::Result<
     let mut bytes = Vec::new();
     let mut chunk = vec![0; CHUNK];
     loop {
-        if wait(pipe, PollFlags::POLLIN, deadline)?.is_empty() {
+        if poll_until(&mut [PollFd::new(pipe, PollFlags::POLLIN)], deadline)? == 0 {
             return Err(io::ErrorKind::TimedOut.into());
         }
         match descriptor::read(pipe, &mut chunk) {
@@ -48,25 +48,66 @@ pub fn read_to_end(number: RawFd, max: usize, patience: Duration) -> io::Result<
     }
 }
 
+/// Looks for a pipe in which something stands that begins like this, until a moment. Pipes with
+/// something else in them are passed over, empty ones may fill.
+///
+/// # Errors
+/// Those of poll(2), pipe2(2), tee(2) and read(2).
+pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Result<Option<RawFd>> {
+    let mut numbers = numbers.to_vec();
+    loop {
+        for number in numbers.clone() {
+            match copy(number, beginning.len())? {
+                start if start == beginning => return Ok(Some(number)),
+                start if beginning.starts_with(&start) => {}
+                _ => numbers.retain(|other| *other != number),
+            }
+        }
+        if numbers.is_empty() {
+            return Ok(None);
+        }
+        let asked = |number: &RawFd| PollFd::new(borrow(*number), PollFlags::POLLIN);
+        let mut asked: Vec<PollFd<'_>> = numbers.iter().map(asked).collect();
+        poll_until(&mut asked, deadline)?;
+        // One that was closed and is empty, or has but the half of it, will never fill.
+        let is_over = |asked: &PollFd<'_>| asked.revents().is_none_or(|told| !told.is_empty());
+        let over: Vec<bool> = asked.iter().map(is_over).collect();
+        if !over.contains(&true) {
+            return Ok(None);
+        }
+        let mut is_worth = Vec::new();
+        for (number, is_over) in numbers.iter().zip(over) {
+            is_worth.push(!is_over || copy(*number, beginning.len())? == beginning);
+        }
+        let mut is_worth = is_worth.into_iter();
+        numbers.retain(|_| is_worth.next() == Some(true));
+    }
+}
+
 /// What is in a pipe whose writers have finished, without taking it out: whoever reads it later
-/// finds it there. `None` when they have not finished within `patience`, because the pipe is not
-/// large enough for all of it or for another reason, or when there is nothing in it.
+/// finds it there. `None` when they have not finished by the deadline, because the pipe is not
+/// large enough for all of it or for another reason.
 ///
 /// # Errors
 /// Those of pipe2(2), tee(2) and read(2).
-pub fn peek(number: RawFd, patience: Duration) -> io::Result<Option<Vec<u8>>> {
+pub fn peek(number: RawFd, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
     let pipe = borrow(number);
     // So that all of it fits at once; the writer goes on when there is room.
     let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(CAPACITY));
-    let deadline = Instant::now() + patience;
     // POLLHUP is told unasked.
-    if !wait(pipe, PollFlags::empty(), deadline)?.contains(PollFlags::POLLHUP) {
-        return Ok(None);
+    let mut asked = [PollFd::new(pipe, PollFlags::empty())];
+    poll_until(&mut asked, deadline)?;
+    match asked[0].revents().is_some_and(|told| told.contains(PollFlags::POLLHUP)) {
+        true => copy(number, usize::try_from(CAPACITY).unwrap_or(CHUNK)).map(Some),
+        false => Ok(None),
     }
+}
+
+/// Copies what a pipe holds now, at most `max` bytes, and leaves it there.
+fn copy(number: RawFd, max: usize) -> io::Result<Vec<u8>> {
     let (copy, copy_end) = descriptor::pipe()?;
     let _ = fcntl(&copy_end, FcntlArg::F_SETPIPE_SZ(CAPACITY));
-    let length = usize::try_from(CAPACITY).unwrap_or(CHUNK);
-    let copied = match tee(pipe, &copy_end, length, SpliceFFlags::SPLICE_F_NONBLOCK) {
+    let copied = match tee(borrow(number), &copy_end, max, SpliceFFlags::SPLICE_F_NONBLOCK) {
         Ok(copied) => copied,
         Err(Errno::EAGAIN) => 0,
         Err(errno) => return Err(errno.into()),
@@ -81,18 +122,16 @@ pub fn peek(number: RawFd, patience: Duration) -> io::Result<Option<Vec<u8>>> {
         }
     }
     bytes.truncate(filled);
-    Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    Ok(bytes)
 }
 
-/// Waits until something of these happens; nothing when the time is over.
-fn wait(pipe: BorrowedFd<'_>, events: PollFlags, deadline: Instant) -> io::Result<PollFlags> {
+/// Waits until something of what is asked has happened, or the deadline has passed; answers how
+/// many have something to tell.
+fn poll_until(asked: &mut [PollFd<'_>], deadline: Instant) -> io::Result<i32> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut asked = [PollFd::new(pipe, events)];
-        match poll(&mut asked, left) {
-            Ok(0) => return Ok(PollFlags::empty()),
-            Ok(_) => return Ok(asked[0].revents().unwrap_or(PollFlags::empty())),
+        match poll(asked, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(count) => return Ok(count),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -119,12 +158,38 @@ mod tests {
         write.write_all(&written).unwrap();
         let number = read.as_raw_fd();
         assert!(is_reading_end(number) && !is_reading_end(write.as_raw_fd()));
-        assert_eq!(peek(number, Duration::ZERO).unwrap(), None, "somebody may write more");
+        assert_eq!(peek(number, Instant::now()).unwrap(), None, "somebody may write more");
         drop(write);
-        assert_eq!(peek(number, Duration::from_secs(1)).unwrap().as_ref(), Some(&written));
+        assert_eq!(peek(number, soon()).unwrap().as_ref(), Some(&written));
         let all = read_to_end(number, written.len(), Duration::from_secs(1)).unwrap();
         assert_eq!(all, written);
-        assert_eq!(peek(number, Duration::from_secs(1)).unwrap(), None, "it is empty");
+        assert_eq!(peek(number, soon()).unwrap(), Some(Vec::new()), "it is empty");
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(5)
+    }
+
+    #[test]
+    fn the_pipe_with_the_right_beginning_is_found() {
+        let pipe_with = |text: &[u8]| {
+            let (read, write) = descriptor::pipe().unwrap();
+            let mut write = std::fs::File::from(write);
+            write.write_all(text).unwrap();
+            (read, write)
+        };
+        let pipes = [pipe_with(b"log"), pipe_with(b""), pipe_with(b"--"), pipe_with(b"---\n")];
+        let numbers: Vec<RawFd> = pipes.iter().map(|(read, _)| read.as_raw_fd()).collect();
+        assert_eq!(find(&numbers, b"---", soon()).unwrap(), Some(numbers[3]));
+        assert_eq!(find(&numbers[..1], b"---", soon()).unwrap(), None, "it holds something else");
+        assert_eq!(find(&numbers[..3], b"---", Instant::now()).unwrap(), None, "none has filled");
+        let mut late = pipes[1].1.try_clone().unwrap();
+        let writer = std::thread::spawn(move || late.write_all(b"---"));
+        assert_eq!(find(&numbers[..2], b"---", soon()).unwrap(), Some(numbers[1]));
+        writer.join().unwrap().unwrap();
+        let (closed, end) = pipe_with(b"--");
+        drop(end);
+        assert_eq!(find(&[closed.as_raw_fd()], b"---", soon()).unwrap(), None, "it is closed");
     }
 
     #[test]

@@ -200,6 +200,7 @@ fn become_candidate(folder: &Path, mut state: String) {
     let (read, write) = nix::unistd::pipe().unwrap();
     let mut command = Command::new("cat");
     command.stdin(Stdio::piped()).stdout(write).process_group(0);
+    #[expect(clippy::zombie_processes, reason = "the candidate reaps it")]
     let mut passer = command.spawn().unwrap();
     // It holds the writing end.
     drop(command);

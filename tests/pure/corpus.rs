@@ -9,6 +9,8 @@ mod candidate_report;
 mod decide_step;
 #[path = "../../fuzz/targets/request_line.rs"]
 mod request_line;
+#[path = "../../fuzz/targets/ruby_state.rs"]
+pub(crate) mod ruby_state;
 #[path = "../../fuzz/targets/state_decode.rs"]
 mod state_decode;
 
@@ -28,6 +30,11 @@ fn request_line() {
 }
 
 #[test]
+fn ruby_state() {
+    replay("ruby_state", ruby_state::run);
+}
+
+#[test]
 fn decide_step() {
     replay("decide_step", decide_step::run);
 }
@@ -36,7 +43,8 @@ fn decide_step() {
 fn every_target_is_replayed() {
     let mut targets = names("targets");
     targets.iter_mut().for_each(|file| file.truncate(file.len() - ".rs".len()));
-    let replayed = ["candidate_report", "decide_step", "request_line", "state_decode"];
+    let replayed =
+        ["candidate_report", "decide_step", "request_line", "ruby_state", "state_decode"];
     assert_eq!(targets, replayed, "add the new one above");
     assert_eq!(names("corpus"), targets, "every target has a corpus");
 }

@@ -2,21 +2,20 @@
 
 mod refused;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use einhorn::ruby::{Facts, Found, Original, Parentage, Socket, Takeover};
+use einhorn::ruby::{Original, Parentage, Takeover};
 use einhorn::scalar::Scalar;
-use einhorn::schema::{self, Identity, Origin, Role};
+use einhorn::schema::{self, Identity, Role};
 use einhorn::state::{
     AckMode, Address, ConnectionId, Family, Generation, Monotonic, Now, Pid, Realtime, Reexec,
     Rollout, SCHEMA_VERSIONS, Signal, Slot, Stage, State, UpgradeKind, Waiter, WaitsFor,
 };
 
-use crate::example::MASTER;
+use crate::corpus::ruby_state::facts;
 
 /// Ten minutes after the machine was started.
 const NOW_NS: u64 = 600_000_000_000;
@@ -36,48 +35,6 @@ fn later(state: &Original, seconds: u64) -> Now {
     let on = spawned.handover.state.last_spawned_on.unwrap_or(Realtime(0));
     let nanos = i64::try_from(seconds).unwrap() * 1_000_000_000;
     Now { monotonic: Monotonic(NOW_NS), realtime: Realtime(on.0 + nanos) }
-}
-
-/// A machine on which everything is as the state says.
-fn facts(original: &Original, now: Now) -> Facts {
-    let socket = |number: i32| {
-        let is_client = original.clients().any(|client| client == number);
-        let is_server = number == original.command_socket();
-        let family = if is_client || is_server { Family::Unix } else { Family::Inet };
-        let inode = u64::try_from(number).unwrap();
-        let identity = Identity { inode, is_listening: !is_client, ..Identity::default() };
-        let path = is_server.then(|| PathBuf::from("/run/web/bound.sock"));
-        let socket = Socket { family: Some(family), is_stream: true, port: None, path, peer: None };
-        Found { identity, socket: Some(socket) }
-    };
-    let numbers = original.descriptors();
-    let mut found: BTreeMap<i32, Found> =
-        numbers.iter().map(|(number, _)| (*number, socket(*number))).collect();
-    for (number, port) in original.ports() {
-        if let Some(socket) = found.get_mut(&number).and_then(|found| found.socket.as_mut()) {
-            socket.port = Some(port);
-        }
-    }
-    Facts {
-        master_pid: MASTER,
-        now,
-        processor_count: 4,
-        origin: Origin {
-            own_path: "/usr/bin/einhorn".into(),
-            own_name: "einhorn".into(),
-            environment: Vec::new(),
-            blocked_signals: 0,
-            open_files_soft: 1024,
-            open_files_hard: 4096,
-            nice: 0,
-        },
-        directory: "/srv".into(),
-        found,
-        parentage: original.workers().map(|pid| (pid, Parentage::Ours)).collect(),
-        files: vec![(Role::Lock, 90, Identity::default())],
-        strays: Vec::new(),
-        first_connection: ConnectionId(16),
-    }
 }
 
 /// Takes a state over, ten seconds after its last spawn.

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use einhorn::ruby::{Facts, Original, Parentage};
 
-use super::{capture, facts, later};
+use super::{capture, later};
+use crate::corpus::ruby_state::facts;
 
 /// Why a document is refused, on a machine that is then made worse.
 fn refusal(document: &str, spoil: impl FnOnce(&mut Facts)) -> String {
@@ -63,7 +64,7 @@ fn fields_that_are_wrong_are_named() {
         (":cmd:\n  - \"/srv/web/current/bin/worker\"", ":cmd: []", "`:state: :cmd:` is empty"),
         (":respawn: true", ":respawn: true\n  :respawn: true", "`:state:` has `:respawn:` twice"),
         (":server: 8", ":server: nine", "`:persistent_descriptors: 0 :server:` must be a whole"),
-        (":class: Einhorn::Event::CommandServer", ":class: 7", "must be a string"),
+        (":class: Einhorn::Event::CommandServer", ":class: 7", "0 :class:` must be a string"),
         (
             "- :class: Einhorn::Event::CommandServer\n  :server: 8\n",
             "",
@@ -131,6 +132,14 @@ fn the_state_of_another_master_is_refused() {
         facts.parentage.values_mut().for_each(|whose| *whose = Parentage::Foreign);
     });
     assert!(refused.contains("`:state: :children: 11994` is no child of the master"), "{refused}");
+}
+
+#[test]
+fn processes_that_cannot_be_children_are_refused() {
+    for (pid, to) in [("11994", "1"), ("11996", "1"), ("11994", "900"), ("11996", "900")] {
+        let refused = refusal(&capture("manual").replace(pid, to), |_| ());
+        assert!(refused.contains(&format!("`:state: :children: {to}` is no child")), "{refused}");
+    }
 }
 
 #[test]
