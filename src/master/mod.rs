@@ -5,12 +5,14 @@ mod candidate;
 mod check;
 mod connections;
 mod files;
+mod handback;
 mod handover;
 mod limits;
 mod listeners;
 mod log;
 mod preflight;
 mod start;
+mod successor;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +37,7 @@ pub use handover::Adoption;
 use log::Log;
 use preflight::Preflight;
 pub use start::Start;
+use successor::Successor;
 use workers::Inheritance;
 
 const SIGNALS_TOKEN: u64 = 0;
@@ -77,8 +80,8 @@ pub struct Master {
     preflight: Option<Preflight>,
     /// The candidate that was asked last.
     candidate: Option<Candidate>,
-    /// The version of the state to hand over at the end of this turn.
-    handover_due: Option<u16>,
+    /// Whom to hand over to at the end of this turn.
+    handover_due: Option<Successor>,
     /// The image that this process runs, by its inode: what the next one goes back to.
     image: Option<OwnedFd>,
     /// Only held open: the listeners.
@@ -104,8 +107,8 @@ impl Master {
         self.take_exits();
         loop {
             self.settle();
-            if let Some(schema) = self.handover_due.take() {
-                self.hand_over(schema);
+            if let Some(successor) = self.handover_due.take() {
+                self.hand_over(successor);
                 continue;
             }
             if let Some(code) = self.exit_code {
@@ -201,7 +204,10 @@ impl Master {
             Action::Log { level, message } => self.log(level, &message),
             Action::StartPreflight { schema } => self.start_preflight(schema),
             Action::KillPreflight => self.kill_preflight(),
-            Action::HandOver { schema } => self.handover_due = Some(schema),
+            Action::HandOver { schema } => {
+                self.handover_due = Some(Successor::Einhorn { schema });
+            }
+            Action::HandBack => self.handover_due = Some(Successor::Ruby),
             Action::Exit { code } => self.exit_code = Some(code),
         }
     }

@@ -2,5 +2,7 @@
 //! descriptor, a clock or a process calls this.
 
 mod dump;
+mod handback;
 
 pub use dump::dump;
+pub use handback::{changes, unknown_to_ruby, write};
