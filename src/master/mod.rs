@@ -160,6 +160,10 @@ impl Master {
             self.events.push_back(Event::Closed { connection });
         }
         self.tell_events();
+        if self.state.reexec.is_none() {
+            // One that was refused is not kept open.
+            self.candidate = None;
+        }
         debug_assert_eq!(self.state.check(), Ok(()));
         self.watch_log();
         self.resume_accepting();
