@@ -125,10 +125,13 @@ fn a_ruby_master_goes_on_with_the_same_workers_and_clients() {
     let master = start(&rig, &options, &["ack", "wait"]);
     master.settled(2);
     let (known, state, pid) = (children(&master), master.state(), master.pid());
+    let open_count = Snapshot::of(&master).descriptor_count();
     let mut half = UnixStream::connect(rig.socket()).unwrap();
     half.set_read_timeout(Some(wait::PATIENCE)).unwrap();
     half.write_all(b"{\"command\": \"ehlo\", \"user\": \"b\xc3").unwrap();
-    master.until("the half line is taken in", || (proc::descriptors(pid).len() > 8).then_some(()));
+    master.until("the half line is taken in", || {
+        (proc::descriptors(pid).len() > open_count).then_some(())
+    });
     let told = answers(&rig, &mut ask(&rig, "reload"));
     assert_eq!(told.last().unwrap(), "Handed back: a Ruby Einhorn goes on");
     assert!(is_ruby(pid), "{}", rig.log());
