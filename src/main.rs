@@ -3,16 +3,15 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use einhorn::cli::{self, Options, Refusal, Task};
-use einhorn::master::{self, Adoption, Master, Start, Successor};
+use einhorn::cli::{self, Refusal, Task};
+use einhorn::master::{self, Adoption, Launch, Master, Start};
 use einhorn::schema;
 use einhorn::sys::descriptor;
-use einhorn::sys::signal::{self, Mask};
+use einhorn::sys::signal;
 
 /// That of musl maps and unmaps memory for single requests, and takes twice as long.
 #[cfg(target_env = "musl")]
@@ -32,37 +31,24 @@ fn main() -> ExitCode {
         Ok(mask) => mask,
         Err(error) => return fail(1, &format!("cannot set up signals: {error}")),
     };
-    let open_at_start = descriptor::open_numbers().unwrap_or_default();
+    let launch = Launch {
+        open_at_start: descriptor::open_numbers().unwrap_or_default(),
+        own_name: std::env::args_os().next().unwrap_or_else(|| OsString::from("einhorn")),
+        environment: std::env::vars_os().collect(),
+        // A directory that was deleted has no name; relative paths cannot work there either way.
+        directory: std::env::current_dir().unwrap_or_default(),
+        mask,
+    };
     let folder = cli::default_folder(std::env::var_os("TMPDIR"));
-    // A directory that was deleted has no name; relative paths cannot work there either way.
-    let directory = std::env::current_dir().unwrap_or_default();
-    match cli::parse(std::env::args_os(), &folder, &directory) {
-        Ok(Task::Start(options)) => start(*options, mask, directory, open_at_start),
-        Ok(Task::Adopt { state: state_number, rolled_back, program }) => adopt(&Adoption {
-            state_number,
-            rolled_back,
-            own_name: own_name(),
-            directory,
-            mask,
-            environment: std::env::vars_os().collect(),
-            program,
-            open_at_start,
-        }),
-        Ok(Task::Check { options, state }) => {
-            let environment: Vec<_> = std::env::vars_os().collect();
-            let successor = Successor {
-                own_name: &own_name(),
-                directory: &directory,
-                environment: &environment,
-                blocked_signals: mask.to_bits(),
-                open_at_start: &open_at_start,
-                state_number: state.unwrap_or(-1),
-            };
-            match master::check(&options, state, &successor) {
-                Ok(text) => print(0, &text),
-                Err(why) => fail(1, &why),
-            }
+    match cli::parse(std::env::args_os(), &folder, &launch.directory) {
+        Ok(Task::Start(options)) => start(Start { options: *options, launch }),
+        Ok(Task::Adopt { state: state_number, rolled_back, program }) => {
+            adopt(&Adoption { state_number, rolled_back, launch, program })
         }
+        Ok(Task::Check { options, state }) => match master::check(&options, state, &launch) {
+            Ok(text) => print(0, &text),
+            Err(why) => fail(1, &why),
+        },
         Ok(Task::Describe(file)) => describe(&file),
         Err(Refusal::Asked(text)) => print(0, &text),
         Err(Refusal::NoProgram(text)) => print(1, &text),
@@ -70,15 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The first word of the command line.
-fn own_name() -> OsString {
-    std::env::args_os().next().unwrap_or_else(|| OsString::from("einhorn"))
-}
-
-fn start(options: Options, mask: Mask, directory: PathBuf, open_at_start: Vec<RawFd>) -> ExitCode {
-    let environment = std::env::vars_os().collect();
-    let start =
-        Start { options, environment, mask, own_name: own_name(), directory, open_at_start };
+fn start(start: Start) -> ExitCode {
     match Master::start(start) {
         Ok(master) => run(master),
         Err(error) => fail(1, &format!("{error:#}")),

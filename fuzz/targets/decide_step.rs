@@ -56,6 +56,7 @@ struct Shell {
     candidate: Option<Candidate>,
     /// One was found fit, and is to take over.
     handover_due: bool,
+    handback_due: bool,
     /// The master was told to stop.
     stopping: bool,
     /// The master has left.
@@ -82,6 +83,7 @@ impl Shell {
             next_connection: 1,
             candidate: None,
             handover_due: false,
+            handback_due: false,
             stopping: false,
             left: false,
         }
@@ -212,16 +214,19 @@ impl Shell {
 
     /// At the end of a turn, when everything that was ordered is done.
     fn hand_over(&mut self, how: &str) {
-        if !self.handover_due || !self.orders.is_empty() {
+        if !(self.handover_due || self.handback_due) || !self.orders.is_empty() {
             return;
         }
         self.handover_due = false;
+        let is_hand_back = std::mem::take(&mut self.handback_due);
         if self.state.reexec.is_none_or(|reexec| reexec.stage != Stage::HandingOver) {
             return;
         }
         assert!(!self.stopping && self.state.stopping.is_none(), "handed over on the way out");
         let why = "not now".to_owned();
         let generation = self.state.generation;
+        // No event tells of a Ruby Einhorn that goes on.
+        let how = if is_hand_back { "no" } else { how };
         self.tell(match how {
             "adopted" => Event::Adopted { from_release: "0.0.1".to_owned() },
             "back" => Event::RolledBack { why },
@@ -325,6 +330,11 @@ impl Shell {
                 self.candidate.as_mut().expect("a candidate to end").is_killed = true;
             }
             Action::HandOver { .. } => self.handover_due = true,
+            Action::HandBack => {
+                let is_asked = self.state.reexec.is_some_and(|reexec| reexec.is_hand_back);
+                assert!(is_asked, "nobody wants a Ruby Einhorn");
+                self.handback_due = true;
+            }
             Action::Reply { .. } => {}
             Action::Log { message, .. } => assert!(!message.is_empty(), "an empty line"),
             Action::Exit { code } => {

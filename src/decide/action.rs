@@ -53,6 +53,9 @@ pub enum Action {
         /// The version to write the state in.
         schema: u16,
     },
+    /// Become the candidate, which is a Ruby Einhorn, at the end of this turn; answered by
+    /// `HandOverFailed` or by nothing any more.
+    HandBack,
     /// Leave with this exit status.
     Exit {
         /// 0 after an orderly stop.

@@ -9,6 +9,9 @@ use crate::state::{
     AckMode, ConnectionId, Pid, Ping, Signal, UpgradeKind, Verbosity, WORKERS_MAX, release,
 };
 
+/// The argument of an upgrade that hands back to a Ruby Einhorn.
+const TO_RUBY: &str = "--to-ruby";
+
 /// A client sent a line.
 pub(super) fn requested(
     turn: &mut Turn,
@@ -29,14 +32,20 @@ pub(super) fn requested(
     if command == "worker:ack" || command == "worker:ping" {
         return worker_message(turn, connection, &command, &request);
     }
-    if let Some(kind) = upgrade_kind(&command) {
-        return upgrade::asked_by_client(turn, kind, connection, request.id);
-    }
     let words = match &request.args {
         Args::Absent => &[][..],
         Args::List(words) => words,
         Args::Invalid(why) => return reply(turn, connection, request.id, why.clone()),
     };
+    if let Some(kind) = upgrade_kind(&command) {
+        return match is_hand_back(&command, words) {
+            Ok(is_hand_back) => {
+                let asked = upgrade::Asked { kind, is_hand_back };
+                upgrade::asked_by_client(turn, asked, connection, request.id);
+            }
+            Err(why) => reply(turn, connection, request.id, why),
+        };
+    }
     let message = match command.as_str() {
         "config" => settings::change(turn, words),
         "dec" => change_target(turn, "Decrementing", -1),
@@ -60,6 +69,16 @@ fn upgrade_kind(command: &str) -> Option<UpgradeKind> {
         "upgrade" => Some(UpgradeKind::Smooth),
         "upgrade_fleet" => Some(UpgradeKind::Fleet),
         _ => None,
+    }
+}
+
+/// Whether an upgrade is to hand back to a Ruby Einhorn; any other argument is a mistake.
+fn is_hand_back(command: &str, words: &[String]) -> Result<bool, String> {
+    match words.iter().find(|word| *word != TO_RUBY) {
+        None => Ok(!words.is_empty()),
+        Some(unknown) => {
+            Err(format!("{command} takes no argument but {TO_RUBY}, and was given {unknown:?}"))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::decide::action::Action;
 use crate::decide::event::Preflight;
 use crate::decide::{Turn, list};
 use crate::protocol::Reply;
+use crate::ruby;
 use crate::scalar::Scalar;
 use crate::state::{
     CandidateReport, ConnectionId, ExitStatus, Monotonic, Pid, Reexec, Rollout, SCHEMA_VERSIONS,
@@ -29,6 +30,20 @@ const WAITERS_MAX: usize = 256;
 /// How many schema versions back a release writes, which is what makes a downgrade possible.
 const SCHEMA_VERSIONS_WRITTEN: usize = 3;
 
+/// What a client asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) kind: UpgradeKind,
+    /// Whether a Ruby Einhorn is to go on.
+    pub(super) is_hand_back: bool,
+}
+
+impl Asked {
+    fn ordinary(kind: UpgradeKind) -> Asked {
+        Asked { kind, is_hand_back: false }
+    }
+}
+
 /// SIGHUP: a smooth upgrade, soon.
 pub(super) fn asked_by_signal(turn: &mut Turn) {
     let now = turn.now.monotonic;
@@ -37,18 +52,18 @@ pub(super) fn asked_by_signal(turn: &mut Turn) {
         Some(end) if turn.state.reexec.is_none() && turn.state.stopping.is_none() => {
             turn.state.upgrade_due_at.get_or_insert(end);
         }
-        _ => begin(turn, UpgradeKind::Smooth),
+        _ => begin(turn, Asked::ordinary(UpgradeKind::Smooth)),
     }
 }
 
 /// A command: the client is told how it goes on, and once how it ended.
 pub(super) fn asked_by_client(
     turn: &mut Turn,
-    kind: UpgradeKind,
+    asked: Asked,
     connection: ConnectionId,
     request_id: Option<Scalar>,
 ) {
-    let waits_for = match kind {
+    let waits_for = match asked.kind {
         UpgradeKind::Reload => WaitsFor::Reexec,
         UpgradeKind::Smooth | UpgradeKind::Fleet => WaitsFor::Upgrade,
     };
@@ -61,19 +76,36 @@ pub(super) fn asked_by_client(
         let why = format!("Not upgrading: this client waits for {WAITERS_MAX} upgrades already");
         return tell(turn, &waiter, &why, false);
     }
-    let word = if kind == UpgradeKind::Reload { "Reloading" } else { "Upgrading" };
+    if let Some(why) = asked.is_hand_back.then(|| no_hand_back(turn.state)).flatten() {
+        turn.error(&why);
+        return tell(turn, &waiter, &why, false);
+    }
+    let word = if asked.kind == UpgradeKind::Reload { "Reloading" } else { "Upgrading" };
     tell(turn, &waiter, &format!("{word}, as commanded"), true);
     turn.state.waiters.push(waiter);
-    begin(turn, kind);
+    begin(turn, asked);
+}
+
+/// Why this state cannot be handed back to a Ruby Einhorn now, if it cannot.
+fn no_hand_back(state: &State) -> Option<String> {
+    if state.reexec.is_some_and(|reexec| !reexec.is_hand_back) {
+        let why = "an upgrade of the master that is no hand-back is under way; ask again after it";
+        return Some(format!("Not handing back: {why}"));
+    }
+    let unknown = ruby::unknown_to_ruby(state);
+    (!unknown.is_empty()).then(|| {
+        let unknown = unknown.join(", ");
+        format!("Not handing back: a Ruby Einhorn cannot hold {unknown}; start the master without")
+    })
 }
 
 /// Begins the master's own step, or joins the one that has begun.
-fn begin(turn: &mut Turn, kind: UpgradeKind) {
+fn begin(turn: &mut Turn, asked: Asked) {
     if turn.state.stopping.is_some() {
         return turn.info("Not upgrading: the master is going down");
     }
     // A SIGHUP that waits for its turn asks for a roll-out, which a reload must not take away.
-    let kind = match (turn.state.upgrade_due_at.take(), kind) {
+    let kind = match (turn.state.upgrade_due_at.take(), asked.kind) {
         (Some(_), UpgradeKind::Reload) => UpgradeKind::Smooth,
         (_, kind) => kind,
     };
@@ -84,8 +116,13 @@ fn begin(turn: &mut Turn, kind: UpgradeKind) {
         }
         return turn.info("An upgrade of the master is under way already; joining it");
     }
+    if asked.is_hand_back {
+        for change in ruby::changes(turn.state) {
+            progress(turn, &format!("What changes with a Ruby Einhorn: {change}"));
+        }
+    }
     let schema = *writable().last().unwrap_or(&1);
-    start_preflight(turn, kind, schema);
+    start_preflight(turn, Asked { kind, ..asked }, schema);
 }
 
 /// The schema versions that this release writes, oldest first.
@@ -93,10 +130,11 @@ fn writable() -> &'static [u16] {
     &SCHEMA_VERSIONS[SCHEMA_VERSIONS.len().saturating_sub(SCHEMA_VERSIONS_WRITTEN)..]
 }
 
-fn start_preflight(turn: &mut Turn, kind: UpgradeKind, schema: u16) {
+fn start_preflight(turn: &mut Turn, asked: Asked, schema: u16) {
+    let Asked { kind, is_hand_back } = asked;
     let deadline = turn.now.monotonic + PREFLIGHT_MAX;
     let stage = Stage::Preflight { candidate: None, schema, deadline, is_overdue: false };
-    turn.state.reexec = Some(Reexec { kind, stage });
+    turn.state.reexec = Some(Reexec { kind, stage, is_hand_back });
     turn.actions.push(Action::StartPreflight { schema });
 }
 
@@ -113,29 +151,43 @@ pub(super) fn preflight_started(turn: &mut Turn, pid: Pid) {
 /// What follows from a preflight.
 enum Verdict {
     Accept { release: String, schema: u16 },
+    HandBack,
     AskAgain { schema: u16 },
     Refuse { why: String },
 }
 
 /// The preflight is over.
 pub(super) fn preflight_ended(turn: &mut Turn, outcome: &Preflight) {
-    let Some(Reexec { kind, stage: Stage::Preflight { schema, is_overdue, .. } }) =
+    let Some(Reexec { kind, stage: Stage::Preflight { schema, is_overdue, .. }, is_hand_back }) =
         turn.state.reexec
     else {
         return turn.info("The preflight has ended; nobody waits for it any more");
     };
-    match verdict(outcome, schema, is_overdue, &turn.state.features_in_use()) {
+    let asked = Asked { kind, is_hand_back };
+    let handing_over = Some(Reexec { kind, stage: Stage::HandingOver, is_hand_back });
+    match verdict(outcome, asked, schema, is_overdue, &turn.state.features_in_use()) {
         Verdict::Accept { release, schema } => {
             progress(turn, &format!("einhorn {release} can take over; handing over to it"));
-            turn.state.reexec = Some(Reexec { kind, stage: Stage::HandingOver });
+            turn.state.reexec = handing_over;
             turn.actions.push(Action::HandOver { schema });
         }
-        Verdict::AskAgain { schema } => start_preflight(turn, kind, schema),
+        Verdict::HandBack => {
+            progress(turn, "A Ruby Einhorn can take over; handing back to it");
+            turn.state.reexec = handing_over;
+            turn.actions.push(Action::HandBack);
+        }
+        Verdict::AskAgain { schema } => start_preflight(turn, asked, schema),
         Verdict::Refuse { why } => fail(turn, &format!("Not upgrading: {why}")),
     }
 }
 
-fn verdict(outcome: &Preflight, schema: u16, is_overdue: bool, in_use: &[&str]) -> Verdict {
+fn verdict(
+    outcome: &Preflight,
+    asked: Asked,
+    schema: u16,
+    is_overdue: bool,
+    in_use: &[&str],
+) -> Verdict {
     let refuse = |why: String| Verdict::Refuse { why };
     let (pid, status, report, words) = match outcome {
         Preflight::NotStarted { why } => return refuse(why.clone()),
@@ -154,15 +206,23 @@ fn verdict(outcome: &Preflight, schema: u16, is_overdue: bool, in_use: &[&str]) 
         )));
     }
     let Some(report) = report else {
-        return refuse(said(match status {
-            ExitStatus::Code(0) => {
-                "the check passed without a report, so it was not einhorn's own (an older \
-                 einhorn, a command that runs none, or a wrapper that closes descriptors)"
-                    .to_owned()
-            }
-            status => format!("the check of the new release failed ({status})"),
-        }));
+        return match status {
+            ExitStatus::Code(0) if asked.is_hand_back => Verdict::HandBack,
+            ExitStatus::Code(0) => refuse(said(
+                "the check passed without a report, as a Ruby Einhorn's does; to hand back to \
+                 one: einhornsh -e 'upgrade --to-ruby'. If it is none, the command runs no \
+                 einhorn, or a wrapper closes descriptors"
+                    .to_owned(),
+            )),
+            status => refuse(said(format!("the check of the new release failed ({status})"))),
+        };
     };
+    if asked.is_hand_back {
+        return refuse(format!(
+            "the re-exec command runs einhorn {}, which is no Ruby Einhorn: leave out --to-ruby",
+            report.release
+        ));
+    }
     if report.pid != pid.0 {
         return refuse(format!(
             "the re-exec command runs einhorn as a child (pid {} instead of {pid}): its last \
@@ -276,7 +336,7 @@ pub(super) fn reconcile(turn: &mut Turn) {
         turn.actions.push(Action::KillPreflight);
     }
     if turn.state.upgrade_due_at.is_some_and(|due| due <= now) {
-        begin(turn, UpgradeKind::Smooth);
+        begin(turn, Asked::ordinary(UpgradeKind::Smooth));
     }
     if turn.state.rollout.is_some() && turn.state.current_capacity() >= turn.state.config.target {
         turn.state.rollout = None;

@@ -3,14 +3,12 @@
 use std::ffi::{CString, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use crate::master::handover::identity;
-use crate::master::takeover::Successor;
+use crate::master::launch::Launch;
 use crate::schema;
 use crate::sys::exec::{Exec, exec};
 use crate::sys::memfd;
-use crate::sys::signal::Mask;
 use crate::sys::spawn::Program;
 
 /// How this image was told to adopt.
@@ -20,33 +18,13 @@ pub struct Adoption {
     pub state_number: RawFd,
     /// Why the image after this one gave the state back, if it did.
     pub rolled_back: Option<String>,
-    /// The first word of this image's command line.
-    pub own_name: OsString,
-    /// The working directory.
-    pub directory: PathBuf,
-    /// The signal mask that this image was started with.
-    pub mask: Mask,
-    /// The environment that this image was started with.
-    pub environment: Vec<(OsString, OsString)>,
+    /// What this image was started with.
+    pub launch: Launch,
     /// The program and its arguments, for the command line of the image to go back to.
     pub program: Vec<OsString>,
-    /// The descriptors from 3 up that were open before this image opened any.
-    pub open_at_start: Vec<RawFd>,
 }
 
 impl Adoption {
-    /// This image, as one that goes on in a Ruby master's place.
-    pub(super) fn successor(&self) -> Successor<'_> {
-        Successor {
-            own_name: &self.own_name,
-            directory: &self.directory,
-            environment: &self.environment,
-            blocked_signals: self.mask.to_bits(),
-            open_at_start: &self.open_at_start,
-            state_number: self.state_number,
-        }
-    }
-
     /// The number of the image to give the state back to, if it can be read.
     pub fn way_back(&self) -> Option<RawFd> {
         let bytes = memfd::read_all(self.state_number, schema::STATE_MAX).ok()?;
@@ -71,10 +49,10 @@ impl Adoption {
         let error = exec(&Exec {
             program: Program::Descriptor(image),
             arguments: &strings(words),
-            environment: &strings(self.environment.iter().map(variable)),
-            carried: &self.open_at_start,
+            environment: &strings(self.launch.environment.iter().map(variable)),
+            carried: &self.launch.open_at_start,
             open_files: None,
-            wrapper_seconds_max: None,
+            stranger: None,
         });
         format!("going back failed too: {error}")
     }

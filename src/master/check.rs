@@ -10,7 +10,8 @@ use std::path::Path;
 
 use crate::cli::Options;
 use crate::master::handover::verify_descriptors;
-use crate::master::takeover::{self, Successor};
+use crate::master::launch::Launch;
+use crate::master::takeover;
 use crate::master::workers::find_program;
 use crate::ruby::{Original, Takeover};
 use crate::schema;
@@ -24,17 +25,17 @@ use crate::sys::{descriptor, process, user};
 pub fn check(
     options: &Options,
     state_number: Option<RawFd>,
-    successor: &Successor<'_>,
+    launch: &Launch,
 ) -> Result<String, String> {
     let mut lines = vec![
         format!("einhorn {}", release()),
         format!("schema versions: {}", list(SCHEMA_VERSIONS)),
     ];
     if let Some(number) = state_number {
-        lines.push(check_state(number, successor)?);
+        lines.push(check_state(number, launch)?);
         return Ok(lines.join("\n") + "\n");
     }
-    let path = successor.environment.iter().find(|(name, _)| name == "PATH");
+    let path = launch.environment.iter().find(|(name, _)| name == "PATH");
     let path = path.map(|(_, value)| value.as_os_str());
     let config = &options.config;
     if let Some(name) = config.command.first() {
@@ -43,15 +44,15 @@ pub fn check(
     if let Some(name) = config.reexec_as.first() {
         lines.push(format!("re-exec command: {}", executable("--reexec-as", name, path)?));
     }
-    if let Some((bytes, state_number)) = takeover::peek(successor.open_at_start) {
-        lines.push(check_original(&bytes, &Successor { state_number, ..*successor })?);
+    if let Some((bytes, state_number)) = takeover::peek(&launch.open_at_start) {
+        lines.push(check_original(&bytes, launch, state_number)?);
     }
     Ok(lines.join("\n") + "\n")
 }
 
 /// Looks whether the state of a Ruby master could be taken over.
-fn check_original(bytes: &[u8], successor: &Successor<'_>) -> Result<String, String> {
-    let Takeover { handover, notes } = takeover::check(bytes, successor)?;
+fn check_original(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<String, String> {
+    let Takeover { handover, notes } = takeover::check(bytes, launch, number)?;
     let count = handover.state.workers.len();
     let lines = [format!("state: of a Ruby Einhorn, {count} workers")];
     Ok(lines.into_iter().chain(notes).collect::<Vec<_>>().join("\n"))
@@ -59,10 +60,10 @@ fn check_original(bytes: &[u8], successor: &Successor<'_>) -> Result<String, Str
 
 /// Decodes a state, and looks for the descriptors that it speaks of when a master asks; its answer
 /// goes to the master as well.
-fn check_state(number: RawFd, successor: &Successor<'_>) -> Result<String, String> {
+fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
     let bytes = takeover::read_state(number)?;
     if Original::is_meant(&bytes) {
-        return check_original(&bytes, successor);
+        return check_original(&bytes, launch, number);
     }
     let header = schema::read_header(&bytes).map_err(|error| error.to_string())?;
     // A file of such a state, given by hand, tells of a pipe that is not there.

@@ -7,20 +7,21 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use crate::decide::{Event, Level};
 use crate::master::adoption::Adoption;
+use crate::master::candidate::Candidate;
 use crate::master::connections::{Connections, WATCHED};
 use crate::master::files::{self, Undo};
 use crate::master::limits::{current_limit, original_limit};
 use crate::master::log::Log;
+use crate::master::successor::{Estate, Successor, failed};
 use crate::master::takeover;
 use crate::master::workers::Inheritance;
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN, status};
 use crate::ruby::{Original, Takeover};
 use crate::schema::{self, Carried, CarriedFile, Handover, Identity, Role};
 use crate::state::{ExitStatus, Pid, Reexec, Stage, release};
-use crate::sys::exec::{Exec, exec};
 use crate::sys::file::Owned;
 use crate::sys::poll::Poll;
-use crate::sys::signal::{self, Signals};
+use crate::sys::signal::{self, Signals, Stranger};
 use crate::sys::{descriptor, limit, memfd, pidfd, process, socket, title};
 
 /// How long a script may run in our place before the next image does. Nothing is served meanwhile
@@ -33,7 +34,7 @@ const WRAPPER_SECONDS_MAX: u32 = if cfg!(feature = "next") { 5 } else { 60 };
 impl Master {
     /// Becomes the candidate that was found fit. Returns only when that failed, or when it is not
     /// wanted any more; nothing has changed then.
-    pub(super) fn hand_over(&mut self, schema: u16) {
+    pub(super) fn hand_over(&mut self, successor: Successor) {
         // What has arrived is taken in before the state is written down.
         self.let_signals_in();
         self.take_exits();
@@ -43,7 +44,11 @@ impl Master {
             return;
         }
         self.log.flush();
-        let why = self.try_hand_over(schema).unwrap_or_else(|why| why);
+        let tried = match &self.candidate {
+            None => Err("there is no candidate".to_owned()),
+            Some(candidate) => self.try_hand_over(candidate, successor),
+        };
+        let why = tried.unwrap_or_else(|why| why);
         self.candidate = None;
         // The signals of exits meanwhile are gone where a wrapper was to be executed.
         self.take_exits();
@@ -52,13 +57,16 @@ impl Master {
     }
 
     /// Answers why the exec returned, or why it was not tried.
-    fn try_hand_over(&mut self, schema: u16) -> Result<String, String> {
-        let Some(candidate) = &self.candidate else {
-            return Err("there is no candidate".to_owned());
-        };
+    fn try_hand_over(&self, candidate: &Candidate, successor: Successor) -> Result<String, String> {
         candidate.verify_unchanged()?;
         self.state.check().map_err(|why| format!("the state is inconsistent: {why}"))?;
-        let failed = |what: &str, error: &io::Error| format!("{what}: {error}");
+        match successor {
+            Successor::Einhorn { schema } => self.hand_over_to(candidate, schema),
+            Successor::Ruby => self.hand_back_to(candidate),
+        }
+    }
+
+    fn hand_over_to(&self, candidate: &Candidate, schema: u16) -> Result<String, String> {
         // Shells reap children that are not theirs; a pidfd still tells of those.
         let pidfds = match candidate.is_wrapper() {
             true => self.open_pidfds(),
@@ -73,23 +81,10 @@ impl Master {
             .map_err(|error| failed("cannot make a memfd for the state", &error))?;
         let mut carried: Vec<RawFd> = handover.descriptors.iter().map(|d| d.number).collect();
         let open_files = original_limit(&self.inheritance, &carried);
-        carried.push(state.as_raw_fd());
         carried.extend(rollback);
-        let config = &self.state.config;
-        let path = candidate.path().map_err(|error| failed("its path", &error))?;
-        let arguments = candidate
-            .arguments(state.as_raw_fd(), &[], config)
-            .map_err(|error| failed("its arguments", &error))?;
-        let environment = self.inheritance.environment_without(&config.drop_env_vars);
-        let error = exec(&Exec {
-            program: candidate.program(&path),
-            arguments: &arguments,
-            environment: &environment,
-            carried: &carried,
-            open_files,
-            wrapper_seconds_max: candidate.is_wrapper().then_some(WRAPPER_SECONDS_MAX),
-        });
-        Ok(candidate.explain(&error))
+        let stranger = Stranger::Wrapper { seconds_max: WRAPPER_SECONDS_MAX };
+        let stranger = candidate.is_wrapper().then_some(stranger);
+        self.execute(candidate, Estate { state: &state, carried, open_files, stranger })
     }
 
     fn open_pidfds(&self) -> Vec<(Pid, OwnedFd)> {
@@ -166,7 +161,6 @@ impl Master {
         }
         fail_point("identity")?;
         verify_descriptors(&handover)?;
-        let failed = |what: &str, error: &io::Error| format!("{what}: {error}");
         let open_files = current_limit(adoption, &handover);
         // Room for what is opened below; told about later if it fails.
         let _ = limit::raise_open_files(open_files);
@@ -195,7 +189,7 @@ impl Master {
         let Prepared { handover, notes, lost, parts } = prepared;
         let used = used_numbers(&handover, adoption.state_number, rollback);
         let is_foreign = |number: &RawFd| !used.contains(number);
-        let foreign = adoption.open_at_start.iter().copied().filter(is_foreign).collect();
+        let foreign = adoption.launch.open_at_start.iter().copied().filter(is_foreign).collect();
         let from_release = handover.release.clone();
         let open_files = parts.open_files;
         let mut master = Master::assemble(adoption, handover, parts);
@@ -242,7 +236,7 @@ impl Master {
         origin.open_files_hard = parts.open_files.hard;
         if adoption.rolled_back.is_none() {
             // What a wrapper has set is what holds from now on.
-            origin.environment = adoption.environment.clone();
+            origin.environment = adoption.launch.environment.clone();
         }
         Master {
             state: handover.state,

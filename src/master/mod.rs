@@ -6,12 +6,15 @@ mod candidate;
 mod check;
 mod connections;
 mod files;
+mod handback;
 mod handover;
+mod launch;
 mod limits;
 mod listeners;
 mod log;
 mod preflight;
 mod start;
+mod successor;
 mod takeover;
 mod workers;
 
@@ -34,10 +37,11 @@ pub use adoption::Adoption;
 use candidate::Candidate;
 pub use check::check;
 use connections::{Connections, FIRST_TOKEN};
+pub use launch::Launch;
 use log::Log;
 use preflight::Preflight;
 pub use start::Start;
-pub use takeover::Successor;
+use successor::Successor;
 use workers::Inheritance;
 
 const SIGNALS_TOKEN: u64 = 0;
@@ -80,8 +84,8 @@ pub struct Master {
     preflight: Option<Preflight>,
     /// The candidate that was asked last.
     candidate: Option<Candidate>,
-    /// The version of the state to hand over at the end of this turn.
-    handover_due: Option<u16>,
+    /// Whom to hand over to at the end of this turn.
+    handover_due: Option<Successor>,
     /// The image that this process runs, by its inode: what the next one goes back to.
     image: Option<OwnedFd>,
     /// Only held open: the listeners.
@@ -107,8 +111,8 @@ impl Master {
         self.take_exits();
         loop {
             self.settle();
-            if let Some(schema) = self.handover_due.take() {
-                self.hand_over(schema);
+            if let Some(successor) = self.handover_due.take() {
+                self.hand_over(successor);
                 continue;
             }
             if let Some(code) = self.exit_code {
@@ -160,6 +164,10 @@ impl Master {
             self.events.push_back(Event::Closed { connection });
         }
         self.tell_events();
+        if self.state.reexec.is_none() {
+            // One that was refused is not kept open.
+            self.candidate = None;
+        }
         debug_assert_eq!(self.state.check(), Ok(()));
         self.watch_log();
         self.resume_accepting();
@@ -204,7 +212,10 @@ impl Master {
             Action::Log { level, message } => self.log(level, &message),
             Action::StartPreflight { schema } => self.start_preflight(schema),
             Action::KillPreflight => self.kill_preflight(),
-            Action::HandOver { schema } => self.handover_due = Some(schema),
+            Action::HandOver { schema } => {
+                self.handover_due = Some(Successor::Einhorn { schema });
+            }
+            Action::HandBack => self.handover_due = Some(Successor::Ruby),
             Action::Exit { code } => self.exit_code = Some(code),
         }
     }

@@ -1,10 +1,9 @@
 //! The start-up: everything that can fail, in an order in which a failure leaves nothing behind.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Result, anyhow};
 
@@ -12,42 +11,23 @@ use crate::cli::{BindWord, Options};
 use crate::decide::Level;
 use crate::master::connections::Connections;
 use crate::master::files::{self, Undo};
+use crate::master::launch::Launch;
 use crate::master::listeners::Binder;
 use crate::master::log::Log;
 use crate::master::workers::{Inheritance, find_program};
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN};
-use crate::schema::Origin;
 use crate::state::{self, Config, Listener, Pid, State};
 use crate::sys::poll::{Interest, Poll};
-use crate::sys::signal::{Mask, Signals};
+use crate::sys::signal::Signals;
 use crate::sys::{descriptor, limit, process, socket, title};
 
-/// What the process was started with, taken before anything changed it.
+/// A master to be.
 #[derive(Debug)]
 pub struct Start {
     /// The command line, understood.
     pub options: Options,
-    /// The environment.
-    pub environment: Vec<(OsString, OsString)>,
-    /// The signal mask.
-    pub mask: Mask,
-    /// The first word of the command line.
-    pub own_name: OsString,
-    /// The working directory, for a name that is a relative path.
-    pub directory: PathBuf,
-    /// The descriptors from 3 up that were open before this process opened any.
-    pub open_at_start: Vec<RawFd>,
-}
-
-/// The master's own program as it was typed: what its name means is looked up anew at every
-/// re-exec, so symbolic links stay unresolved (behaviour.md section 8).
-pub fn own_path(name: &OsStr, directory: &Path, environment: &[(OsString, OsString)]) -> PathBuf {
-    let path = environment.iter().find(|(name, _)| name == "PATH");
-    match find_program(name, path.map(|(_, value)| value.as_os_str())) {
-        Ok(found) => directory.join(found),
-        // A launcher has made the name up.
-        Err(_) => std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| directory.join(name)),
-    }
+    /// What the process was started with.
+    pub launch: Launch,
 }
 
 /// What a master holds and no other may have.
@@ -65,21 +45,13 @@ impl Master {
     /// # Errors
     /// What stands in the way and what to do about it; nothing is bound, written or left then.
     pub fn start(start: Start) -> Result<Master> {
-        let Start { mut options, environment, mask, own_name, directory, open_at_start } = start;
+        let Start { mut options, launch } = start;
         let pid = process::own_pid();
         descriptor::close_inherited_on_exec()?;
-        resolve_program(&mut options.config, &environment)?;
+        resolve_program(&mut options.config, &launch.environment)?;
         let mut log = open_log(&options.config, pid)?;
         let open_files = limit::open_files()?;
-        let inheritance = Inheritance::new(Origin {
-            own_path: own_path(&own_name, &directory, &environment),
-            own_name,
-            environment,
-            blocked_signals: mask.to_bits(),
-            open_files_soft: open_files.soft,
-            open_files_hard: open_files.hard,
-            nice: process::nice(),
-        });
+        let inheritance = Inheritance::new(launch.origin(open_files));
         let poll = Poll::new()?;
         let signals = Signals::new()?;
 
@@ -101,7 +73,7 @@ impl Master {
             connections: Connections::new(open_files.hard),
             poll,
             signals,
-            open_mask: mask.open(),
+            open_mask: launch.mask.open(),
             events: VecDeque::new(),
             helpers: BTreeMap::new(),
             exit_code: None,
@@ -112,7 +84,7 @@ impl Master {
             _sockets: claims.sockets,
             lock: claims.lock,
             pidfile: claims.pidfile,
-            strays: open_at_start.into_iter().map(descriptor::claim).collect(),
+            strays: launch.open_at_start.into_iter().map(descriptor::claim).collect(),
             files: Vec::new(),
         };
         master.watch()?;

@@ -2,7 +2,6 @@
 //! at, and what it does not hold itself is taken (docs/migrating.md).
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -13,10 +12,10 @@ use crate::master::adoption::Adoption;
 use crate::master::connections::FIRST_TOKEN;
 use crate::master::files::{self, COMMAND_BACKLOG};
 use crate::master::handover::{carried_file, identity};
+use crate::master::launch::Launch;
 use crate::master::now;
-use crate::master::start::own_path;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
-use crate::schema::{self, Identity, Origin, Role};
+use crate::schema::{self, Identity, Role};
 use crate::state::{ConnectionId, Family, Pid, SCHEMA_VERSIONS};
 use crate::sys::file::{self, Owned};
 use crate::sys::{descriptor, limit, memfd, pipe, process, socket};
@@ -44,28 +43,11 @@ pub fn read_state(number: RawFd) -> Result<Vec<u8>, String> {
     })
 }
 
-/// What an image that goes on as the Ruby master needs to know of itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Successor<'a> {
-    /// The first word of its command line.
-    pub own_name: &'a OsString,
-    /// Its working directory, which was the Ruby master's.
-    pub directory: &'a Path,
-    /// Its environment.
-    pub environment: &'a [(OsString, OsString)],
-    /// Its signal mask at the start: bit n-1 is signal n.
-    pub blocked_signals: u64,
-    /// The descriptors from 3 up that were open before this image opened any.
-    pub open_at_start: &'a [RawFd],
-    /// Under which number the state was.
-    pub state_number: RawFd,
-}
-
 /// Looks whether the state could be taken over, and takes nothing.
 ///
 /// # Errors
 /// Why it could not, by the name of the field.
-pub fn check(bytes: &[u8], successor: &Successor<'_>) -> Result<Takeover, String> {
+pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover, String> {
     let original = read(bytes)?;
     let parent = process::own_parent();
     let pids: Vec<i32> = original.workers().collect();
@@ -76,7 +58,7 @@ pub fn check(bytes: &[u8], successor: &Successor<'_>) -> Result<Takeover, String
                     command must be run with `exec`"
             .to_owned());
     }
-    let mut facts = facts(&original, successor, parent);
+    let mut facts = facts(&original, launch, number, parent);
     // The lock is taken when it is certain; something has to stand for it.
     let nothing = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
     facts.files = vec![lock_of(&nothing)?];
@@ -90,8 +72,8 @@ pub fn check(bytes: &[u8], successor: &Successor<'_>) -> Result<Takeover, String
 /// Why it cannot go on, by the name of the field.
 pub fn adopt(bytes: &[u8], adoption: &Adoption) -> Result<Takeover, String> {
     let original = read(bytes)?;
-    let successor = adoption.successor();
-    let mut facts = facts(&original, &successor, process::own_pid());
+    let Adoption { launch, state_number, .. } = adoption;
+    let mut facts = facts(&original, launch, *state_number, process::own_pid());
     let mut notes = Vec::new();
     let lock = take_lock(&original.file_path("lock", &facts)?, &mut notes)?;
     facts.files.push(lock_of(&lock)?);
@@ -112,7 +94,7 @@ pub fn adopt(bytes: &[u8], adoption: &Adoption) -> Result<Takeover, String> {
     });
     let path = &taken.handover.state.config.socket_path;
     // Bound by this very socket, so that it is removed at the end like one of ours.
-    let command_socket = bound_path(&original, successor.directory)
+    let command_socket = bound_path(&original, &launch.directory)
         .filter(|bound| bound == path)
         .and_then(|path| Owned::at(&path).ok());
     let owned = command_socket.into_iter().chain(owned);
@@ -133,13 +115,12 @@ fn take_over(original: &Original, facts: &Facts) -> Result<Takeover, String> {
     Ok(taken)
 }
 
-fn facts(original: &Original, successor: &Successor<'_>, master_pid: i32) -> Facts {
-    let Successor { own_name, directory, environment, .. } = *successor;
+fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: i32) -> Facts {
     let open_files = limit::open_files().unwrap_or(limit::OpenFiles { soft: 1024, hard: 1024 });
     let numbers: Vec<i32> = original.descriptors().iter().map(|(number, _)| *number).collect();
     let found = numbers.iter().filter_map(|number| Some((*number, found(*number)?)));
-    let is_stray = |n: &&i32| !numbers.contains(n) && **n != successor.state_number;
-    let strays = successor.open_at_start.iter().filter(is_stray);
+    let is_stray = |n: &&i32| !numbers.contains(n) && **n != state_number;
+    let strays = launch.open_at_start.iter().filter(is_stray);
     let parentage = |pid: i32| match process::parent_of(pid) {
         Some(parent) if parent == master_pid => Parentage::Ours,
         Some(_) => Parentage::Foreign,
@@ -149,16 +130,8 @@ fn facts(original: &Original, successor: &Successor<'_>, master_pid: i32) -> Fac
         master_pid: Pid(master_pid),
         now: now(),
         processor_count: limit::processor_count(),
-        origin: Origin {
-            own_path: own_path(own_name, directory, environment),
-            own_name: own_name.clone(),
-            environment: environment.to_vec(),
-            blocked_signals: successor.blocked_signals,
-            open_files_soft: open_files.soft,
-            open_files_hard: open_files.hard,
-            nice: process::nice(),
-        },
-        directory: directory.to_owned(),
+        origin: launch.origin(open_files),
+        directory: launch.directory.clone(),
         parentage: original.workers().map(|pid| (pid, parentage(pid))).collect(),
         files: Vec::new(),
         strays: strays.filter_map(|number| Some((*number, identity(*number).ok()?))).collect(),

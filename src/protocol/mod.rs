@@ -48,7 +48,13 @@ pub const COMMANDS: &[Command] = &[
     Command { name: "inc", help: Some("Run one worker more") },
     Command { name: "louder", help: Some("Log more") },
     Command { name: "quieter", help: Some("Log less") },
-    Command { name: "reload", help: Some("Re-execute the master without replacing its workers") },
+    Command {
+        name: "reload",
+        help: Some(
+            "Re-execute the master without replacing its workers (args: [--to-ruby] to hand back \
+             to a Ruby Einhorn)",
+        ),
+    },
     Command { name: "set_workers", help: Some("Run N workers (args: N)") },
     Command {
         name: "signal",
@@ -58,14 +64,15 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "upgrade",
         help: Some(
-            "Re-execute the master, then replace the workers gradually by ones of the newest code",
+            "Re-execute the master, then replace the workers gradually by ones of the newest code \
+             (args: [--to-ruby])",
         ),
     },
     Command {
         name: "upgrade_fleet",
         help: Some(
             "Re-execute the master, then start a whole new set of workers and stop the old ones \
-             once all new ones are up",
+             once all new ones are up (args: [--to-ruby])",
         ),
     },
     Command { name: "worker:ack", help: None },

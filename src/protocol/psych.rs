@@ -5,6 +5,9 @@
 
 use std::fmt::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use crate::scalar::Scalar;
 
 /// Room for most documents, in bytes; larger ones grow.
@@ -24,6 +27,8 @@ pub enum Psych {
     Time(String),
     /// Anything a scalar can be.
     Scalar(Scalar),
+    /// A string of bytes that are no text.
+    Binary(Vec<u8>),
     /// An array.
     List(Vec<Psych>),
     /// A hash, in the order given.
@@ -36,6 +41,14 @@ impl Psych {
     /// A string.
     pub fn text(text: impl Into<String>) -> Psych {
         Psych::Scalar(Scalar::Text(text.into()))
+    }
+
+    /// A string of any bytes: text where they are UTF-8.
+    pub fn bytes(bytes: &[u8]) -> Psych {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Psych::text(text),
+            Err(_) => Psych::Binary(bytes.to_vec()),
+        }
     }
 
     /// An integer.
@@ -69,6 +82,10 @@ impl Psych {
             Psych::Name(name) => out.push_str(name),
             Psych::Time(time) => out.push_str(time),
             Psych::Scalar(scalar) => written(out, scalar),
+            Psych::Binary(bytes) => {
+                // Writing to a string does not fail.
+                let _ = write!(out, "!binary \"{}\"", BASE64.encode(bytes));
+            }
             Psych::List(items) if items.is_empty() => out.push_str("[]"),
             Psych::Map(entries) if entries.is_empty() => out.push_str("{}"),
             Psych::List(_) | Psych::Map(_) | Psych::Set(_) => return false,
@@ -288,6 +305,12 @@ mod tests {
         ] {
             assert_eq!(document(&Psych::text(text)), format!("--- {written}\n"));
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_written_as_such() {
+        assert_eq!(document(&Psych::bytes("caf\u{e9}".as_bytes())), "--- \"caf\u{e9}\"\n");
+        assert_eq!(document(&Psych::bytes(b"caf\xe9")), "--- !binary \"Y2Fm6Q==\"\n");
     }
 
     #[test]

@@ -1,23 +1,46 @@
 //! The state dump, in the shape of the original's (behaviour.md section 9).
 
-use std::ffi::OsString;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use crate::protocol::{Psych, document};
 use crate::scalar::Scalar;
 use crate::state::{
-    AckMode, Address, Bind, Config, Listener, Origin, Realtime, Rollout, State, Worker,
+    AckMode, Address, Bind, Config, Listener, Origin, Pid, Realtime, Rollout, State, Worker,
 };
 
 /// The whole dump, a YAML document.
 pub fn dump(state: &State) -> String {
+    let told = Told {
+        helpers: &[],
+        retries: state.config.retries,
+        is_smooth: state.rollout == Some(Rollout::Smooth),
+        generation: state.reexec_count,
+    };
+    document(&Psych::symbols(vec![("state", facts(state, &told))]))
+}
+
+/// What a dump and a hand-over tell differently of the same state.
+pub(super) struct Told<'a> {
+    /// Children that are no workers.
+    pub(super) helpers: &'a [(Pid, String)],
+    /// `--retries`, which the original does not know.
+    pub(super) retries: Option<u32>,
+    /// Whether the roll-out is a smooth one: that under way, or the one to come.
+    pub(super) is_smooth: bool,
+    /// How many times the master has executed itself.
+    pub(super) generation: u32,
+}
+
+/// What stands under `:state:`, in the original's order.
+pub(super) fn facts(state: &State, told: &Told<'_>) -> Psych {
     let config = &state.config;
-    let children = state
-        .workers
-        .iter()
-        .map(|(pid, worker)| (Psych::integer(pid.0), self::worker(worker)))
-        .collect();
+    let workers = state.workers.iter().map(|(pid, w)| (Psych::integer(pid.0), worker(w)));
+    // The only kind of child besides workers that the original knows how to reap.
+    let helper = || Psych::symbols(vec![("type", Psych::Symbol("state_passer"))]);
+    let helpers = told.helpers.iter().map(|(pid, _)| (Psych::integer(pid.0), helper()));
+    let children = workers.chain(helpers).collect();
     let bound = |origin: Origin| state.listeners.iter().filter(move |l| l.origin == origin);
     let per_listener =
         |of: fn(&Listener) -> Psych| Psych::List(bound(Origin::Option).map(of).collect());
@@ -26,7 +49,7 @@ pub fn dump(state: &State) -> String {
         .collect();
     let entries = vec![
         ("children", Psych::Map(children)),
-        ("config", numbers(config)),
+        ("config", numbers(config, told.retries)),
         ("versions", Psych::Map(Vec::new())),
         ("version", Psych::integer(state.generation.0)),
         ("sockets", Psych::Map(sockets)),
@@ -38,19 +61,19 @@ pub fn dump(state: &State) -> String {
         ("script_name", Psych::Nil),
         ("respawn", Psych::bool(state.stopping.is_none())),
         ("upgrading", Psych::bool(state.rollout.is_some())),
-        ("smooth_upgrade", Psych::bool(state.rollout == Some(Rollout::Smooth))),
+        ("smooth_upgrade", Psych::bool(told.is_smooth)),
         ("reloading_for_upgrade", Psych::bool(is_reloading_for_upgrade(state))),
         ("path", Psych::Nil),
         ("cmd_name", Psych::optional(config.command_name.as_ref(), Psych::text)),
         ("verbosity", Psych::integer(config.verbosity.0)),
-        ("generation", Psych::integer(state.reexec_count)),
+        ("generation", Psych::integer(told.generation)),
         ("last_spinup", Psych::optional(state.last_spawned_on, time)),
         ("ack_mode", ack_mode(config.ack_mode)),
         ("kill_children_on_exit", Psych::bool(config.kill_children_on_exit)),
         ("command_socket_as_fd", Psych::bool(config.command_socket_as_fd)),
-        ("socket_path", path(&config.socket_path)),
-        ("pidfile", path(&config.pidfile)),
-        ("lockfile", path(&config.lockfile)),
+        ("socket_path", word(&config.socket_path)),
+        ("pidfile", word(&config.pidfile)),
+        ("lockfile", word(&config.lockfile)),
         ("consecutive_deaths_before_ack", Psych::integer(state.early_death_count)),
         ("last_upgraded", Psych::optional(state.last_upgraded_on, time)),
         ("nice", nice(config)),
@@ -59,14 +82,14 @@ pub fn dump(state: &State) -> String {
         ("signal_timeout", Psych::optional(config.signal_timeout, seconds)),
         ("preloaded", Psych::bool(false)),
     ];
-    document(&Psych::symbols(vec![("state", Psych::symbols(entries))]))
+    Psych::symbols(entries)
 }
 
 fn is_reloading_for_upgrade(state: &State) -> bool {
     state.reexec.is_some_and(|reexec| reexec.kind.rollout().is_some())
 }
 
-fn time(at: Realtime) -> Psych {
+pub(super) fn time(at: Realtime) -> Psych {
     Psych::Time(at.to_string())
 }
 
@@ -89,7 +112,7 @@ fn worker(worker: &Worker) -> Psych {
     Psych::symbols(entries)
 }
 
-fn numbers(config: &Config) -> Psych {
+fn numbers(config: &Config, retries: Option<u32>) -> Psych {
     let mut entries = vec![
         ("number", Psych::integer(config.target)),
         ("backlog", Psych::integer(config.backlog)),
@@ -98,7 +121,7 @@ fn numbers(config: &Config) -> Psych {
     let optional = [
         ("max_unacked", config.max_unacked),
         ("max_upgrade_additional", config.max_upgrade_additional),
-        ("retries", config.retries),
+        ("retries", retries),
     ];
     let given = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
     entries.extend(given.map(|(name, value)| (name, Psych::integer(value))));
@@ -151,12 +174,12 @@ fn reexec_commandline(config: &Config) -> Psych {
     }
 }
 
-fn words(words: &[OsString]) -> Psych {
-    Psych::List(words.iter().map(|word| Psych::text(word.to_string_lossy())).collect())
+fn words(words: &[impl AsRef<OsStr>]) -> Psych {
+    Psych::List(words.iter().map(word).collect())
 }
 
-fn path(path: &Path) -> Psych {
-    Psych::text(path.to_string_lossy())
+fn word(word: impl AsRef<OsStr>) -> Psych {
+    Psych::bytes(word.as_ref().as_bytes())
 }
 
 /// A span in seconds, an integer where it is whole, as the original's options are.

@@ -4,6 +4,7 @@
 mod connection;
 mod dump;
 mod field;
+mod handback;
 mod original;
 mod scalar;
 mod takeover;
@@ -11,6 +12,7 @@ mod worker;
 mod yaml;
 
 pub use dump::dump;
+pub use handback::{changes, unknown_to_ruby, write};
 pub use original::{BEGINNING, Original};
 pub use takeover::{Facts, Found, Parentage, Socket, Takeover};
 pub use yaml::STATE_MAX;

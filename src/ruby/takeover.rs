@@ -263,7 +263,7 @@ impl Original {
             (true, true) => UpgradeKind::Smooth,
             (true, false) => UpgradeKind::Fleet,
         };
-        state.reexec = Some(Reexec { kind, stage: Stage::HandingOver });
+        state.reexec = Some(Reexec { kind, stage: Stage::HandingOver, is_hand_back: false });
     }
 
     fn take_connections(&self, state: &mut State, facts: &Facts) -> Vec<CarriedConnection> {

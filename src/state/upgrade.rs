@@ -88,6 +88,9 @@ pub struct Reexec {
     pub kind: UpgradeKind,
     /// How far it is.
     pub stage: Stage,
+    /// Whether the next image is to be a Ruby Einhorn. No schema has words for it: it is a fact of
+    /// this image until it executes that one.
+    pub is_hand_back: bool,
 }
 
 /// What a client that asked for an upgrade waits for.

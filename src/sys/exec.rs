@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 
 use crate::sys::limit::{self, OpenFiles};
-use crate::sys::signal::WrapperShield;
+use crate::sys::signal::{Shield, Stranger};
 use crate::sys::spawn::{Program, execute, pointers};
 
 /// What to become, and how.
@@ -24,9 +24,9 @@ pub struct Exec<'a> {
     pub carried: &'a [RawFd],
     /// The limit of open files that it gets.
     pub open_files: Option<OpenFiles>,
-    /// For a script that runs in our place before the next image does: after how many seconds it
-    /// has hung.
-    pub wrapper_seconds_max: Option<u32>,
+    /// What runs in our place first, if it is not a program that takes signals over at once, as
+    /// ours does.
+    pub stranger: Option<Stranger>,
 }
 
 /// Becomes another program. Answers only when that failed, with everything as it was.
@@ -38,7 +38,7 @@ pub fn exec(plan: &Exec<'_>) -> io::Error {
         limit::set_open_files(wanted).ok()?;
         Some(before)
     });
-    let shield = plan.wrapper_seconds_max.map(WrapperShield::raise);
+    let shield = plan.stranger.map(Shield::raise);
     let inheritance = Inheritance::open(plan.carried);
     // SAFETY: the pointers are to strings that live through the call, each list ended by null.
     unsafe { execute(plan.program, &arguments, &environment) };

@@ -1,19 +1,21 @@
 //! Sealed memory: written once, then unchangeable for everyone.
 
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{OwnedFd, RawFd};
 
 use memfd::{FileSeal, MemfdOptions};
 use nix::errno::Errno;
 
-/// Puts bytes into a memfd that nobody can change any more; close-on-exec.
+/// Puts bytes into a memfd that nobody can change any more, to be read from their beginning;
+/// close-on-exec.
 ///
 /// # Errors
-/// Those of memfd_create(2), write(2) and fcntl(2).
+/// Those of memfd_create(2), write(2), lseek(2) and fcntl(2).
 pub fn sealed(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let options = MemfdOptions::default().close_on_exec(true).allow_sealing(true);
     let memfd = options.create(name).map_err(io::Error::other)?;
     memfd.as_file().write_all(bytes)?;
+    memfd.as_file().rewind()?;
     let seals = [FileSeal::SealShrink, FileSeal::SealGrow, FileSeal::SealWrite, FileSeal::SealSeal];
     memfd.add_seals(&seals).map_err(io::Error::other)?;
     Ok(memfd.into_file().into())

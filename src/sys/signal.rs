@@ -108,45 +108,88 @@ fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
     Ok(())
 }
 
-/// What protects this process while a script runs in its place: shells and interpreters clear the
-/// signal mask, so the terminating signals are ignored as well as blocked; a shell's `wait` hangs
-/// without SIGCHLD, so that one is default and open; and an alarm ends a script that hangs.
-/// Dropped when the exec returned: everything is as before.
-#[derive(Debug)]
-pub(super) struct WrapperShield {
-    actions: Vec<(Signal, SigAction)>,
-    mask: SigSet,
+/// What runs in this process's place and does not take signals over by its first statement.
+#[derive(Clone, Copy, Debug)]
+pub enum Stranger {
+    /// A script that executes our next image in the end, and has hung if it has not by then.
+    Wrapper {
+        /// After how many seconds an alarm ends it.
+        seconds_max: u32,
+    },
+    /// Somebody else's program, for good. It gets neither an alarm nor what we ignore and block.
+    Successor {
+        /// The mask that it is started with.
+        mask: Mask,
+    },
 }
 
-impl WrapperShield {
-    /// Raises it; the alarm rings after this many seconds.
-    pub(super) fn raise(seconds: u32) -> WrapperShield {
-        let mut actions = Vec::new();
-        let mut change = |signal: Signal, handler: SigHandler| {
-            let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-            // SAFETY: SIG_IGN and SIG_DFL run no code of ours.
-            actions.extend(unsafe { sigaction(signal, &action) }.map(|before| (signal, before)));
-        };
+/// What asks a master for something, or for its end.
+const TERMINATING: [Signal; 5] =
+    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR2];
+
+/// What protects this process while a stranger runs in its place. Shells and interpreters clear the
+/// signal mask, so the terminating signals are ignored. Dropped when the exec returned: everything
+/// is as before.
+#[derive(Debug)]
+pub(super) struct Shield {
+    actions: Vec<(Signal, SigAction)>,
+    mask: SigSet,
+    /// What was pending and is lost to a stranger.
+    pending: Vec<libc::siginfo_t>,
+}
+
+impl Shield {
+    /// Raises it.
+    pub(super) fn raise(stranger: Stranger) -> Shield {
+        let mut shield = Shield { actions: Vec::new(), mask: SigSet::empty(), pending: Vec::new() };
+        match stranger {
+            Stranger::Wrapper { seconds_max } => shield.before_wrapper(seconds_max),
+            Stranger::Successor { mask } => shield.before_successor(mask),
+        }
+        shield
+    }
+
+    /// What arrives stays pending for our next image where the script leaves the mask as it is. A
+    /// shell's `wait` hangs without SIGCHLD, so that one is default and open, and so is the alarm.
+    fn before_wrapper(&mut self, seconds_max: u32) {
         let not_kept = [Signal::SIGALRM, Signal::SIGCHLD];
         let kept = HANDLED.into_iter().filter(|signal| !not_kept.contains(signal));
         // To ignore a signal throws away one that is pending, though it is blocked.
         let pending = take_pending(&kept.collect());
         for signal in HANDLED.into_iter().filter(|signal| *signal != Signal::SIGCHLD) {
-            change(signal, SigHandler::SigIgn);
+            self.change(signal, SigHandler::SigIgn);
         }
         pending.iter().for_each(send_again);
-        change(Signal::SIGALRM, SigHandler::SigDfl);
-        change(Signal::SIGCHLD, SigHandler::SigDfl);
-        let mut mask = SigSet::empty();
+        self.change(Signal::SIGALRM, SigHandler::SigDfl);
+        self.change(Signal::SIGCHLD, SigHandler::SigDfl);
         let open = SigSet::from_iter([Signal::SIGALRM, Signal::SIGCHLD]);
         // Changing the mask of a thread to a valid set cannot fail.
-        let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&open), Some(&mut mask));
-        set_alarm(seconds);
-        WrapperShield { actions, mask }
+        let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&open), Some(&mut self.mask));
+        set_alarm(seconds_max);
+    }
+
+    /// The original traps the terminating signals itself, once it is that far, and hands its mask
+    /// and whatever else is ignored on to its workers.
+    fn before_successor(&mut self, mask: Mask) {
+        self.pending = take_pending(&SigSet::from_iter(HANDLED));
+        for signal in HANDLED {
+            self.change(signal, SigHandler::SigIgn);
+        }
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask.0), Some(&mut self.mask));
+        let others = HANDLED.into_iter().filter(|signal| !TERMINATING.contains(signal));
+        for signal in others.chain(IGNORED) {
+            self.change(signal, SigHandler::SigDfl);
+        }
+    }
+
+    fn change(&mut self, signal: Signal, handler: SigHandler) {
+        let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+        // SAFETY: SIG_IGN and SIG_DFL run no code of ours.
+        self.actions.extend(unsafe { sigaction(signal, &action) }.map(|before| (signal, before)));
     }
 }
 
-impl Drop for WrapperShield {
+impl Drop for Shield {
     fn drop(&mut self) {
         set_alarm(0);
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
@@ -154,6 +197,7 @@ impl Drop for WrapperShield {
             // SAFETY: the action was in force before, so its handler is valid to install.
             let _ = unsafe { sigaction(*signal, before) };
         }
+        self.pending.iter().for_each(send_again);
     }
 }
 

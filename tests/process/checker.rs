@@ -49,6 +49,11 @@ impl Snapshot {
         }
     }
 
+    /// How many descriptors were open.
+    pub(crate) fn descriptor_count(&self) -> usize {
+        self.descriptors.len()
+    }
+
     /// Fails with what differs. Clients that have just left are waited for, and so are children
     /// that are no workers.
     pub(crate) fn assert_kept(&self, master: &Master<'_>) {

@@ -1,25 +1,13 @@
 //! The state dump, as Ruby loads it: strings come back as strings, whatever they look like.
 
-use std::io::Write;
-use std::process::Stdio;
-
 use crate::rig::{Rig, has};
+use crate::ruby::evaluate;
 
 crate::tests![ruby_loads_every_string_as_it_was, ruby_loads_symbols_sets_and_times,];
 
-/// What a Ruby expression says of the dump, which is `s` there.
+/// What a Ruby expression says of the dump's state, which is `s` there.
 fn in_ruby(rig: &Rig, dump: &str, expression: &str) -> String {
-    let script = format!(
-        "s = YAML.safe_load(STDIN.read, permitted_classes: [Set, Symbol, Time]).fetch(:state); \
-         print({expression})"
-    );
-    let mut command = rig.command("ruby");
-    command.args(["-Eutf-8", "-ryaml", "-rset", "-rjson", "-e", &script]).env("LANG", "C.UTF-8");
-    let mut ruby = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    ruby.stdin.take().unwrap().write_all(dump.as_bytes()).unwrap();
-    let output = ruby.wait_with_output().unwrap();
-    assert!(output.status.success(), "{expression}\n{dump}");
-    String::from_utf8(output.stdout).unwrap()
+    evaluate(rig, dump, &format!("s = d.fetch(:state); {expression}"))
 }
 
 /// Strings that YAML takes for something else where they are written carelessly.

@@ -5,6 +5,8 @@
 mod acks; // when a worker counts as up, and what is ignored
 mod attempts; // starts that must fail, and that nothing is left of them
 mod capistrano; // deploys of releases behind a symlink
+#[path = "../captures/mod.rs"]
+mod captures; // what a Ruby Einhorn handed to itself, and the same of ours
 mod carried; // what travels besides workers
 mod check; // what einhorn answers by hand
 mod checker; // what an upgrade leaves as it was
@@ -18,6 +20,7 @@ mod downgrade; // to the next release and back
 mod dumps; // the state dump, as Ruby loads it
 mod exec_signals; // signals around the exec
 mod executables; // the program itself: found once, and tried calmly while it fails
+mod handbacks; // to a Ruby Einhorn
 mod hangs; // candidates and wrappers that take their time
 mod http; // a client of workers that speak it
 mod leaks; // what many upgrades leave as it was
@@ -42,6 +45,7 @@ mod releases; // other releases, and files of every kind of unfitness
 mod rig; // a folder, masters in it, and their end
 mod rollback; // a next release that fails after the exec
 mod rollouts; // how new workers take over from old ones
+mod ruby; // Ruby as a reader of YAML, and as a master
 mod serving; // workers that drain, and clients that count what is lost
 mod shell; // einhornsh
 mod shortages; // starts for which the system has too little left
@@ -96,6 +100,7 @@ fn main() {
         dumps::trials(),
         exec_signals::trials(),
         executables::trials(),
+        handbacks::trials(),
         hangs::trials(),
         leaks::trials(),
         listeners::trials(),

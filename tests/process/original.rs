@@ -42,7 +42,7 @@ pub(crate) struct Original<'a> {
 
 /// A capture, with the paths of the rig, and times that make its last spawn so many seconds old.
 pub(crate) fn capture(rig: &Rig, name: &str, age: f64) -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures/ruby-einhorn-1.1.1/handoff");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures");
     let text = fs::read_to_string(format!("{folder}/{name}.yaml")).unwrap();
     let path = |name: &str| rig.path(name).display().to_string();
     let text = text

@@ -1,11 +1,16 @@
 //! Tests that start no process and listen on no socket: they give the same answer everywhere.
 
+/// What a Ruby Einhorn handed to itself, and the hand-overs of ours that say the same.
+#[path = "../captures/mod.rs"]
+mod captures;
 /// What each command of the command socket answers and does: one table of transcripts.
 mod commands;
 /// The fuzz corpus, replayed: what the fuzzers guard holds on every run of the tests.
 mod corpus;
 /// The master that the tests of `decide` begin with.
 mod example;
+/// Handing back to a Ruby Einhorn.
+mod handback;
 /// The rules of keeping N alive (behaviour.md section 4), an example each.
 mod pool;
 /// The state of a Ruby master: its captures, and what is refused.

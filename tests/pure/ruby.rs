@@ -25,7 +25,7 @@ const CAPTURES: [&str; 6] =
     ["manual", "partial-line", "timer-pending", "upgrade-fleet", "upgrade-smooth", "worker-args"];
 
 fn capture(name: &str) -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures/ruby-einhorn-1.1.1/handoff");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures");
     fs::read_to_string(format!("{folder}/{name}.yaml")).unwrap()
 }
 
@@ -95,7 +95,8 @@ fn manual_acks_go_on() {
     let state = state(&capture("manual"));
     assert_eq!(state.config.ack_mode, AckMode::Manual);
     assert!(state.workers.values().all(|worker| worker.is_acked()));
-    let reexec = Reexec { kind: UpgradeKind::Reload, stage: Stage::HandingOver };
+    let reexec =
+        Reexec { kind: UpgradeKind::Reload, stage: Stage::HandingOver, is_hand_back: false };
     assert_eq!((state.reexec, state.rollout), (Some(reexec), None));
     assert_eq!(state.waiters, []);
 }
@@ -137,7 +138,10 @@ fn an_upgrade_that_was_asked_for_is_done_and_told() {
     let fleet = state(&capture("upgrade-fleet"));
     let smooth = state(&capture("upgrade-smooth"));
     for (state, kind) in [(&fleet, UpgradeKind::Fleet), (&smooth, UpgradeKind::Smooth)] {
-        assert_eq!(state.reexec, Some(Reexec { kind, stage: Stage::HandingOver }));
+        assert_eq!(
+            state.reexec,
+            Some(Reexec { kind, stage: Stage::HandingOver, is_hand_back: false })
+        );
         let waiter = Waiter {
             connection: ConnectionId(16),
             request_id: Some(Scalar::Integer(7)),
@@ -345,7 +349,8 @@ fn what_older_releases_do_not_say_is_found() {
     let Takeover { handover, notes } = original.take_over(&facts(&original, now)).unwrap();
     let state = &handover.state;
     assert_eq!(state.check(), Ok(()));
-    let reexec = Reexec { kind: UpgradeKind::Fleet, stage: Stage::HandingOver };
+    let reexec =
+        Reexec { kind: UpgradeKind::Fleet, stage: Stage::HandingOver, is_hand_back: false };
     assert_eq!(state.reexec, Some(reexec));
     assert_eq!(state.config.socket_path, PathBuf::from("/run/web/bound.sock"));
     assert_eq!(state.config.pidfile, PathBuf::from("/run/web/einhorn.pid"));

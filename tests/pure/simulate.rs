@@ -43,7 +43,7 @@ use due::Due;
 use history::History;
 use ledger::Ledger;
 use seen::MUST_BE_SEEN;
-use world::{Mood, SECOND, Told, World, told};
+use world::{Mood, SECOND, Successor, Told, World, told};
 
 /// The first seed; the others follow it.
 const SEED: u64 = 20_261_120;
@@ -194,7 +194,7 @@ impl Simulation {
 
     /// Hands the state over if that was ordered, and is not given up by now.
     fn hand_over(&mut self) -> Result<(), String> {
-        let Some(schema) = self.world.handover_due.take() else { return Ok(()) };
+        let Some(successor) = self.world.handover_due.take() else { return Ok(()) };
         self.report_orders()?;
         if self.world.random.chance(50) && self.world.mood != Mood::Calm {
             self.catch_up()?;
@@ -207,11 +207,20 @@ impl Simulation {
         let is_calm = self.world.mood == Mood::Calm;
         let fate = if is_calm { 5 } else { self.world.random.below(10) };
         let why = "it was not to be".to_owned();
+        let given = &self.world.given;
+        let schema = match successor {
+            Successor::Einhorn(schema) => schema,
+            Successor::Ruby => {
+                // What a Ruby master does then is not simulated; here none can be executed.
+                handover::to_ruby(&self.state, |id| given.contains(&id))?;
+                self.ledger.saw("a hand-back that was written");
+                return self.tell(told(Event::HandOverFailed { why }));
+            }
+        };
         if fate == 0 {
             self.ledger.saw("an exec that fails");
             return self.tell(told(Event::HandOverFailed { why }));
         }
-        let given = &self.world.given;
         self.state = handover::travel(&self.state, schema, |id| given.contains(&id))?;
         self.world.take_over();
         while self.world.random.chance(20) && !is_calm {

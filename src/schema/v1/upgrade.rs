@@ -62,7 +62,7 @@ pub(super) enum Scalar {
 
 impl From<&state::Reexec> for Reexec {
     fn from(reexec: &state::Reexec) -> Reexec {
-        let state::Reexec { kind, stage } = *reexec;
+        let state::Reexec { kind, stage, is_hand_back: _ } = *reexec;
         Reexec {
             kind: match kind {
                 state::UpgradeKind::Reload => UpgradeKind::Reload,
@@ -97,6 +97,7 @@ impl From<Reexec> for state::Reexec {
                 }
                 Stage::HandingOver => state::Stage::HandingOver,
             },
+            is_hand_back: false,
         }
     }
 }

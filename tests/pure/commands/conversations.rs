@@ -129,8 +129,9 @@ fn refusals() -> Vec<Refusal> {
             ExitStatus::Code(0),
             None,
             "hi",
-            "the check passed without a report, so it was not einhorn's own (an older einhorn, \
-             a command that runs none, or a wrapper that closes descriptors); its last words: hi",
+            "the check passed without a report, as a Ruby Einhorn's does; to hand back to one: \
+             einhornsh -e 'upgrade --to-ruby'. If it is none, the command runs no einhorn, or a \
+             wrapper closes descriptors; its last words: hi",
         ),
         refusal(
             ExitStatus::Code(0),

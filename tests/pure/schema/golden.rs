@@ -54,7 +54,8 @@ pub(super) fn fresh() -> Handover {
     state.last_spawn_at = Some(now(100).monotonic);
     state.last_spawned_on = Some(now(100).realtime);
     state.connections.insert(ConnectionId(16), Connection::default());
-    state.reexec = Some(Reexec { kind: UpgradeKind::Reload, stage: Stage::HandingOver });
+    state.reexec =
+        Some(Reexec { kind: UpgradeKind::Reload, stage: Stage::HandingOver, is_hand_back: false });
     state.waiters.push(Waiter {
         connection: ConnectionId(16),
         request_id: None,
@@ -150,6 +151,7 @@ pub(super) fn mid_upgrade() -> Handover {
             deadline: now(232).monotonic,
             is_overdue: true,
         },
+        is_hand_back: false,
     });
     state.waiters[0].waits_for = WaitsFor::Rollout;
     state.waiters[0].request_id = Some(Scalar::Bool(true));
@@ -179,7 +181,11 @@ pub(super) fn busy() -> Handover {
         last_spawned_on: Some(now(302).realtime),
         pace_used_until: now(303).monotonic,
         stopping: None,
-        reexec: Some(Reexec { kind: UpgradeKind::Fleet, stage: Stage::HandingOver }),
+        reexec: Some(Reexec {
+            kind: UpgradeKind::Fleet,
+            stage: Stage::HandingOver,
+            is_hand_back: false,
+        }),
         rollout: Some(Rollout::Smooth),
         waiters: busy_waiters(),
         reexecuted_at: Some(now(304).monotonic),

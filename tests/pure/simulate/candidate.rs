@@ -144,6 +144,7 @@ impl Candidate {
             Manner::ReadsTheOldest if self.schema > oldest => Verdict::Older(oldest),
             _ if self.is_killed => Verdict::Unfit,
             Manner::Fit | Manner::ReadsTheOldest => Verdict::Fit,
+            Manner::SaysNothing => Verdict::Silent,
             _ => Verdict::Unfit,
         }
     }

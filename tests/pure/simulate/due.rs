@@ -24,6 +24,8 @@ pub(super) struct Due {
     pub(super) kill_count: usize,
     /// In which schema versions the state is handed over.
     pub(super) handovers: Vec<u16>,
+    /// How often the state is handed back to a Ruby Einhorn.
+    pub(super) hand_back_count: u32,
 }
 
 /// A reply that no other follows.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use einhorn::schema::{
     Carried, CarriedConnection, Handover, Identity, Origin, Role, decode, encode,
 };
-use einhorn::state::{ConnectionId, State};
+use einhorn::state::{ConnectionId, Now, State};
 
 /// What the next image decodes; `is_given` says which connections `-g` once gave away.
 ///
@@ -22,6 +22,24 @@ pub(super) fn travel(
     match state == handover.state {
         true => Ok(state),
         false => Err(format!("{:#?} became {state:#?}", handover.state)),
+    }
+}
+
+/// What a Ruby Einhorn is given is a document, whatever the state.
+///
+/// # Errors
+/// The state cannot be written, or not be read.
+pub(super) fn to_ruby(
+    state: &State,
+    is_given: impl Fn(ConnectionId) -> bool,
+) -> Result<(), String> {
+    let written = einhorn::ruby::write(&handover(state, is_given), Now::default())?;
+    let read: serde_yaml::Value =
+        serde_yaml::from_str(&written).map_err(|error| format!("{error}: {written}"))?;
+    let children = read[":state"][":children"].as_mapping().map(|children| children.len());
+    match children == Some(state.workers.len()) {
+        true => Ok(()),
+        false => Err(format!("{children:?} of {} workers: {written}", state.workers.len())),
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn event(ledger: &mut Ledger, due: &Due, died: bool, actions: &[Actio
 fn done(due: &Due, actions: &[Action]) -> Broken {
     conversations(due, actions)?;
     let (mut closes, mut exits, mut preflights, mut handovers) = (vec![], vec![], vec![], vec![]);
-    let mut kill_count = 0;
+    let (mut kill_count, mut hand_back_count) = (0, 0);
     for action in actions {
         match action {
             Action::Close { connection } => closes.push(*connection),
@@ -69,6 +69,7 @@ fn done(due: &Due, actions: &[Action]) -> Broken {
             Action::StartPreflight { schema } => preflights.push(*schema),
             Action::KillPreflight => kill_count += 1,
             Action::HandOver { schema } => handovers.push(*schema),
+            Action::HandBack => hand_back_count += 1,
             Action::Spawn { .. }
             | Action::Signal { .. }
             | Action::Reply { .. }
@@ -83,7 +84,8 @@ fn done(due: &Due, actions: &[Action]) -> Broken {
         &due.preflights,
     )?;
     same("a candidate ends with its time or its master", &kill_count, &due.kill_count)?;
-    same("only what was found fit takes over", &handovers, &due.handovers)
+    same("only what was found fit takes over", &handovers, &due.handovers)?;
+    same("a Ruby master only where it was asked for", &hand_back_count, &due.hand_back_count)
 }
 
 /// A turn does everything that is due and nothing that is not; the ledger follows it.

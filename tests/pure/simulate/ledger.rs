@@ -184,6 +184,7 @@ impl Ledger {
             Meaning::Ack(_) | Meaning::Ping(..) if is_given => {}
             Meaning::Ack(_) | Meaning::Ping(..) => due.closes.push(connection),
             Meaning::Upgrade(kind) => return self.asked(now, *kind, connection, id, due),
+            Meaning::HandBack(kind) => return self.asked_back(now, *kind, connection, id, due),
             Meaning::Die(signal) => {
                 // Others have their last lines first.
                 self.stop(now, *signal, due);
@@ -196,7 +197,8 @@ impl Ledger {
             _ => due.replies.push(LastLine::plain(connection, id)),
         }
         match meaning {
-            Meaning::Nothing | Meaning::Upgrade(_) | Meaning::Die(_) | Meaning::Config(_) => {}
+            Meaning::Nothing | Meaning::Die(_) | Meaning::Config(_) => {}
+            Meaning::Upgrade(_) | Meaning::HandBack(_) => {}
             Meaning::Candidate(_) => panic!("a client is no candidate"),
             Meaning::Ack(pid) if self.settings.ack_after.is_none() => self.acked(*pid, due),
             Meaning::Ack(_) => {}

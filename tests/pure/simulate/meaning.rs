@@ -24,6 +24,8 @@ pub(super) enum Meaning {
     /// Settings, all of them valid.
     Config(Vec<Change>),
     Upgrade(UpgradeKind),
+    /// The same to a Ruby Einhorn.
+    HandBack(UpgradeKind),
     /// No line at all: what to think of a candidate that has ended.
     Candidate(Verdict),
 }
@@ -33,6 +35,8 @@ pub(super) enum Meaning {
 pub(super) enum Verdict {
     Fit,
     Unfit,
+    /// It may be a Ruby Einhorn: it says nothing, and that all is well.
+    Silent,
     /// It reads an older schema version only, and is to be asked again in this one.
     Older(u16),
 }

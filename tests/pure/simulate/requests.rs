@@ -62,7 +62,11 @@ pub(super) fn upgrade(random: &mut Random) -> Ask {
         ("upgrade", UpgradeKind::Smooth),
         ("upgrade_fleet", UpgradeKind::Fleet),
     ]);
-    line(random, command, "", Meaning::Upgrade(kind))
+    match random.below(20) {
+        0..3 => line(random, command, &args(&["--to-ruby"]), Meaning::HandBack(kind)),
+        3 => line(random, command, &args(&["--to-ruby", "now"]), Meaning::Nothing),
+        _ => line(random, command, "", Meaning::Upgrade(kind)),
+    }
 }
 
 /// One early death is enough to give up.

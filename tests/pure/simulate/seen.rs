@@ -25,6 +25,8 @@ pub(super) const MUST_BE_SEEN: &[&str] = &[
     "a fleet roll-out complete",
     "a fleet that comes in waves",
     "a full batch of starts",
+    "a hand-back that comes in the way",
+    "a hand-back that was written",
     "a late death in a roll-out",
     "a master that gave up and left",
     "a master that gives up in an upgrade",

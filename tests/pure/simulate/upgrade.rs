@@ -38,6 +38,8 @@ pub(super) struct Waiting {
 #[derive(Default)]
 pub(super) struct Upgrade {
     pub(super) step: Option<(UpgradeKind, Step)>,
+    /// Whether a Ruby Einhorn was asked for in that step.
+    is_hand_back: bool,
     pub(super) rollout: Option<Rollout>,
     pub(super) waiting: Vec<Waiting>,
     /// When the master was last executed anew.
@@ -82,6 +84,10 @@ impl Upgrade {
             };
             (reexec.kind, step)
         });
+        let is_hand_back = state.reexec.map(|reexec| reexec.is_hand_back);
+        if is_hand_back != self.step.map(|_| self.is_hand_back) {
+            return Err(format!("to a Ruby Einhorn: {is_hand_back:?}"));
+        }
         let waiting: Vec<_> = state.waiters.iter().map(|w| (w.connection, w.waits_for)).collect();
         let due: Vec<_> = self.waiting.iter().map(|w| (w.connection, w.waits_for())).collect();
         let found = (step, state.rollout, state.upgrade_due_at.map(|at| at.0), waiting);
@@ -149,6 +155,24 @@ impl Ledger {
         self.begin(now, asked, due);
     }
 
+    /// The same, and a Ruby Einhorn is to go on: one that is asked for joins no other.
+    pub(super) fn asked_back(
+        &mut self,
+        now: u64,
+        asked: UpgradeKind,
+        connection: ConnectionId,
+        id: Option<Scalar>,
+        due: &mut Due,
+    ) {
+        if self.upgrade.step.is_some() && !self.upgrade.is_hand_back && self.stop_code.is_none() {
+            self.saw("a hand-back that comes in the way");
+            return due.replies.push(LastLine::plain(connection, id));
+        }
+        let begins = self.upgrade.step.is_none();
+        self.asked(now, asked, connection, id, due);
+        self.upgrade.is_hand_back |= begins && self.stop_code.is_none();
+    }
+
     fn begin(&mut self, now: u64, kind: UpgradeKind, due: &mut Due) {
         if let Some((joined, step)) = &mut self.upgrade.step {
             // The last word counts, but a roll-out stays a roll-out.
@@ -167,6 +191,7 @@ impl Ledger {
         }
         let is_smooth = put_off && kind == UpgradeKind::Reload;
         let kind = if is_smooth { UpgradeKind::Smooth } else { kind };
+        self.upgrade.is_hand_back = false;
         self.ask(now, kind, newest_schema(), due);
     }
 
@@ -193,13 +218,21 @@ impl Ledger {
         let Step::Asking { schema, is_killed, .. } = step else {
             panic!("a candidate ended that was found fit before");
         };
+        let is_hand_back = self.upgrade.is_hand_back;
         match verdict {
-            Verdict::Fit if !is_killed => {
+            Verdict::Silent if is_hand_back && !is_killed => {
+                self.upgrade.step = Some((kind, Step::HandingOver));
+                due.hand_back_count += 1;
+                due.is_told = true;
+            }
+            Verdict::Fit if !is_killed && !is_hand_back => {
                 self.upgrade.step = Some((kind, Step::HandingOver));
                 due.handovers.push(schema);
                 due.is_told = true;
             }
-            Verdict::Older(schema) if !is_killed => self.ask(now, kind, schema, due),
+            Verdict::Older(schema) if !is_killed && !is_hand_back => {
+                self.ask(now, kind, schema, due)
+            }
             _ => {
                 if is_killed {
                     self.saw("a candidate that took too long");

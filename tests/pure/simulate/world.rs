@@ -54,6 +54,14 @@ pub(super) struct Told {
     pub(super) meaning: Meaning,
 }
 
+/// Who goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Successor {
+    /// In this schema version.
+    Einhorn(u16),
+    Ruby,
+}
+
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) mood: Mood,
@@ -73,8 +81,8 @@ pub(super) struct World {
     pub(super) given: BTreeSet<ConnectionId>,
     /// Who is asked whether it can take over.
     pub(super) candidate: Option<Candidate>,
-    /// The schema version in which the state is to be handed over at the end of this turn.
-    pub(super) handover_due: Option<u16>,
+    /// To whom the state is to be handed over at the end of this turn.
+    pub(super) handover_due: Option<Successor>,
 }
 
 impl World {
@@ -319,7 +327,10 @@ impl World {
                 Action::Exit { code } => exit = Some(*code),
                 Action::StartPreflight { schema } => self.ask_candidate(*schema),
                 Action::KillPreflight => self.kill_candidate(),
-                Action::HandOver { schema } => self.handover_due = Some(*schema),
+                Action::HandOver { schema } => {
+                    self.handover_due = Some(Successor::Einhorn(*schema))
+                }
+                Action::HandBack => self.handover_due = Some(Successor::Ruby),
                 Action::Reply { .. } | Action::Log { .. } => {}
             }
         }

@@ -1,0 +1,40 @@
+//! Handing back to a Ruby Einhorn: this image writes down in its words what it has, and becomes it
+//! (docs/handover.md). There is no way back from there but an upgrade.
+
+use std::os::fd::RawFd;
+
+use crate::master::Master;
+use crate::master::candidate::Candidate;
+use crate::master::limits::original_limit;
+use crate::master::now;
+use crate::master::successor::{Estate, failed};
+use crate::ruby;
+use crate::schema::Role;
+use crate::sys::memfd;
+use crate::sys::signal::Stranger;
+
+impl Master {
+    /// Becomes a candidate that is a Ruby Einhorn. Answers why that failed.
+    pub(super) fn hand_back_to(&self, candidate: &Candidate) -> Result<String, String> {
+        let handover =
+            self.handover(&[]).map_err(|error| failed("cannot list descriptors", &error))?;
+        let document = ruby::write(&handover, now())?;
+        let state = memfd::sealed("einhorn-state", document.as_bytes())
+            .map_err(|error| failed("cannot make a memfd for the state", &error))?;
+        let descriptors = handover.descriptors.iter().filter(|carried| is_for_ruby(carried.role));
+        let carried: Vec<RawFd> = descriptors.map(|carried| carried.number).collect();
+        let open_files = original_limit(&self.inheritance, &carried);
+        // An alarm would not end a wrapper that hangs, but begin an upgrade later.
+        let stranger = Some(Stranger::Successor { mask: self.inheritance.mask() });
+        self.execute(candidate, Estate { state: &state, carried, open_files, stranger })
+    }
+}
+
+/// Whether a descriptor goes on. The original holds no locks: its lock file is free but while it
+/// starts, and what it does not know it would leave open for its workers.
+fn is_for_ruby(role: Role) -> bool {
+    match role {
+        Role::CommandSocket | Role::Listener(_) | Role::Connection(_) | Role::Stray => true,
+        Role::Lock | Role::Pidfile | Role::Worker(_) => false,
+    }
+}

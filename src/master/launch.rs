@@ -1,0 +1,53 @@
+//! What this process was started with, taken before anything changed it.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use crate::master::workers::find_program;
+use crate::schema::Origin;
+use crate::sys::limit::OpenFiles;
+use crate::sys::process;
+use crate::sys::signal::Mask;
+
+/// What this process was started with.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The first word of the command line.
+    pub own_name: OsString,
+    /// The environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The working directory, from where relative paths are meant.
+    pub directory: PathBuf,
+    /// The signal mask.
+    pub mask: Mask,
+    /// The descriptors from 3 up that were open before this process opened any.
+    pub open_at_start: Vec<RawFd>,
+}
+
+impl Launch {
+    /// What a first image hands on of it.
+    pub(super) fn origin(&self, open_files: OpenFiles) -> Origin {
+        Origin {
+            own_path: self.own_path(),
+            own_name: self.own_name.clone(),
+            environment: self.environment.clone(),
+            blocked_signals: self.mask.to_bits(),
+            open_files_soft: open_files.soft,
+            open_files_hard: open_files.hard,
+            nice: process::nice(),
+        }
+    }
+
+    /// The master's own program as it was typed: what its name means is looked up anew at every
+    /// re-exec, so symbolic links stay unresolved (behaviour.md section 8).
+    fn own_path(&self) -> PathBuf {
+        let path = self.environment.iter().find(|(name, _)| name == "PATH");
+        match find_program(&self.own_name, path.map(|(_, value)| value.as_os_str())) {
+            Ok(found) => self.directory.join(found),
+            // A launcher has made the name up.
+            Err(_) => std::fs::read_link("/proc/self/exe")
+                .unwrap_or_else(|_| self.directory.join(&self.own_name)),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Who goes on where this image stops, and the exec that makes it so.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use crate::master::Master;
+use crate::master::candidate::Candidate;
+use crate::sys::exec::{Exec, exec};
+use crate::sys::limit::OpenFiles;
+use crate::sys::signal::Stranger;
+
+/// Who goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum Successor {
+    /// A release of ours, which reads the state in this version.
+    Einhorn {
+        /// Of the schema.
+        schema: u16,
+    },
+    /// A Ruby Einhorn.
+    Ruby,
+}
+
+/// What it gets.
+pub struct Estate<'a> {
+    /// The state, written down.
+    pub state: &'a OwnedFd,
+    /// The descriptors, that of the state left aside.
+    pub carried: Vec<RawFd>,
+    /// The limit of open files.
+    pub open_files: Option<OpenFiles>,
+    /// What it is, if it does not take signals over at once.
+    pub stranger: Option<Stranger>,
+}
+
+impl Master {
+    /// Becomes the candidate. Answers why that failed; nothing has changed then.
+    ///
+    /// # Errors
+    /// What kept it from being tried, in words.
+    pub(super) fn execute(
+        &self,
+        candidate: &Candidate,
+        estate: Estate<'_>,
+    ) -> Result<String, String> {
+        let Estate { state, mut carried, open_files, stranger } = estate;
+        carried.push(state.as_raw_fd());
+        let config = &self.state.config;
+        let path = candidate.path().map_err(|error| failed("its path", &error))?;
+        let arguments = candidate
+            .arguments(state.as_raw_fd(), &[], config)
+            .map_err(|error| failed("its arguments", &error))?;
+        let environment = self.inheritance.environment_without(&config.drop_env_vars);
+        let error = exec(&Exec {
+            program: candidate.program(&path),
+            arguments: &arguments,
+            environment: &environment,
+            carried: &carried,
+            open_files,
+            stranger,
+        });
+        Ok(candidate.explain(&error))
+    }
+}
+
+/// What failed, and why.
+pub fn failed(what: &str, error: &io::Error) -> String {
+    format!("{what}: {error}")
+}

@@ -1,0 +1,163 @@
+//! A hand-over as the original reads it: the state's facts, and the descriptors that go on
+//! (behaviour.md section 8, docs/handover.md).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::protocol::{Psych, Reply, document};
+use crate::ruby::dump::{Told, facts, time};
+use crate::scalar::Scalar;
+use crate::schema::{CarriedConnection, Handover, Role};
+use crate::state::{
+    AckMode, Address, ConnectionId, Family, Listener, Monotonic, Now, Realtime, Rollout, State,
+    Waiter, WaitsFor,
+};
+
+/// What a client hears that only waits for the re-exec.
+const RELOADED: &str = "Handed back: a Ruby Einhorn goes on";
+
+/// What a client hears that waits for a roll-out, and that the original can tell nothing later.
+const UNTOLD: &str = "Handed back: a Ruby Einhorn goes on with the roll-out, and tells how it ends \
+                      to the newest request of a connection that has an id";
+
+/// What of this state the original has no way to hold, each by its name.
+pub fn unknown_to_ruby(state: &State) -> Vec<String> {
+    let listeners = state.listeners.iter().filter(|listener| !is_known(listener));
+    let named = listeners.map(|listener| format!("the listener {}", listener.bind.address));
+    let features = state.features_in_use().into_iter().map(|name| format!("the feature {name:?}"));
+    named.chain(features).collect()
+}
+
+/// The original binds IPv4 and TCP, and tells workers nothing of a family.
+fn is_known(listener: &Listener) -> bool {
+    listener.family == Family::Inet && matches!(listener.bind.address, Address::Tcp { .. })
+}
+
+/// What is different from then on, each a clause: the original does without it.
+pub fn changes(state: &State) -> Vec<&'static str> {
+    let config = &state.config;
+    let changes = [
+        (config.retries.is_some(), "it knows no --retries, and tries for ever"),
+        (config.syslog, "it knows no --syslog, and logs to standard error"),
+    ];
+    changes.into_iter().filter(|(holds, _)| *holds).map(|(_, change)| change).collect()
+}
+
+/// Writes everything that a Ruby Einhorn needs to go on where this master stops: the YAML document
+/// that it reads from `--with-state-fd`.
+///
+/// # Errors
+/// What it cannot hold, or what is missing from the table of descriptors, by name.
+pub fn write(handover: &Handover, now: Now) -> Result<String, String> {
+    let state = &handover.state;
+    let unknown = unknown_to_ruby(state);
+    if !unknown.is_empty() {
+        return Err(format!("a Ruby Einhorn cannot hold {}", unknown.join(", ")));
+    }
+    let asked = state.reexec.and_then(|reexec| reexec.kind.rollout());
+    let told = Told {
+        helpers: &handover.helpers,
+        retries: None,
+        is_smooth: asked.or(state.rollout) == Some(Rollout::Smooth),
+        generation: state.reexec_count.saturating_add(1),
+    };
+    let descriptors = persistent(handover, now)?;
+    Ok(document(&Psych::symbols(vec![
+        ("state", facts(state, &told)),
+        ("persistent_descriptors", Psych::List(descriptors)),
+    ])))
+}
+
+/// What the original calls persistent descriptors, timers of ACKs included.
+fn persistent(handover: &Handover, now: Now) -> Result<Vec<Psych>, String> {
+    let number = |role: Role, what: &str| {
+        let carried = handover.descriptors.iter().find(|carried| carried.role == role);
+        carried.map(|carried| Psych::integer(carried.number)).ok_or(format!("{what} is not open"))
+    };
+    let server = number(Role::CommandSocket, "the command socket")?;
+    let mut entries = vec![entry("CommandServer", vec![("server", server)])];
+    let mut waiting: BTreeMap<ConnectionId, Vec<&Waiter>> = BTreeMap::new();
+    for waiter in &handover.state.waiters {
+        waiting.entry(waiter.connection).or_default().push(waiter);
+    }
+    for carried in &handover.connections {
+        let what = format!("connection {}", carried.id.0);
+        let socket = number(Role::Connection(carried.id), &what)?;
+        let waiters = waiting.remove(&carried.id).unwrap_or_default();
+        entries.push(connection(socket, carried, &waiters));
+    }
+    entries.extend(ack_timers(&handover.state, now));
+    Ok(entries)
+}
+
+fn entry(class: &str, facts: Vec<(&'static str, Psych)>) -> Psych {
+    // Written as text: the original looks the class up by its name, and loads no class from YAML.
+    let class = Psych::text(format!("Einhorn::Event::{class}"));
+    Psych::symbols([vec![("class", class)], facts].concat())
+}
+
+/// A connection. The original subscribes one request of it to a roll-out, by its id; the others
+/// get their last line now, in the buffer that only an adopted state writes out.
+fn connection(socket: Psych, carried: &CarriedConnection, waiters: &[&Waiter]) -> Psych {
+    let subscribed = waiters.iter().rposition(|waiter| can_be_subscribed(waiter));
+    let mut output = carried.output.clone();
+    for (index, waiter) in waiters.iter().enumerate() {
+        if Some(index) != subscribed {
+            let message = match waiter.waits_for {
+                WaitsFor::Reexec => RELOADED,
+                WaitsFor::Rollout | WaitsFor::Upgrade => UNTOLD,
+            };
+            let request_id = waiter.request_id.clone();
+            let reply = Reply { message: message.to_owned(), request_id, wait: false };
+            output.extend_from_slice(reply.to_line().as_bytes());
+        }
+    }
+    let id = subscribed.and_then(|index| waiters[index].request_id.clone());
+    let subscriptions = id.map(|id| ("upgrade", Psych::Scalar(id))).into_iter().collect();
+    let buffers = [("read_buffer", &carried.input), ("write_buffer", &output)];
+    let mut facts = vec![("socket", socket)];
+    let filled = buffers.into_iter().filter(|(_, bytes)| !bytes.is_empty());
+    facts.extend(filled.map(|(name, bytes)| (name, buffer(bytes))));
+    facts.push(("subscriptions", Psych::symbols(subscriptions)));
+    entry("Connection", facts)
+}
+
+/// Whether the original can tell this one how a roll-out ends: it tells whose id is true to Ruby.
+fn can_be_subscribed(waiter: &Waiter) -> bool {
+    let has_id = !matches!(waiter.request_id, None | Some(Scalar::Bool(false)));
+    has_id && waiter.waits_for != WaitsFor::Reexec
+}
+
+/// What travels half read or half written. The original counts what it has written in bytes and
+/// cuts it off in characters, and appends bytes to what it has read: beyond ASCII a string of
+/// characters would end it, as it does with those that it hands to itself as bytes.
+fn buffer(bytes: &[u8]) -> Psych {
+    match bytes.is_ascii() {
+        true => Psych::bytes(bytes),
+        false => Psych::Binary(bytes.to_vec()),
+    }
+}
+
+/// A timer for each worker that is up once it has lived long enough.
+fn ack_timers(state: &State, now: Now) -> impl Iterator<Item = Psych> {
+    let after = match state.config.ack_mode {
+        AckMode::Timer(after) => Some(after),
+        AckMode::Manual => None,
+    };
+    let pending = state.workers.iter().filter(|(_, worker)| !worker.is_acked());
+    pending.filter_map(move |(pid, worker)| {
+        let timer = vec![
+            ("time", Psych::Scalar(Scalar::Float(after?.as_secs_f64()))),
+            ("start", time(on_the_calendar(worker.spawned_at, now))),
+            ("pid", Psych::integer(pid.0)),
+        ];
+        Some(entry("ACKTimer", timer))
+    })
+}
+
+/// When something was, by the calendar of now: what the clock was set to meanwhile is no time that
+/// a worker has lived.
+fn on_the_calendar(at: Monotonic, now: Now) -> Realtime {
+    let ago: Duration = now.monotonic.since(at);
+    Realtime(now.realtime.0.saturating_sub(i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX)))
+}

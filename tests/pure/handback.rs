@@ -1,0 +1,306 @@
+//! Handing back to a Ruby Einhorn (docs/handover.md): who is found fit, what is refused, and that
+//! what is written for it is what it writes for itself.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use einhorn::decide::{Action, Event};
+use einhorn::protocol::Reply;
+use einhorn::ruby;
+use einhorn::scalar::Scalar;
+use einhorn::schema::Handover;
+use einhorn::state::{
+    AckMode, Address, Config, ConnectionId, ExitStatus, Family, Pid, Rollout, Signal, UpgradeKind,
+    Waiter, WaitsFor,
+};
+use serde_yaml::Value;
+
+use crate::captures::{self, at};
+use crate::example::{Master, config, ended, fit, requested};
+
+/// What is written at the end of the capture's minute, loaded.
+fn written(handover: &Handover) -> Value {
+    serde_yaml::from_str(&ruby::write(handover, at(60_000_000_000)).unwrap()).unwrap()
+}
+
+fn manual() -> Handover {
+    captures::all().swap_remove(0).handover
+}
+
+#[test]
+fn every_capture_is_written_as_the_original_wrote_it() {
+    for capture in captures::all() {
+        let original: Value = serde_yaml::from_str(capture.document).unwrap();
+        let ours = written(&capture.handover);
+        for (key, value) in original[":state"].as_mapping().unwrap() {
+            assert_eq!(ours[":state"][key], *value, "{} {key:?}", capture.name);
+        }
+        assert_eq!(ours, original, "{}", capture.name);
+    }
+}
+
+#[test]
+fn keys_come_in_the_originals_order() {
+    let keys = |document: &str| -> Vec<String> {
+        let symbols = document.lines().filter_map(|line| line.trim_start().split_once(": "));
+        let symbols = symbols.map(|(key, _)| key.trim_start_matches("- ").to_owned());
+        symbols.filter(|key| key.starts_with(':')).collect()
+    };
+    for capture in captures::all() {
+        let ours = ruby::write(&capture.handover, at(0)).unwrap();
+        assert_eq!(keys(&ours), keys(capture.document), "{}", capture.name);
+    }
+}
+
+#[test]
+fn a_roll_out_under_way_goes_on_and_retries_stay_behind() {
+    for (asked, under_way, is_smooth) in [
+        (UpgradeKind::Reload, Some(Rollout::Smooth), true),
+        (UpgradeKind::Reload, Some(Rollout::Fleet), false),
+        (UpgradeKind::Fleet, Some(Rollout::Smooth), false),
+        (UpgradeKind::Smooth, None, true),
+    ] {
+        let mut handover = captures::all().swap_remove(4).handover;
+        handover.state.reexec.as_mut().unwrap().kind = asked;
+        handover.state.rollout = under_way;
+        handover.state.config.retries = Some(3);
+        let state = written(&handover)[":state"].clone();
+        assert_eq!(state[":upgrading"], Value::from(under_way.is_some()));
+        assert_eq!(state[":smooth_upgrade"], Value::from(is_smooth), "{asked:?} {under_way:?}");
+        assert_eq!(state[":reloading_for_upgrade"], Value::from(asked != UpgradeKind::Reload));
+        assert!(state[":config"].get(":retries").is_none());
+    }
+}
+
+/// Who waits: on the first connection twice with an id and once without, on the second for the
+/// re-exec, on the third without an id and with one that Ruby takes for none.
+#[test]
+fn the_newest_id_of_a_connection_is_subscribed_and_the_others_are_told_now() {
+    let mut handover = captures::all().swap_remove(4).handover;
+    let first = handover.connections[0].id;
+    let [second, third] = [10, 11].map(|number| captures::connect(&mut handover, number));
+    handover.connections[1].output = b"owed\n".to_vec();
+    let asks = [
+        (first, Some(Scalar::Integer(8)), WaitsFor::Rollout),
+        (first, None, WaitsFor::Upgrade),
+        (second, Some(Scalar::Text("r".to_owned())), WaitsFor::Reexec),
+        (third, None, WaitsFor::Upgrade),
+        (third, Some(Scalar::Bool(false)), WaitsFor::Upgrade),
+    ];
+    let waiters = asks.map(|(connection, request_id, waits_for)| Waiter {
+        connection,
+        request_id,
+        waits_for,
+    });
+    handover.state.waiters.extend(waiters);
+    let descriptors = written(&handover)[":persistent_descriptors"].clone();
+    let subscribed = |index: usize| descriptors[index][":subscriptions"].clone();
+    assert_eq!(subscribed(1)[":upgrade"], Value::from(8));
+    assert!(subscribed(2).as_mapping().unwrap().is_empty());
+    assert!(subscribed(3).as_mapping().unwrap().is_empty());
+    let told = |index: usize| -> Vec<(Option<Scalar>, bool)> {
+        let buffer = descriptors[index][":write_buffer"].as_str().unwrap();
+        let lines = buffer.lines().filter(|line| *line != "owed");
+        let replies = lines.map(|line| Reply::parse(line).unwrap());
+        let replies = replies.inspect(|reply| assert!(reply.message.starts_with("Handed back: ")));
+        replies.map(|reply| (reply.request_id, reply.wait)).collect()
+    };
+    assert_eq!(told(1), [(Some(Scalar::Integer(7)), false), (None, false)]);
+    assert_eq!(told(2), [(Some(Scalar::Text("r".to_owned())), false)]);
+    assert!(descriptors[2][":write_buffer"].as_str().unwrap().starts_with("owed\n"));
+    assert_eq!(told(3), [(None, false), (Some(Scalar::Bool(false)), false)]);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_written_as_they_are() {
+    let mut handover = manual();
+    let config = &mut handover.state.config;
+    config.command.push(OsStr::from_bytes(b"\xff=1").to_owned());
+    config.socket_path = OsStr::from_bytes(b"/run/\xe9.sock").into();
+    handover.connections[0].input = b"{\"user\": \"\xc3\xa9".to_vec();
+    handover.connections[0].output = b"\xff\n".to_vec();
+    let ours = written(&handover);
+    let binary = |value: &Value| match value {
+        Value::Tagged(tagged) if tagged.tag == "!binary" => {
+            tagged.value.as_str().unwrap().to_owned()
+        }
+        other => panic!("{other:?} is not binary"),
+    };
+    assert_eq!(binary(&ours[":state"][":cmd"][1]), "/z0x");
+    assert_eq!(binary(&ours[":state"][":socket_path"]), "L3J1bi/pLnNvY2s=");
+    let connection = &ours[":persistent_descriptors"][1];
+    // Text, but the original cuts buffers by characters where it counts bytes.
+    assert_eq!(binary(&connection[":read_buffer"]), "eyJ1c2VyIjogIsOp");
+    assert_eq!(binary(&connection[":write_buffer"]), "/wo=");
+}
+
+#[test]
+fn a_timer_of_an_ack_goes_by_how_long_a_worker_has_lived() {
+    let mut handover = captures::all().swap_remove(2).handover;
+    let seconds = |count: u64| count * 1_000_000_000;
+    for worker in handover.state.workers.values_mut() {
+        worker.spawned_at = at(seconds(2)).monotonic;
+    }
+    // The clock of the calendar was set an hour forward meanwhile.
+    let mut now = at(seconds(10));
+    now.realtime = at(seconds(3610)).realtime;
+    let ours: Value = serde_yaml::from_str(&ruby::write(&handover, now).unwrap()).unwrap();
+    let timer = &ours[":persistent_descriptors"][2];
+    assert_eq!(timer[":start"], Value::from("2026-11-20 21:20:33.000000000 +00:00"));
+    handover.state.config.ack_mode = AckMode::Timer(Duration::from_millis(250));
+    assert_eq!(written(&handover)[":persistent_descriptors"][3][":time"], Value::from(0.25));
+}
+
+#[test]
+fn what_is_missing_from_the_table_is_named() {
+    let mut handover = manual();
+    handover.descriptors.retain(|carried| carried.number != 9);
+    assert_eq!(ruby::write(&handover, at(0)), Err("connection 29 is not open".to_owned()));
+    handover.descriptors.clear();
+    assert_eq!(ruby::write(&handover, at(0)), Err("the command socket is not open".to_owned()));
+}
+
+/// Listeners of every kind: the first is one that the original knows.
+fn with_every_listener(master: &mut Master) {
+    let known = manual().state.listeners.remove(0);
+    let host = || "::1".to_owned();
+    let unix = Address::Unix { path: "/run/w".into(), mode: None, owner: None, group: None };
+    let others = [
+        (Address::Tcp { host: host(), port: 80 }, Family::Inet6),
+        (Address::Udp { host: "127.0.0.1".to_owned(), port: 53 }, Family::Inet),
+        (unix, Family::Unix),
+    ];
+    master.state.listeners = vec![known.clone()];
+    for (address, family) in others {
+        let mut listener = known.clone();
+        listener.bind.address = address;
+        listener.family = family;
+        master.state.listeners.push(listener);
+    }
+}
+
+fn connected(config: Config) -> Master {
+    let mut master = Master::started(config);
+    master.turn_at(1000);
+    master.tell(Event::Opened { connection: ConnectionId(1) });
+    master
+}
+
+/// What a client hears of an event, and whether it is the last of it.
+fn heard(actions: &[Action]) -> Vec<(bool, &str)> {
+    let replies = actions.iter().filter_map(|action| match action {
+        Action::Reply { reply, .. } => Some((!reply.wait, reply.message.as_str())),
+        _ => None,
+    });
+    replies.collect()
+}
+
+#[test]
+fn what_it_cannot_hold_is_refused_by_name_before_anything_is_asked() {
+    let mut master = connected(config(1));
+    with_every_listener(&mut master);
+    let actions = master.ask("{command: upgrade, args: [--to-ruby], id: 1}");
+    let why = "Not handing back: a Ruby Einhorn cannot hold the listener [::1]:80, the listener \
+               udp:127.0.0.1:53, the listener unix:/run/w; start the master without";
+    assert_eq!(heard(&actions), [(true, why)]);
+    assert_eq!((actions.len(), master.state.reexec), (1, None));
+    let mut handover = manual();
+    handover.state.listeners = master.state.listeners;
+    assert!(ruby::write(&handover, at(0)).unwrap_err().contains("unix:/run/w"));
+}
+
+#[test]
+fn what_will_be_different_is_told() {
+    let config = Config { retries: Some(2), syslog: true, ..config(1) };
+    let mut master = connected(config);
+    let actions = master.ask("{command: reload, args: [--to-ruby]}");
+    let told = heard(&actions);
+    assert_eq!(told[0], (false, "Reloading, as commanded"));
+    assert!(told[1].1.contains("--retries") && told[2].1.contains("--syslog"), "{told:?}");
+    assert!(matches!(actions.last(), Some(Action::StartPreflight { .. })), "{actions:?}");
+    let mut plain = connected(Config { retries: Some(2), ..crate::example::config(1) });
+    assert_eq!(heard(&plain.ask("{command: reload}")).len(), 1);
+}
+
+#[test]
+fn any_other_argument_is_named() {
+    for (args, unknown) in [("[--to-rubi]", "--to-rubi"), ("[--to-ruby, 7]", "7")] {
+        let mut master = connected(config(1));
+        for command in ["reload", "upgrade", "upgrade_fleet"] {
+            let actions = master.ask(&format!("{{command: {command}, args: {args}}}"));
+            let why = format!("{command} takes no argument but --to-ruby, and was given");
+            assert_eq!(heard(&actions), [(true, format!("{why} {unknown:?}").as_str())]);
+            assert_eq!(master.state.reexec, None);
+        }
+    }
+}
+
+#[test]
+fn a_silent_check_is_what_a_hand_back_wants_and_a_report_what_it_does_not() {
+    let killed = ExitStatus::Killed { number: 9, signal: None, core_dumped: false };
+    for (status, report, why) in [
+        (ExitStatus::Code(0), None, None),
+        (ExitStatus::Code(1), None, Some("the check of the new release failed (exit status 1)")),
+        (killed, None, Some("the check of the new release failed (killed by signal 9)")),
+        (ExitStatus::Code(0), Some(fit()), Some("einhorn 9.9.9, which is no Ruby Einhorn")),
+    ] {
+        let mut master = connected(config(1));
+        master.ask("{command: upgrade, args: [--to-ruby]}");
+        master.tell(Event::PreflightStarted { pid: Pid(2000) });
+        let actions = master.tell(ended(status, report, ""));
+        let Some(why) = why else {
+            assert!(actions.contains(&Action::HandBack), "{actions:?}");
+            assert!(master.state.reexec.is_some_and(|reexec| reexec.is_hand_back));
+            continue;
+        };
+        assert!(!actions.contains(&Action::HandBack));
+        let told = heard(&actions);
+        assert!(told[0].0 && told[0].1.contains(why), "{told:?}");
+        assert_eq!(master.state.reexec, None);
+    }
+}
+
+#[test]
+fn a_silent_check_that_took_too_long_is_refused() {
+    let mut master = connected(config(1));
+    master.ask("{command: upgrade, args: [--to-ruby]}");
+    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.turn_at(100_000);
+    let actions = master.tell(ended(ExitStatus::Code(0), None, ""));
+    assert!(heard(&actions)[0].1.contains("took longer than"), "{actions:?}");
+    assert_eq!(master.state.reexec, None);
+}
+
+#[test]
+fn others_join_a_hand_back_and_it_joins_no_other() {
+    let mut master = connected(config(1));
+    master.ask("{command: reload, args: [--to-ruby]}");
+    assert_eq!(master.signal(Signal::Hup), []);
+    master.ask("{command: upgrade_fleet}");
+    master.ask("{command: reload, args: [--to-ruby]}");
+    let reexec = master.state.reexec.unwrap();
+    assert_eq!((reexec.kind, reexec.is_hand_back), (UpgradeKind::Fleet, true));
+    assert_eq!(master.state.waiters.len(), 3);
+
+    let mut master = connected(config(1));
+    master.ask("{command: upgrade}");
+    let actions = master.tell(requested(1, "{command: upgrade, args: [--to-ruby]}"));
+    let told = heard(&actions);
+    assert!(told[0].0 && told[0].1.contains("under way; ask again after it"), "{told:?}");
+    assert!(!master.state.reexec.unwrap().is_hand_back);
+    assert_eq!(master.state.waiters.len(), 1);
+}
+
+#[test]
+fn a_hand_back_that_fails_leaves_nothing_of_it() {
+    let mut master = connected(config(1));
+    let before = master.state.clone();
+    master.ask("{command: upgrade, args: [--to-ruby]}");
+    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.tell(ended(ExitStatus::Code(0), None, ""));
+    let actions = master.tell(Event::HandOverFailed { why: "no such file".to_owned() });
+    let told = "Could not upgrade, and went on as before: no such file";
+    assert_eq!(heard(&actions), [(true, told)]);
+    assert_eq!(master.state, before);
+}
