@@ -5,7 +5,7 @@
 #   standin.rb -b IP:PORT[,r][,n] -n N -m MODE -d SOCKET -e PIDFILE -f LOCKFILE [-s SECONDS] [-g]
 #              [--reexec-as COMMAND] -- PROGRAM [ARGUMENTS...]
 #   standin.rb --upgrade-check -- PROGRAM...      standin.rb --with-state-fd FD -- PROGRAM...
-%w[etc optparse set shellwords socket yaml].each { |library| require library }
+%w[etc fcntl optparse set shellwords socket yaml].each { |library| require library }
 
 ORIGINAL = ENV.to_h
 SIGNALS = %w[HUP INT QUIT TERM USR2 CHLD ALRM].freeze
@@ -278,6 +278,8 @@ def begin_life
   end
 end
 
+# By this name it goes in ps.
+Process.setproctitle("einhorn: stand-in")
 is_handed = false
 OptionParser.new do |options|
   options.on("-b ADDRESS") do |address|
