@@ -1,12 +1,12 @@
 //! What a process that may be a Ruby master's left in a pipe.
 //!
 //! Asserts that a state that is honoured, on a machine where everything is as it says, is one that
-//! a master of ours may have and can hand on.
+//! a master of ours may have, can hand on, and can hand back.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use einhorn::ruby::{Facts, Found, Original, Parentage, Socket};
+use einhorn::ruby::{Facts, Found, Original, Parentage, Socket, unknown_to_ruby, write};
 use einhorn::schema::{self, Identity, Origin, Role};
 use einhorn::state::{ConnectionId, Family, Monotonic, Now, Pid, Realtime, SCHEMA_VERSIONS};
 
@@ -25,6 +25,16 @@ pub(crate) fn run(bytes: &[u8]) {
     let newest = SCHEMA_VERSIONS.last().copied().unwrap_or(1);
     let bytes = schema::encode(&taken.handover, newest, None, None).expect("a state to hand on");
     assert!(schema::decode(&bytes).is_ok());
+    if unknown_to_ruby(&taken.handover.state).is_empty() {
+        let back = write(&taken.handover, now).expect("a state to hand back");
+        let again = Original::read(back.as_bytes()).expect("a state of the original's");
+        assert!(again.descriptors().iter().map(|(number, _)| *number).eq(numbers(&original)));
+    }
+}
+
+/// The numbers of its descriptors.
+fn numbers(original: &Original) -> impl Iterator<Item = i32> {
+    original.descriptors().into_iter().map(|(number, _)| number)
 }
 
 /// A machine on which everything is as the state says.

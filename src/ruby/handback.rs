@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::protocol::{Psych, Reply, document};
+use crate::ruby::Original;
 use crate::ruby::dump::{Told, facts, time};
 use crate::scalar::Scalar;
 use crate::schema::{CarriedConnection, Handover, Role};
@@ -47,7 +48,8 @@ pub fn changes(state: &State) -> Vec<&'static str> {
 /// that it reads from `--with-state-fd`.
 ///
 /// # Errors
-/// What it cannot hold, or what is missing from the table of descriptors, by name.
+/// What it cannot hold, what is missing from the table of descriptors, or what does not read back,
+/// by name.
 pub fn write(handover: &Handover, now: Now) -> Result<String, String> {
     let state = &handover.state;
     let unknown = unknown_to_ruby(state);
@@ -62,10 +64,17 @@ pub fn write(handover: &Handover, now: Now) -> Result<String, String> {
         generation: state.reexec_count.saturating_add(1),
     };
     let descriptors = persistent(handover, now)?;
-    Ok(document(&Psych::symbols(vec![
+    let document = document(&Psych::symbols(vec![
         ("state", facts(state, &told)),
         ("persistent_descriptors", Psych::List(descriptors)),
-    ])))
+    ]));
+    // There is no way back from a master that cannot read it.
+    let original = Original::read(document.as_bytes())
+        .map_err(|why| format!("what is written for it cannot be read: {why}"))?;
+    match original.workers().eq(state.workers.keys().map(|pid| pid.0)) {
+        true => Ok(document),
+        false => Err("what is written for it reads back as something else".to_owned()),
+    }
 }
 
 /// What the original calls persistent descriptors, timers of ACKs included.
