@@ -127,9 +127,23 @@ fn a_name_leads_to_its_socket() {
     let command = rig.einhorn(&["-c", "web", "sleep", "1000"]);
     let _master = rig.launch_at(command, rig.path("einhorn-web.sock"));
     let greeting = "Incrementing number of workers from ";
-    for arguments in [&["web"][..], &["-c", "web"], &["-d", "einhorn-web.sock"]] {
-        let (code, stdout, _) = run(&rig, &[arguments, &["-e", "inc"]].concat());
-        assert!(code == Some(0) && stdout.starts_with(greeting), "{stdout}");
+    for arguments in [
+        &["web", "-e", "inc"][..],
+        &["-e", "inc", "web"],
+        &["-c", "web", "-einc"],
+        &["--command-name=web", "--execute=inc"],
+        &["--comm", "web", "--exec", "inc"],
+        &["--c=web", "--e=inc"],
+        &["-d", "einhorn-web.sock", "--execute", "inc"],
+        &["--socket_path", "einhorn-web.sock", "--EXECUTE", "inc"],
+        &["--s=einhorn-web.sock", "--e", "inc"],
+    ] {
+        let (code, stdout, stderr) = run(&rig, arguments);
+        assert!(code == Some(0) && stdout.starts_with(greeting), "{arguments:?}: {stdout}{stderr}");
+    }
+    for (abbreviated, shown) in [("--ver", "einhornsh "), ("--he", "Usage: ")] {
+        let (code, stdout, _) = run(&rig, &[abbreviated]);
+        assert!(code == Some(0) && stdout.contains(shown), "{abbreviated}: {stdout}");
     }
 }
 

@@ -6,6 +6,8 @@ mod commands;
 mod corpus;
 /// The master that the tests of `decide` begin with.
 mod example;
+/// Long options, abbreviated as Ruby's OptionParser allows.
+mod options;
 /// The rules of keeping N alive (behaviour.md section 4), an example each.
 mod pool;
 /// The schema of the state: golden files, refused files, and what holds of every state.
