@@ -19,6 +19,9 @@ pub struct Request {
     pub pid: Option<Scalar>,
     /// `worker:ping`: the request that the worker is busy with.
     pub request_id: Option<Scalar>,
+    /// An ACK as the Go library `go-einhorn` writes it, under keys that it misspells: `comand` and
+    /// `Pid`. It sends an empty line after that, so its connection must not be closed under it.
+    pub is_misspelt: bool,
 }
 
 /// The `args` of a request.
@@ -61,12 +64,15 @@ impl Request {
             let why = format!("expected a mapping with \"command\", got {}", value.kind());
             return Err(unparsable(why));
         }
+        let command = string(&value, "command");
+        let misspelt = string(&value, "comand").filter(|name| name == "worker:ack");
         Ok(Request {
-            command: string(&value, "command"),
+            is_misspelt: command.is_none() && misspelt.is_some(),
+            command: command.or(misspelt),
             id: scalar(&value, "id"),
             args: value.get("args").map_or(Args::Absent, args),
             user: string(&value, "user"),
-            pid: scalar(&value, "pid"),
+            pid: scalar(&value, "pid").or_else(|| scalar(&value, "Pid")),
             request_id: scalar(&value, "request_id"),
         })
     }

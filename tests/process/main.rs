@@ -8,6 +8,7 @@ mod capistrano; // deploys of releases behind a symlink
 mod carried; // what travels besides workers
 mod check; // what einhorn answers by hand
 mod checker; // what an upgrade leaves as it was
+mod client_libraries; // workers that use the libraries of others
 mod clients; // many, slow, flooding and half-open clients
 mod clients_across; // clients and workers that talk across a re-exec
 mod commands; // the command socket as clients see it
@@ -41,6 +42,7 @@ mod releases; // other releases, and files of every kind of unfitness
 mod rig; // a folder, masters in it, and their end
 mod rollback; // a next release that fails after the exec
 mod rollouts; // how new workers take over from old ones
+mod ruby_peers; // Ruby on one side of the command socket
 mod serving; // workers that drain, and clients that count what is lost
 mod shell; // einhornsh
 mod shortages; // starts for which the system has too little left
@@ -81,6 +83,7 @@ fn main() {
         capistrano::trials(),
         carried::trials(),
         check::trials(),
+        client_libraries::trials(),
         clients::trials(),
         clients_across::trials(),
         commands::trials(),
@@ -105,6 +108,7 @@ fn main() {
         refusals::trials(),
         rollback::trials(),
         rollouts::trials(),
+        ruby_peers::trials(),
         shell::trials(),
         shortages::trials(),
         signals::trials(),

@@ -1,6 +1,8 @@
 //! What the master answers to each command of the command socket, does about it and logs
 //! (behaviour.md section 7): one table, and the two long replies in full.
 
+/// The clients that exist, one by one.
+mod clients;
 /// Upgrades, from a request to its last line.
 mod conversations;
 /// A busy master's state dump, in full.
