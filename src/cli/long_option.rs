@@ -6,9 +6,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::{Arg, Command};
 
-/// Writes the long options of a command line out in full, and their values behind `=`, as clap
-/// wants them. What is no option of `command` stays as it is, for clap to refuse. Options of
-/// `newer` give way: a beginning that means one of the others means that one.
+/// Writes the long options of a command line out in full, and every value behind `=`, where clap
+/// takes it whatever it looks like. What is no option of `command` stays as it is, for clap to
+/// refuse. Options of `newer` give way: a beginning that means one of the others means that one.
 ///
 /// # Errors
 /// A sentence that names the options that a beginning may mean.
@@ -29,9 +29,8 @@ pub fn spell_out(
             break;
         }
         let Some(text) = bytes.strip_prefix(b"--") else {
-            let needs_word = bytes.starts_with(b"-") && takes_next_word(command, &word);
-            spelt.push(word);
-            spelt.extend(needs_word.then(|| words.next()).flatten());
+            let value = takes_next_word(command, &word).then(|| words.next()).flatten();
+            spelt.push(with_value(bytes, value));
             continue;
         };
         let equals = text.iter().position(|byte| *byte == b'=');
@@ -45,13 +44,15 @@ pub fn spell_out(
             None if option.get_action().takes_values() => words.next(),
             None => None,
         };
-        spelt.push(written(option, value));
+        let long = format!("--{}", option.get_long().unwrap_or_default());
+        spelt.push(with_value(long.as_bytes(), value));
     }
     Ok(spelt)
 }
 
-fn written(option: &Arg, value: Option<OsString>) -> OsString {
-    let mut word = format!("--{}", option.get_long().unwrap_or_default()).into_bytes();
+/// An option as one word with its value, which then may look like anything.
+fn with_value(option: &[u8], value: Option<OsString>) -> OsString {
+    let mut word = option.to_owned();
     if let Some(value) = value {
         word.push(b'=');
         word.extend(value.as_bytes());
@@ -61,6 +62,9 @@ fn written(option: &Arg, value: Option<OsString>) -> OsString {
 
 /// Whether short options end with one whose value is the next word: `-gn` of `-gn 3`.
 fn takes_next_word(command: &Command, word: &OsStr) -> bool {
+    if !word.as_bytes().starts_with(b"-") {
+        return false;
+    }
     let letters = word.to_string_lossy();
     let mut letters = letters.chars().skip(1);
     while let Some(letter) = letters.next() {

@@ -93,6 +93,8 @@ const SAME: &[(&[&str], &[&str])] = &[
     (&["--re", "--odd", "x"], &["--reexec-as=--odd", "x"]),
     (&["--reexec-as", "-n", "x"], &["--reexec-as=-n", "x"]),
     (&["--drop", "--", "x"], &["--drop-env-var=--", "x"]),
+    (&["-kc", "-web", "x"], &["-k", "--command-name=-web", "x"]),
+    (&["-c", "=web", "x"], &["--command-name==web", "x"]),
     (&["-c", "web", "--", "--number"], &["--command-name", "web", "--", "--number"]),
     (&["-n", "2", "-", "--num", "3"], &["-n", "2", "--", "-", "--num", "3"]),
     (&["-n", "3", "-n", "4", "x"], &["-n", "4", "x"]),
