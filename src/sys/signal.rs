@@ -99,7 +99,8 @@ impl Mask {
 }
 
 /// Blocks the handled set, ignores what must not end the master, and makes the disposition of
-/// SIGCHLD its default, whatever was inherited; [`crate::sys::spawn`] undoes it for every child. Answers the mask that this process was started with.
+/// SIGCHLD its default, whatever was inherited; [`crate::sys::spawn`] undoes it for every child.
+/// Answers the mask that this process was started with.
 ///
 /// # Errors
 /// Those of sigprocmask(2) and sigaction(2).
