@@ -84,6 +84,17 @@ const CONVERSATIONS: &[Conversation] = &[
         ],
     ),
     (
+        "ids that only Ruby tells from strings come back as strings",
+        To::Manual,
+        b"---%0Aid: :x%0Acommand: dec%0A\n---%0Aid: 2026-11-20%0Acommand: inc%0A\n",
+        &[
+            "< ---%0Amessage: \"Decrementing number of workers from 3 -> 2\"%0Arequest_id: \
+             \":x\"%0A",
+            "< ---%0Amessage: \"Incrementing number of workers from 2 -> 3\"%0Arequest_id: \
+             \"2026-11-20\"%0A",
+        ],
+    ),
+    (
         "goji's bind package and Reddit's baseplate, which write the same bytes",
         To::Manual,
         b"{\"command\": \"worker:ack\", \"pid\": 1001}\n",
