@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::protocol::{Reply, escape};
+use crate::protocol::{Reply, as_yaml, escape};
 use crate::scalar::Scalar;
 
 /// The longest reply line in bytes, its newline not counted. A state dump of 10 000 workers is
@@ -71,7 +71,7 @@ impl Client {
     fn send(&mut self, mut request: Value) -> Result<Replies<'_>, ClientError> {
         self.last_id = self.last_id.wrapping_add(1);
         request["id"] = self.last_id.into();
-        self.send_line(&escape(&request.to_string()))?;
+        self.send_line(&escape(&as_yaml(&request.to_string())))?;
         Ok(Replies { id: self.last_id, client: Some(self) })
     }
 

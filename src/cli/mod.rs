@@ -1,6 +1,7 @@
 //! The command line: one documented field an option, and what it means, checked. No I/O.
 
 mod address;
+mod long_option;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,18 +17,18 @@ use crate::state::{
 };
 
 pub use address::parse_bind;
+pub use long_option::spell_out;
+
+/// Long options that the Ruby Einhorn lacks: its abbreviations go on to mean what they meant.
+const NEWER_OPTIONS: &[&str] =
+    &["retries", "ipv4", "ipv6", "syslog", "rolled-back", "describe-state", "test-note"];
 
 /// Runs copies of a program behind shared sockets, and keeps them running.
 ///
 /// The program gets the listeners as inherited descriptors, announced in EINHORN_FD_COUNT,
 /// EINHORN_FD_0 and so on. Talk to the running master with einhornsh.
 #[derive(Parser, Debug)]
-#[command(
-    name = "einhorn",
-    disable_version_flag = true,
-    infer_long_args = true,
-    args_override_self = true
-)]
+#[command(name = "einhorn", disable_version_flag = true, args_override_self = true)]
 #[command(
     override_usage = "einhorn [options] [--] PROGRAM [ARGUMENTS...]",
     disable_help_flag = true
@@ -239,7 +240,9 @@ pub fn parse(
     folder: &Path,
     directory: &Path,
 ) -> Result<Task, Refusal> {
-    let matches = Args::command().try_get_matches_from(arguments);
+    let command = Args::command();
+    let arguments = spell_out(&command, NEWER_OPTIONS, arguments).map_err(Refusal::Invalid)?;
+    let matches = command.try_get_matches_from(arguments);
     let args = matches.and_then(|mut matches| Args::from_arg_matches_mut(&mut matches));
     let args = args.map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp => Refusal::Asked(error.render().to_string()),

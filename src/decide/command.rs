@@ -99,7 +99,7 @@ fn worker_message(turn: &mut Turn, connection: ConnectionId, command: &str, requ
         Some(pid) => ping(turn, pid, request.request_id.clone()),
     }
     let given = turn.state.connections.get(&connection).is_some_and(|c| c.given_to.is_some());
-    if !given {
+    if !given && !request.is_misspelt {
         turn.actions.push(Action::Close { connection });
     }
 }

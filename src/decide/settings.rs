@@ -1,5 +1,6 @@
 //! `config`: settings changed while the master runs, all of them or none.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::decide::{Turn, command, pool};
@@ -13,7 +14,7 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> String {
     }
     let changed = parse_settings(&words.join(" "))
         .map_err(|SettingError(why)| why)
-        .and_then(|settings| check(turn, &settings));
+        .and_then(|settings| check(turn, settings));
     match changed {
         Err(why) => why,
         Ok((config, changes)) => {
@@ -24,73 +25,99 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> String {
             if !had_given_up {
                 pool::count_attempts(turn);
             }
-            let message = format!("Changed {}", changes.join(", "));
+            let message = match changes.is_empty() {
+                true => "Changed nothing".to_owned(),
+                false => format!("Changed {}", changes.join(", ")),
+            };
             turn.info(message.clone());
             message
         }
     }
 }
 
-/// The settings after the change, and a phrase for each.
-fn check(turn: &Turn, settings: &[Setting]) -> Result<(Config, Vec<String>), String> {
+/// The settings after the change, and a phrase for each that is not what it was.
+fn check(turn: &Turn, settings: Vec<Setting>) -> Result<(Config, Vec<String>), String> {
     let mut config = turn.state.config.clone();
     let mut changes = Vec::new();
     for setting in settings {
-        changes.push(match *setting {
-            Setting::Number(number) => {
-                if let Some(refusal) = command::refuse_target(turn, i64::from(number)) {
-                    return Err(refusal);
-                }
-                config.target = at_least_one("number", number, WORKERS_MAX)?;
-                format!("number to {number}")
-            }
-            Setting::Seconds(seconds) => {
-                config.respawn_interval = span("seconds", seconds, false, SECONDS_MAX)?;
-                format!("seconds to {seconds}")
-            }
-            Setting::AckManual => {
-                config.ack_mode = AckMode::Manual;
-                "ack_mode to manual".to_owned()
-            }
-            Setting::AckTimer(seconds) => {
-                let after: Duration = span("ack_mode", seconds, true, SECONDS_MAX)?;
-                config.ack_mode = AckMode::Timer(after);
-                format!("ack_mode to {seconds}s")
-            }
-            Setting::SignalTimeout(None) => {
-                config.signal_timeout = None;
-                "signal_timeout to none".to_owned()
-            }
-            Setting::SignalTimeout(Some(seconds)) => {
-                config.signal_timeout = Some(span("signal_timeout", seconds, false, SECONDS_MAX)?);
-                format!("signal_timeout to {seconds}")
-            }
-            Setting::Verbosity(level) => {
-                config.verbosity = u8::try_from(level)
-                    .map(Verbosity)
-                    .ok()
-                    .filter(|verbosity| *verbosity <= Verbosity::ERROR)
-                    .ok_or_else(|| format!("verbosity must be 0, 1 or 2, not {level}"))?;
-                format!("verbosity to {level}")
-            }
-            Setting::MaxUnacked(count) => {
-                config.max_unacked = Some(at_least_one("max_unacked", count, WORKERS_MAX)?);
-                format!("max_unacked to {count}")
-            }
-            Setting::MaxUpgradeAdditional(count) => {
-                config.max_upgrade_additional = count
-                    .map(|count| at_least_one("max_upgrade_additional", count, WORKERS_MAX))
-                    .transpose()?;
-                format!("max_upgrade_additional to {}", or_none(count))
-            }
-            Setting::Retries(count) => {
-                config.retries =
-                    count.map(|count| at_least_one("retries", count, u32::MAX)).transpose()?;
-                format!("retries to {}", or_none(count))
-            }
-        });
+        let before = config.clone();
+        let change = apply(turn, &mut config, setting)?;
+        changes.extend((config != before).then_some(change));
     }
     Ok((config, changes))
+}
+
+/// Checks and applies a setting. Answers what it does.
+fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, String> {
+    Ok(match setting {
+        Setting::Number(number) => {
+            if let Some(refusal) = command::refuse_target(turn, i64::from(number)) {
+                return Err(refusal);
+            }
+            config.target = at_least_one("number", number, WORKERS_MAX)?;
+            format!("number to {number}")
+        }
+        Setting::Seconds(seconds) => {
+            config.respawn_interval = span("seconds", seconds, false, SECONDS_MAX)?;
+            format!("seconds to {seconds}")
+        }
+        Setting::AckManual => {
+            config.ack_mode = AckMode::Manual;
+            "ack_mode to manual".to_owned()
+        }
+        Setting::AckTimer(seconds) => {
+            let after: Duration = span("ack_mode", seconds, true, SECONDS_MAX)?;
+            config.ack_mode = AckMode::Timer(after);
+            format!("ack_mode to {seconds}s")
+        }
+        Setting::SignalTimeout(None) => {
+            config.signal_timeout = None;
+            "signal_timeout to none".to_owned()
+        }
+        Setting::SignalTimeout(Some(seconds)) => {
+            config.signal_timeout = Some(span("signal_timeout", seconds, false, SECONDS_MAX)?);
+            format!("signal_timeout to {seconds}")
+        }
+        Setting::Verbosity(level) => {
+            config.verbosity = verbosity(level)?;
+            format!("verbosity to {level}")
+        }
+        Setting::MaxUnacked(count) => {
+            config.max_unacked = Some(at_least_one("max_unacked", count, WORKERS_MAX)?);
+            format!("max_unacked to {count}")
+        }
+        Setting::MaxUpgradeAdditional(count) => {
+            config.max_upgrade_additional = count
+                .map(|count| at_least_one("max_upgrade_additional", count, WORKERS_MAX))
+                .transpose()?;
+            format!("max_upgrade_additional to {}", or_none(count))
+        }
+        Setting::Retries(count) => {
+            config.retries =
+                count.map(|count| at_least_one("retries", count, u32::MAX)).transpose()?;
+            format!("retries to {}", or_none(count))
+        }
+        Setting::DropEnvVars(names) => {
+            let change = format!("drop_environment_variables to [{}]", names.join(", "));
+            config.drop_env_vars = names.into_iter().map(OsString::from).collect();
+            change
+        }
+        Setting::Backlog(length) if length == config.backlog => String::new(),
+        Setting::Backlog(_) => {
+            return Err(format!(
+                "backlog is {} and cannot change: a listener keeps the queue that it was bound \
+                 with",
+                config.backlog
+            ));
+        }
+    })
+}
+
+fn verbosity(level: u32) -> Result<Verbosity, String> {
+    let known = u8::try_from(level).ok().map(Verbosity);
+    known
+        .filter(|verbosity| *verbosity <= Verbosity::ERROR)
+        .ok_or_else(|| format!("verbosity must be 0, 1 or 2, not {level}"))
 }
 
 fn at_least_one(name: &str, value: u32, max: u32) -> Result<u32, String> {

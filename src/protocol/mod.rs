@@ -11,7 +11,7 @@ mod settings;
 mod value;
 
 pub use line::{LINE_MAX, Line, LineBuffer, escape, unescape};
-pub use psych::{Psych, document};
+pub use psych::{Psych, as_yaml, document};
 pub use reply::Reply;
 pub use request::{Args, BadRequest, Request};
 pub use settings::{Setting, SettingError, parse_settings, span};

@@ -225,18 +225,40 @@ fn quoted(out: &mut String, text: &str) -> std::fmt::Result {
             '\n' => out.push_str("\\n"),
             '\u{c}' => out.push_str("\\f"),
             '\r' => out.push_str("\\r"),
-            '\0'..='\u{1f}'
-            | '\u{7f}'..='\u{9f}'
-            | '\u{2028}'
-            | '\u{2029}'
-            | '\u{feff}'
-            | '\u{fffe}'
-            | '\u{ffff}' => write!(out, "\\u{:04x}", u32::from(character))?,
+            unfit if is_unfit(unfit) => write!(out, "\\u{:04x}", u32::from(unfit))?,
             other => out.push(other),
         }
     }
     out.push('"');
     Ok(())
+}
+
+/// Whether libyaml refuses a character or takes it for a line break, also inside quotes.
+fn is_unfit(character: char) -> bool {
+    matches!(
+        character,
+        '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{feff}'
+            | '\u{fffe}'
+            | '\u{ffff}'
+    )
+}
+
+/// JSON that is YAML too. All JSON is, says YAML 1.2, but libyaml refuses some characters that JSON
+/// leaves as they are, and in JSON without spaces between its parts they stand in strings only.
+pub fn as_yaml(json: &str) -> String {
+    let mut yaml = String::with_capacity(json.len());
+    for character in json.chars() {
+        // Writing to a string does not fail.
+        let _ = match is_unfit(character) {
+            true => write!(yaml, "\\u{:04x}", u32::from(character)),
+            false => yaml.write_char(character),
+        };
+    }
+    yaml
 }
 
 #[cfg(test)]

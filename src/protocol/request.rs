@@ -1,5 +1,8 @@
 //! A line of a client, understood.
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
 use crate::protocol::line::{LINE_MAX, Line, unescape};
 use crate::protocol::value::Value;
 use crate::scalar::Scalar;
@@ -19,6 +22,9 @@ pub struct Request {
     pub pid: Option<Scalar>,
     /// `worker:ping`: the request that the worker is busy with.
     pub request_id: Option<Scalar>,
+    /// An ACK as the Go library `go-einhorn` writes it, under keys that it misspells: `comand` and
+    /// `Pid`. It sends an empty line after that, so its connection must not be closed under it.
+    pub is_misspelt: bool,
 }
 
 /// The `args` of a request.
@@ -56,18 +62,22 @@ impl Request {
         let unparsable = |why: String| BadRequest(format!("Could not parse command: {why}"));
         let text = std::str::from_utf8(bytes)
             .map_err(|error| unparsable(format!("it is not UTF-8: {error}")))?;
-        let value = Value::parse(&unescape(text)).map_err(unparsable)?;
+        let document = unescape(text);
+        let value = Value::parse(&document).map_err(unparsable)?;
         if !matches!(value, Value::Map(_)) {
             let why = format!("expected a mapping with \"command\", got {}", value.kind());
             return Err(unparsable(why));
         }
+        let command = string(&value, "command");
+        let misspelt = string(&value, "comand").filter(|name| name == "worker:ack");
         Ok(Request {
-            command: string(&value, "command"),
-            id: scalar(&value, "id"),
+            is_misspelt: command.is_none() && misspelt.is_some(),
+            command: command.or(misspelt),
+            id: scalar(&value, "id").map(|id| as_sent(&document, "id", id)),
             args: value.get("args").map_or(Args::Absent, args),
             user: string(&value, "user"),
-            pid: scalar(&value, "pid"),
-            request_id: scalar(&value, "request_id"),
+            pid: scalar(&value, "pid").or_else(|| scalar(&value, "Pid")),
+            request_id: scalar(&value, "request_id").map(|id| as_sent(&document, "request_id", id)),
         })
     }
 }
@@ -77,6 +87,47 @@ fn scalar(request: &Value, name: &str) -> Option<Scalar> {
         Value::Scalar(scalar) => Some(scalar.clone()),
         Value::Null | Value::List(_) | Value::Map(_) => None,
     }
+}
+
+/// What a scalar was before a parser took it for a number: an integer too large for it, or a
+/// string that Psych writes plain because YAML 1.1 has no such number, such as `1e5` and `0o17`.
+fn as_sent(document: &str, name: &str, read: Scalar) -> Scalar {
+    // To read a request again takes its time: most ids are integers that need no second look.
+    let is_certain = match read {
+        Scalar::Float(_) => false,
+        Scalar::Integer(_) => !document.contains("0o"),
+        Scalar::Bool(_) | Scalar::Text(_) => true,
+    };
+    if is_certain {
+        return read;
+    }
+    let Some(plain) = plain_scalar(document, name) else { return read };
+    let digits = plain.trim_start_matches(['-', '+']);
+    let is_float = matches!(read, Scalar::Float(_));
+    if is_float && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return plain.parse().map_or(Scalar::Text(plain), Scalar::Integer);
+    }
+    let exponent = digits.split_once(['e', 'E']).map(|(_, exponent)| exponent);
+    let in_yaml_1_1 = digits.contains('.') && exponent.is_none_or(|e| e.starts_with(['-', '+']));
+    let is_string = if is_float { !in_yaml_1_1 } else { digits.starts_with("0o") };
+    match is_string && serde_json::from_str::<IgnoredAny>(document).is_err() {
+        true => Scalar::Text(plain),
+        false => read,
+    }
+}
+
+/// The scalars of a request that are given back, in the characters in which they came.
+#[derive(Deserialize)]
+struct Plain {
+    #[serde(alias = ":id")]
+    id: Option<String>,
+    #[serde(alias = ":request_id")]
+    request_id: Option<String>,
+}
+
+fn plain_scalar(document: &str, name: &str) -> Option<String> {
+    let plain: Plain = serde_yaml::from_str(document).ok()?;
+    if name == "id" { plain.id } else { plain.request_id }
 }
 
 fn string(request: &Value, name: &str) -> Option<String> {
@@ -139,7 +190,34 @@ mod tests {
             ("null", None),
         ] {
             assert_eq!(parse(&format!("{{command: x, id: {given}}}")).unwrap().id, id, "{given}");
+            let json = format!("{{\"command\": \"x\", \"id\": {given}}}");
+            let json = if given.contains('\'') { json.replace('\'', "\"") } else { json };
+            assert_eq!(parse(&json).unwrap().id, id, "{json}");
         }
+    }
+
+    #[test]
+    fn a_plain_scalar_is_what_psych_takes_it_for() {
+        let text = |text: &str| Some(Scalar::Text(text.to_owned()));
+        let beyond = "9".repeat(40);
+        for (given, id) in [
+            ("1e5", text("1e5")),
+            ("1.5e3", text("1.5e3")),
+            ("0o17", text("0o17")),
+            ("-0o17", text("-0o17")),
+            ("1.5e+3", Some(Scalar::Float(1500.0))),
+            ("-.5", Some(Scalar::Float(-0.5))),
+            (".inf", Some(Scalar::Float(f64::INFINITY))),
+            ("0x10", Some(Scalar::Integer(16))),
+            (&beyond, text(&beyond)),
+        ] {
+            let line = format!("---%0Acommand: x%0Aid: {given}%0A:request_id: {given}%0A");
+            let request = parse(&line).unwrap();
+            assert_eq!(request.id, id, "{given}");
+            assert_eq!(request.request_id, id, "{given}");
+        }
+        let json = parse("{\"command\": \"x\", \"id\": 1e5}").unwrap();
+        assert_eq!(json.id, Some(Scalar::Float(1e5)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::protocol::value::Value;
 use crate::scalar::Scalar;
 
 /// One change that `config` asks for, its type checked; bounds are for `decide`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Setting {
     /// `number`: the target number of workers.
     Number(u32),
@@ -26,11 +26,16 @@ pub enum Setting {
     MaxUpgradeAdditional(Option<u32>),
     /// `retries`; `None` never gives up.
     Retries(Option<u32>),
+    /// `drop_environment_variables`: all the names, not further ones.
+    DropEnvVars(Vec<String>),
+    /// `backlog`, which cannot change: the original's `:config:` must be given whole, so it comes
+    /// along with `number`.
+    Backlog(u32),
 }
 
 /// The names, for the error that refuses another.
 const NAMES: &str = "number, seconds, ack_mode, signal_timeout, verbosity, max_unacked, \
-                     max_upgrade_additional, retries";
+                     max_upgrade_additional, retries, drop_environment_variables";
 
 /// Why a `config` is refused; nothing of it is applied then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +48,12 @@ pub struct SettingError(pub String);
 /// What is not a mapping, names that cannot be changed, values of the wrong type.
 pub fn parse_settings(document: &str) -> Result<Vec<Setting>, SettingError> {
     let value = Value::parse(document).map_err(|why| {
-        SettingError(format!("Could not parse the settings, which must be a mapping: {why}"))
+        // Psych refuses it too, but says no better why.
+        let hint = match document.contains("{:") {
+            true => "; within braces a Ruby symbol must be quoted, such as {\":seconds\": 2}",
+            false => "",
+        };
+        SettingError(format!("Could not parse the settings, which must be a mapping: {why}{hint}"))
     })?;
     let mut settings = Vec::new();
     read(&value, &mut settings)?;
@@ -77,6 +87,8 @@ fn read(value: &Value, settings: &mut Vec<Setting>) -> Result<(), SettingError> 
                 Setting::MaxUpgradeAdditional(optional(value, |v| whole(name, v))?)
             }
             "retries" => Setting::Retries(optional(value, |v| whole(name, v))?),
+            "drop_environment_variables" => Setting::DropEnvVars(names(name, value)?),
+            "backlog" => Setting::Backlog(whole(name, value)?),
             other => {
                 return Err(SettingError(format!(
                     "Cannot change {other:?} while running. These can be changed: {NAMES}"
@@ -133,6 +145,19 @@ fn whole(name: &str, value: &Value) -> Result<u32, SettingError> {
     number.ok_or_else(|| SettingError(format!("{name} must be a whole number, not {value}")))
 }
 
+/// Names of environment variables.
+fn names(name: &str, value: &Value) -> Result<Vec<String>, SettingError> {
+    let wrong = || SettingError(format!("{name} must be a list of names of environment variables"));
+    let Value::List(items) = value else { return Err(wrong()) };
+    let read = |item: &Value| match item {
+        Value::Scalar(Scalar::Text(text)) if !text.is_empty() && !text.contains(['=', '\0']) => {
+            Ok(text.clone())
+        }
+        _ => Err(wrong()),
+    };
+    items.iter().map(read).collect()
+}
+
 fn seconds(name: &str, value: &Value) -> Result<f64, SettingError> {
     let wrong = || SettingError(format!("{name} must be a number of seconds, not {value}"));
     match value {
@@ -166,7 +191,7 @@ mod tests {
         let all = parse_settings(
             "{':config': {':number': 3, seconds: 2.5}, ack_mode: {type: timer, timeout: 4}, \
              ':signal_timeout': null, verbosity: 0, max_unacked: 1, max_upgrade_additional: 2, \
-             retries: 5}",
+             retries: 5, ':drop_environment_variables': [HOME, RUBYOPT], backlog: 100}",
         );
         assert_eq!(
             all.unwrap(),
@@ -179,9 +204,36 @@ mod tests {
                 Setting::MaxUnacked(1),
                 Setting::MaxUpgradeAdditional(Some(2)),
                 Setting::Retries(Some(5)),
+                Setting::DropEnvVars(vec!["HOME".to_owned(), "RUBYOPT".to_owned()]),
+                Setting::Backlog(100),
             ]
         );
-        assert_eq!(parse_settings("ack_mode: :manual").unwrap(), [Setting::AckManual]);
+    }
+
+    #[test]
+    fn what_ruby_people_write_is_understood() {
+        let config = [Setting::Number(3), Setting::Backlog(100), Setting::Seconds(1.0)];
+        for (document, settings) in [
+            (":signal_timeout: 5", &[Setting::SignalTimeout(Some(5.0))][..]),
+            ("--- :signal_timeout: 5", &[]),
+            ("---\n:signal_timeout: ~\n", &[Setting::SignalTimeout(None)]),
+            ("ack_mode: :manual", &[Setting::AckManual]),
+            ("{\":ack_mode\": {\":type\": \":manual\"}}", &[Setting::AckManual]),
+            (":ack_mode:\n  :type: :timer\n  :timeout: 5\n", &[Setting::AckTimer(5.0)]),
+            ("{:ack_mode: {:type: :manual}}", &[]),
+            (":config: {':number': 3, ':backlog': 100, ':seconds': 1}", &config),
+            (":config: {number: 3, backlog: 100, seconds: 1}", &config),
+            (":config:\n  :number: 3\n  :backlog: 100\n  :seconds: 1", &config),
+            (":config: {:number: 3, :backlog: 100, :seconds: 1}", &[]),
+        ] {
+            match parse_settings(document) {
+                Ok(found) => assert_eq!(found, settings, "{document}"),
+                Err(SettingError(why)) => {
+                    assert!(settings.is_empty(), "{document}: {why}");
+                    assert_eq!(why.contains("must be quoted"), document.contains("{:"), "{why}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -195,6 +247,9 @@ mod tests {
             ("[1]", "not a list"),
             ("{}", "No settings"),
             ("{number: -1}", "whole number"),
+            ("{drop_environment_variables: HOME}", "must be a list of names"),
+            ("{drop_environment_variables: [A, 'B=1']}", "must be a list of names"),
+            ("{reexec_commandline: [sh]}", "\"reexec_commandline\""),
         ] {
             let SettingError(message) = parse_settings(document).unwrap_err();
             assert!(message.contains(why), "{document}: {message}");

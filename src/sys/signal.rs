@@ -24,11 +24,31 @@ const HANDLED: [Signal; 8] = [
     Signal::SIGCHLD,
 ];
 
-/// Signals that writing raises, where the error of write(2) says all there is to say.
-const IGNORED: [Signal; 2] = [Signal::SIGPIPE, Signal::SIGXFSZ];
+/// Signals that mean nothing to the master and would end it: two that writing raises, where the
+/// error of write(2) says all there is to say, and those that somebody may send by mistake. Faults
+/// of the program, the limit on its time and the stops of a terminal keep their effect.
+const IGNORED: [Signal; 7] = [
+    Signal::SIGPIPE,
+    Signal::SIGXFSZ,
+    Signal::SIGIO,
+    Signal::SIGPROF,
+    Signal::SIGPWR,
+    Signal::SIGSTKFLT,
+    Signal::SIGVTALRM,
+];
+
+/// The lowest number of a real-time signal; see signal(7).
+const REAL_TIME_MIN: i32 = 32;
 
 /// The highest number of a signal.
 pub(super) const SIGNAL_MAX: i32 = 64;
+
+/// The kernel's `struct sigaction` for `SIG_IGN`, which is 1, with no flags and an empty set: its
+/// first field is the handler.
+const IGNORING_ACTION: [usize; 4] = [1, 0, 0, 0];
+
+/// The size of the kernel's set of signals, a bit each.
+pub(super) const KERNEL_SET_BYTES: usize = 8;
 
 /// A set of blocked signals.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +98,9 @@ impl Mask {
     }
 }
 
-/// Blocks the handled set and makes the dispositions of SIGPIPE, SIGXFSZ and SIGCHLD what the
-/// master needs, whatever was inherited. Answers the mask that this process was started with.
+/// Blocks the handled set, ignores what must not end the master, and makes the disposition of
+/// SIGCHLD its default, whatever was inherited; [`crate::sys::spawn`] undoes it for every child.
+/// Answers the mask that this process was started with.
 ///
 /// # Errors
 /// Those of sigprocmask(2) and sigaction(2).
@@ -89,6 +110,7 @@ pub fn take_over() -> io::Result<Mask> {
     for signal in IGNORED {
         dispose(signal, SigHandler::SigIgn)?;
     }
+    ignore_real_time();
     // An inherited SIG_IGN would make the kernel reap the workers, and their statuses be lost.
     dispose(Signal::SIGCHLD, SigHandler::SigDfl)?;
     Ok(Mask(original))
@@ -99,6 +121,19 @@ pub fn take_over() -> io::Result<Mask> {
 pub fn die_of_closed_pipes() {
     // A failure leaves the error of write(2), which callers handle too.
     let _ = dispose(Signal::SIGPIPE, SigHandler::SigDfl);
+}
+
+/// Not by libc's wrapper, which refuses the signals that it keeps for itself.
+fn ignore_real_time() {
+    let no_answer: *mut libc::c_void = std::ptr::null_mut();
+    for number in REAL_TIME_MIN..=SIGNAL_MAX {
+        // SAFETY: the kernel reads one `struct sigaction`, which no machine's is larger than; to
+        // ignore a signal runs no code of ours.
+        unsafe {
+            let action = IGNORING_ACTION.as_ptr();
+            libc::syscall(libc::SYS_rt_sigaction, number, action, no_answer, KERNEL_SET_BYTES);
+        }
+    }
 }
 
 fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {

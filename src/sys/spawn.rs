@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 
 use crate::sys::limit::OpenFiles;
-use crate::sys::signal::{Mask, SIGNAL_MAX};
+use crate::sys::signal::{KERNEL_SET_BYTES, Mask, SIGNAL_MAX};
 
 /// The child's stack until it executes: a few libc wrappers deep, with room to spare. A part of the
 /// parent's own: memory that is mapped and unmapped for each child costs more than its start.
@@ -18,9 +18,6 @@ const STACK_BYTES: usize = 16 * 1024;
 /// The kernel's `struct sigaction`: `SIG_DFL`, no flags and an empty set are zeros in any order of
 /// its fields, and no machine's is larger.
 const DEFAULT_ACTION: [u64; 4] = [0; 4];
-
-/// The size of the kernel's set of signals, a bit each.
-const KERNEL_SET_BYTES: usize = 8;
 
 /// Which file to execute; PATH is not searched.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,7 @@ use crate::{ordinary, proc, wait};
 crate::tests![
     connections_that_wait_in_a_listener_are_answered_after_upgrades,
     no_second_master_gets_in_during_upgrades,
+    a_variable_is_dropped_from_when_config_says_so,
     closed_standard_descriptors_stay_harmless,
     too_few_descriptors_for_the_next_image_harm_nothing,
     descriptors_that_a_wrapper_loses_after_its_check_cost_the_master_only,
@@ -65,6 +66,19 @@ fn no_second_master_gets_in_during_upgrades() {
         }
     });
     assert_eq!(master.settled(1), workers);
+}
+
+fn a_variable_is_dropped_from_when_config_says_so() {
+    let rig = Rig::new();
+    let mut command = rig.einhorn(&["--drop", "FIRST", "sleep", "1000"]);
+    command.env("FIRST", "1").env("SECOND", "2");
+    let master = rig.launch(command);
+    let has = |entry| proc::environment(master.pid()).iter().any(|known| known == entry);
+    assert!(has("FIRST=1") && has("SECOND=2"));
+    let said = master.say("config", &[":drop_environment_variables: [SECOND]"]);
+    assert_eq!(said, "Changed drop_environment_variables to [SECOND]");
+    assert!(master.say("reload", &[]).starts_with("Reload done"));
+    assert!(has("FIRST=1") && !has("SECOND=2"));
 }
 
 fn closed_standard_descriptors_stay_harmless() {

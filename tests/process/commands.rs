@@ -67,7 +67,7 @@ fn every_command_is_understood_as_json_and_as_rubys_yaml() {
     let rig = Rig::new();
     let mut master = rig.launch(rig.einhorn(&["-m", "manual", "sleep", "1000"]));
     let told = [
-        ("config", "{seconds: 2}", "Changed seconds to 2"),
+        ("config", "{seconds: 2}", "Changed "),
         ("config", "{cmd: [sh]}", "Cannot change \"cmd\""),
         ("config", "", "config needs a mapping"),
         ("inc", "", "Incrementing number of workers"),

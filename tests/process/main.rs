@@ -10,6 +10,7 @@ mod captures; // what a Ruby Einhorn handed to itself, and the same of ours
 mod carried; // what travels besides workers
 mod check; // what einhorn answers by hand
 mod checker; // what an upgrade leaves as it was
+mod client_libraries; // workers that use the libraries of others
 mod clients; // many, slow, flooding and half-open clients
 mod clients_across; // clients and workers that talk across a re-exec
 mod commands; // the command socket as clients see it
@@ -47,6 +48,7 @@ mod rig; // a folder, masters in it, and their end
 mod rollback; // a next release that fails after the exec
 mod rollouts; // how new workers take over from old ones
 mod ruby; // Ruby as a reader of YAML, and as a master
+mod ruby_peers; // Ruby on one side of the command socket
 mod serving; // workers that drain, and clients that count what is lost
 mod shell; // einhornsh
 mod shortages; // starts for which the system has too little left
@@ -92,6 +94,7 @@ fn main() {
         capistrano::trials(),
         carried::trials(),
         check::trials(),
+        client_libraries::trials(),
         clients::trials(),
         clients_across::trials(),
         commands::trials(),
@@ -118,6 +121,7 @@ fn main() {
         refusals::trials(),
         rollback::trials(),
         rollouts::trials(),
+        ruby_peers::trials(),
         shell::trials(),
         shortages::trials(),
         signals::trials(),

@@ -307,12 +307,20 @@ pub(crate) fn prepare(command: &mut Command, prepare: fn() -> io::Result<()>) {
 pub(crate) fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    let is_required = std::env::var("EINHORN_TEST_REQUIRE").is_ok_and(|value| value == "all");
-    assert!(found || !is_required, "{program} is required (EINHORN_TEST_REQUIRE) and missing");
     if !found {
-        println!("skipped: {program} is not installed");
+        is_missing(program);
     }
     found
+}
+
+/// Says that a test is skipped for want of something.
+///
+/// # Panics
+/// `EINHORN_TEST_REQUIRE=all` is set.
+pub(crate) fn is_missing(what: &str) {
+    let is_required = std::env::var("EINHORN_TEST_REQUIRE").is_ok_and(|value| value == "all");
+    assert!(!is_required, "{what} is required (EINHORN_TEST_REQUIRE) and missing");
+    println!("skipped: {what} is not installed");
 }
 
 /// The files of a folder, by name.

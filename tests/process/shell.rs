@@ -15,6 +15,7 @@ crate::tests![
     lines_come_from_standard_input_when_that_is_no_terminal,
     nobody_there_is_told_with_socket_and_hint,
     a_name_leads_to_its_socket,
+    an_upgrade_is_told_to_its_end_as_sidekiqs_unit_file_asks_for_it,
     wrong_usage_is_refused_and_nothing_sent,
     a_connection_that_is_lost_is_told,
     output_that_nobody_wants_is_no_failure,
@@ -127,10 +128,41 @@ fn a_name_leads_to_its_socket() {
     let command = rig.einhorn(&["-c", "web", "sleep", "1000"]);
     let _master = rig.launch_at(command, rig.path("einhorn-web.sock"));
     let greeting = "Incrementing number of workers from ";
-    for arguments in [&["web"][..], &["-c", "web"], &["-d", "einhorn-web.sock"]] {
-        let (code, stdout, _) = run(&rig, &[arguments, &["-e", "inc"]].concat());
-        assert!(code == Some(0) && stdout.starts_with(greeting), "{stdout}");
+    for arguments in [
+        &["web", "-e", "inc"][..],
+        &["-e", "inc", "web"],
+        &["-c", "web", "-einc"],
+        &["--command-name=web", "--execute=inc"],
+        &["--comm", "web", "--exec", "inc"],
+        &["--c=web", "--e=inc"],
+        &["-d", "einhorn-web.sock", "--execute", "inc"],
+        &["--socket_path", "einhorn-web.sock", "--EXECUTE", "inc"],
+        &["--s=einhorn-web.sock", "--e", "inc"],
+    ] {
+        let (code, stdout, stderr) = run(&rig, arguments);
+        assert!(code == Some(0) && stdout.starts_with(greeting), "{arguments:?}: {stdout}{stderr}");
     }
+    for (abbreviated, shown) in [("--ver", "einhornsh "), ("--he", "Usage: ")] {
+        let (code, stdout, _) = run(&rig, &[abbreviated]);
+        assert!(code == Some(0) && stdout.contains(shown), "{abbreviated}: {stdout}");
+    }
+}
+
+fn an_upgrade_is_told_to_its_end_as_sidekiqs_unit_file_asks_for_it() {
+    let rig = Rig::new();
+    let master = rig.launch(rig.einhorn(&["-m", "0", "-n", "2", "sleep", "1000"]));
+    let old = master.settled(2);
+    let (code, stdout, stderr) = run(&rig, &["--execute", "upgrade"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.first(), Some(&"Upgrading, as commanded"));
+    assert_eq!(lines.last(), Some(&"Upgrade done"));
+    assert!(lines.contains(&"Upgraded successfully to version 1"), "{stdout}");
+    master.until("the old ones are gone", || {
+        master.workers().iter().all(|worker| !old.contains(&worker.pid)).then_some(())
+    });
+    let (code, stdout, _) = run(&rig, &["--execute", "die"]);
+    assert!(code == Some(0) && stdout.starts_with("Einhorn is going down! "), "{stdout}");
 }
 
 fn wrong_usage_is_refused_and_nothing_sent() {

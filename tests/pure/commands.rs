@@ -1,8 +1,12 @@
 //! What the master answers to each command of the command socket, does about it and logs
 //! (behaviour.md section 7): one table, and the two long replies in full.
 
+/// The clients that exist, one by one.
+mod clients;
 /// Upgrades, from a request to its last line.
 mod conversations;
+/// The part of the table that is about `config`.
+mod settings;
 /// A busy master's state dump, in full.
 mod state;
 /// The table.
@@ -109,6 +113,7 @@ fn facts(state: &State) -> Vec<String> {
         format!("max_unacked {:?}", config.max_unacked),
         format!("max_upgrade_additional {:?}", config.max_upgrade_additional),
         format!("retries {:?}", config.retries),
+        format!("drop_env_vars {:?}", config.drop_env_vars),
     ];
     facts.extend(state.stopping.map(|_| "stopping".to_owned()));
     for (pid, worker) in &state.workers {

@@ -11,6 +11,8 @@ mod corpus;
 mod example;
 /// Handing back to a Ruby Einhorn.
 mod handback;
+/// Long options, abbreviated as Ruby's OptionParser allows.
+mod options;
 /// The rules of keeping N alive (behaviour.md section 4), an example each.
 mod pool;
 /// The state of a Ruby master: its captures, and what is refused.

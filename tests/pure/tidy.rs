@@ -321,6 +321,24 @@ fn options_are_read_from_the_derive() {
     assert_eq!(long_options(source), [(2, "--max-unacked".into()), (7, "--with-fd".into())]);
 }
 
+#[test]
+fn parity_names_every_command_and_tests_that_exist() {
+    let page = read("docs/parity.md");
+    let silent = COMMANDS.iter().filter(|it| !page.text.contains(&format!("`{}`", it.name)));
+    let mut breaches: Vec<String> =
+        silent.map(|command| page.at(1, format!("`{}` is missing", command.name))).collect();
+    let known = files();
+    for (number, line) in (1..).zip(page.text.lines()) {
+        let named = line.split('`').filter(|word| word.ends_with(".rs"));
+        let lost = named.filter(|name| {
+            let places = ["", "tests/", "tests/process/"].map(|place| format!("{place}{name}"));
+            !places.iter().any(|place| known.contains(place))
+        });
+        breaches.extend(lost.map(|name| page.at(number, format!("there is no {name}"))));
+    }
+    refuse(breaches, "docs/parity.md names every command, and tests that exist");
+}
+
 /// README.md and every page of docs.
 fn documents() -> impl Iterator<Item = Source> {
     let is_document =

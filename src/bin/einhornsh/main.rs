@@ -9,15 +9,18 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use einhorn::cli::{default_folder, default_path};
+use clap::{CommandFactory, Parser};
+use einhorn::cli::{default_folder, default_path, spell_out};
 use einhorn::client::{Client, ClientError};
 
 use command_line::UnbalancedQuotes;
 
+/// A command line or commands that cannot be understood; the usual status for it.
+const EXIT_USAGE: u8 = 2;
+
 /// Talk to a running einhorn: a prompt on a terminal, else commands from standard input.
 #[derive(Debug, Parser)]
-#[command(name = "einhornsh", version, infer_long_args = true, args_override_self = true)]
+#[command(name = "einhornsh", version, args_override_self = true)]
 #[command(after_help = "Commands of a line are separated by `;`, their arguments are split as \
                         shell words. `help` lists the commands.")]
 struct Args {
@@ -46,7 +49,17 @@ impl Args {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let mut command = Args::command();
+    // Adds --help and --version, which may be abbreviated too.
+    command.build();
+    let arguments = match spell_out(&command, &[], std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(why) => {
+            complain(&why);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match run(&Args::parse_from(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough: `einhornsh -e state | head -1`.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -130,7 +143,7 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Client(_) | Failure::Output(_) => ExitCode::from(1),
-            Failure::Line(_) | Failure::Input(_) => ExitCode::from(2),
+            Failure::Line(_) | Failure::Input(_) => ExitCode::from(EXIT_USAGE),
         }
     }
 }
