@@ -7,11 +7,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use einhorn::protocol::Reply;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::{Value, json};
 
 use crate::client_libraries::peer;
-use crate::rig::{Rig, has, send};
+use crate::rig::{Rig, has, prepare, send};
 use crate::wait;
 
 crate::tests![
@@ -90,6 +90,12 @@ impl Original<'_> {
     fn shell(&self, arguments: &[&str]) -> Child {
         let mut shell: Command = self.rig.command(env!("CARGO_BIN_EXE_einhornsh"));
         shell.args(arguments).stdout(File::create(self.rig.path("out")).unwrap());
+        // A test that runs in the background of a script has it ignored.
+        prepare(&mut shell, || {
+            // SAFETY: the default of a signal runs no code.
+            unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }?;
+            Ok(())
+        });
         shell.stderr(Stdio::piped()).spawn().unwrap()
     }
 
@@ -213,7 +219,9 @@ fn an_upgrade_that_an_original_master_refuses_can_be_left() {
     wait::until_some("the first message is printed", seen, || original.printed());
     assert_eq!(shell.try_wait().unwrap(), None);
     send(i32::try_from(shell.id()).unwrap(), Signal::SIGINT);
-    assert_eq!(shell.wait().unwrap().signal(), Some(Signal::SIGINT as i32));
+    let left = || shell.try_wait().unwrap();
+    let status = wait::until_some("it leaves", left, || original.printed());
+    assert_eq!(status.signal(), Some(Signal::SIGINT as i32));
 }
 
 fn an_original_master_that_goes_away_in_an_upgrade_is_told() {
