@@ -49,8 +49,8 @@ fn ends() -> Vec<Refused> {
         refused(
             "text",
             "BadMagic",
-            "The YAML that the original hands over.",
-            b"---\n:state:\n  :children: {}\n  :generation: 0\n".to_vec(),
+            "A text. One that begins with `---` is taken for a Ruby master's.",
+            b":state:\n  :children: {}\n  :generation: 0\n".to_vec(),
         ),
         refused("line-ends", "BadMagic", "Converted as if it were text.", crlf.collect()),
     ]
