@@ -29,7 +29,8 @@ impl Snapshot {
         let mut workers: Vec<i32> = master.workers().iter().map(|worker| worker.pid).collect();
         workers.sort_unstable();
         let pid = master.pid();
-        // Asleep it has dealt with the end of the connection that asked.
+        master.until_left_alone();
+        // Asleep it has done all that it has to.
         master.until("it is idle", || {
             proc::stat(pid).is_some_and(|stat| stat.state == 'S').then_some(())
         });

@@ -1,7 +1,9 @@
 //! A folder of its own for each test, masters in it, and the end of everything they started.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -199,6 +201,15 @@ impl Master<'_> {
             .pop()
             .unwrap()
             .message
+    }
+
+    /// Waits until it has dealt with the end of every connection that was given up before: it
+    /// closes one that has nothing to say after all those.
+    pub(crate) fn until_left_alone(&self) {
+        let mut silent = UnixStream::connect(&self.socket).unwrap();
+        silent.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+        silent.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(silent.read(&mut [0]).unwrap(), 0, "{}", self.rig.log());
     }
 
     /// The state dump, loaded.
