@@ -203,7 +203,11 @@ impl Shell {
                     _ => ExitStatus::Code(0),
                 },
                 report: report(how, candidate.schema),
-                last_words: how.to_owned(),
+                last_words: match how {
+                    "ruby" => format!("[MASTER {CANDIDATE}] INFO: Running under Ruby 3.1.2\n"),
+                    _ => how.to_owned(),
+                },
+                is_cut: false,
             },
         };
         let was_due = self.handover_due;

@@ -64,6 +64,7 @@ pub(crate) fn facts(original: &Original, now: Now) -> Facts {
             nice: 0,
         },
         directory: "/srv".into(),
+        default_folder: "/var/tmp".into(),
         found,
         parentage: original.workers().map(|pid| (pid, Parentage::Ours)).collect(),
         files: vec![(Role::Lock, 90, Identity::default())],

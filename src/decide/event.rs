@@ -109,5 +109,7 @@ pub enum Preflight {
         report: Option<CandidateReport>,
         /// The end of what it wrote to its standard output and error.
         last_words: String,
+        /// Whether it wrote more than that.
+        is_cut: bool,
     },
 }

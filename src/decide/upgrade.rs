@@ -189,10 +189,10 @@ fn verdict(
     in_use: &[&str],
 ) -> Verdict {
     let refuse = |why: String| Verdict::Refuse { why };
-    let (pid, status, report, words) = match outcome {
+    let (pid, status, report, words, is_cut) = match outcome {
         Preflight::NotStarted { why } => return refuse(why.clone()),
-        Preflight::Ended { pid, status, report, last_words } => {
-            (*pid, *status, report.as_ref(), last_words.trim())
+        Preflight::Ended { pid, status, report, last_words, is_cut } => {
+            (*pid, *status, report.as_ref(), last_words.trim(), *is_cut)
         }
     };
     let said = |what: String| match words {
@@ -206,15 +206,10 @@ fn verdict(
         )));
     }
     let Some(report) = report else {
-        return match status {
-            ExitStatus::Code(0) if asked.is_hand_back => Verdict::HandBack,
-            ExitStatus::Code(0) => refuse(said(
-                "the check passed without a report, as a Ruby Einhorn's does; to hand back to \
-                 one: einhornsh -e 'upgrade --to-ruby'. If it is none, the command runs no \
-                 einhorn, or a wrapper closes descriptors"
-                    .to_owned(),
-            )),
-            status => refuse(said(format!("the check of the new release failed ({status})"))),
+        let unfit = asked.is_hand_back.then(|| ruby::unfit(words, pid, is_cut));
+        return match unreported(status, unfit) {
+            None => Verdict::HandBack,
+            Some(why) => refuse(said(why)),
         };
     };
     if asked.is_hand_back {
@@ -249,6 +244,21 @@ fn verdict(
             Verdict::Accept { release: report.release.clone(), schema }
         }
         Some(_) => refuse(said(format!("einhorn {} cannot take over ({status})", report.release))),
+    }
+}
+
+/// Why a candidate that reports nothing is refused; `None` for a Ruby Einhorn that was asked for,
+/// of which `unfit` says what is wrong.
+fn unreported(status: ExitStatus, unfit: Option<Option<String>>) -> Option<String> {
+    match (status, unfit) {
+        (ExitStatus::Code(0), Some(unfit)) => unfit,
+        (ExitStatus::Code(0), None) => Some(
+            "the check passed without a report, as a Ruby Einhorn's does; to hand back to one: \
+             einhornsh -e 'upgrade --to-ruby'. If it is none, the command runs no einhorn, or a \
+             wrapper closes descriptors"
+                .to_owned(),
+        ),
+        (status, _) => Some(format!("the check of the new release failed ({status})")),
     }
 }
 

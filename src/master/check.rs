@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::cli::Options;
 use crate::master::handover::verify_descriptors;
 use crate::master::launch::Launch;
-use crate::master::takeover;
+use crate::master::takeover::{self, Peeked};
 use crate::master::workers::find_program;
 use crate::ruby::{Original, Takeover};
 use crate::schema;
@@ -44,8 +44,12 @@ pub fn check(
     if let Some(name) = config.reexec_as.first() {
         lines.push(format!("re-exec command: {}", executable("--reexec-as", name, path)?));
     }
-    if let Some((bytes, state_number)) = takeover::peek(&launch.open_at_start) {
-        lines.push(check_original(&bytes, launch, state_number)?);
+    match takeover::peek(&launch.open_at_start) {
+        Peeked::Nothing => {}
+        Peeked::Found(bytes, number) => lines.push(check_original(&bytes, launch, number)?),
+        Peeked::Hidden(why) => {
+            lines.push(format!("state: of a Ruby Einhorn, and could not be looked at: {why}"));
+        }
     }
     Ok(lines.join("\n") + "\n")
 }

@@ -1,6 +1,7 @@
 //! Handing back to a Ruby Einhorn: this image writes down in its words what it has, and becomes it
 //! (docs/handover.md). There is no way back from there but an upgrade.
 
+use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 
 use crate::master::Master;
@@ -21,11 +22,15 @@ impl Master {
         let document = ruby::write(&handover, now())?;
         let state = memfd::sealed("einhorn-state", document.as_bytes())
             .map_err(|error| failed("cannot make a memfd for the state", &error))?;
-        let descriptors = handover.descriptors.iter().filter(|carried| is_for_ruby(carried.role));
+        let left = handover.connections.iter().filter(|connection| !ruby::goes_on(connection));
+        let left: BTreeSet<Role> = left.map(|left| Role::Connection(left.id)).collect();
+        let descriptors = handover.descriptors.iter();
+        let descriptors =
+            descriptors.filter(|one| is_for_ruby(one.role) && !left.contains(&one.role));
         let carried: Vec<RawFd> = descriptors.map(|carried| carried.number).collect();
         let open_files = original_limit(&self.inheritance, &carried);
         // An alarm would not end a wrapper that hangs, but begin an upgrade later.
-        let stranger = Some(Stranger::Successor { mask: self.inheritance.mask() });
+        let stranger = Some(Stranger::Ruby { mask: self.inheritance.mask() });
         self.execute(candidate, Estate { state: &state, carried, open_files, stranger })
     }
 }

@@ -13,10 +13,10 @@ use crate::master::files::{self, Undo};
 use crate::master::limits::{current_limit, original_limit};
 use crate::master::log::Log;
 use crate::master::successor::{Estate, Successor, failed};
-use crate::master::takeover;
+use crate::master::takeover::{self, Note};
 use crate::master::workers::Inheritance;
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN, status};
-use crate::ruby::{Original, Takeover};
+use crate::ruby::Original;
 use crate::schema::{self, Carried, CarriedFile, Handover, Identity, Role};
 use crate::state::{ExitStatus, Pid, Reexec, Stage, release};
 use crate::sys::file::Owned;
@@ -99,7 +99,7 @@ impl Master {
         let listeners = self.state.listeners.iter().map(|listener| listener.descriptor);
         numbers.extend((0..).map(Role::Listener).zip(listeners));
         numbers.extend(connections.iter().map(|(c, number)| (Role::Connection(c.id), *number)));
-        numbers.push((Role::Lock, self.lock.as_raw_fd()));
+        numbers.extend(self.lock.iter().map(|file| (Role::Lock, file.as_raw_fd())));
         numbers.extend(self.pidfile.iter().map(|file| (Role::Pidfile, file.as_raw_fd())));
         numbers.extend(pidfds.iter().map(|(pid, fd)| (Role::Worker(*pid), fd.as_raw_fd())));
         numbers.extend(self.strays.iter().map(|stray| (Role::Stray, stray.as_raw_fd())));
@@ -147,12 +147,9 @@ impl Master {
     pub fn prepare(adoption: &Adoption) -> Result<Prepared, String> {
         let bytes = takeover::read_state(adoption.state_number)?;
         fail_point("decode")?;
-        let Takeover { handover, notes } = match Original::is_meant(&bytes) {
+        let (handover, notes) = match Original::is_meant(&bytes) {
             true => takeover::adopt(&bytes, adoption)?,
-            false => Takeover {
-                handover: schema::decode(&bytes).map_err(|error| error.to_string())?,
-                notes: Vec::new(),
-            },
+            false => (schema::decode(&bytes).map_err(|error| error.to_string())?, Vec::new()),
         };
         let own = process::own_pid();
         if handover.state.master_pid != Pid(own) {
@@ -193,8 +190,8 @@ impl Master {
         let from_release = handover.release.clone();
         let open_files = parts.open_files;
         let mut master = Master::assemble(adoption, handover, parts);
-        for note in notes {
-            master.log(Level::Info, &note);
+        for (level, note) in notes {
+            master.log(level, &note);
         }
         let lost = lost.into_iter().map(|(pid, status)| Event::Exited { pid, status });
         master.events.extend(lost);
@@ -227,9 +224,8 @@ impl Master {
         let carried = handover.connections.into_iter();
         let streams = carried.filter_map(|c| take(Role::Connection(c.id)).map(|fd| (c, fd)));
         connections.adopt(streams.collect(), handover.next_connection);
-        let (Some(command_socket), Some(lock)) = (take(Role::CommandSocket), take(Role::Lock))
-        else {
-            unreachable!("schema::decode refuses a table without them");
+        let Some(command_socket) = take(Role::CommandSocket) else {
+            unreachable!("schema::decode refuses a table without it");
         };
         let mut origin = handover.origin;
         origin.open_files_soft = parts.open_files.soft;
@@ -263,7 +259,7 @@ impl Master {
             handover_due: None,
             image: parts.image,
             _sockets: listeners,
-            lock: lock.into(),
+            lock: take(Role::Lock).map(Into::into),
             pidfile: take(Role::Pidfile).map(Into::into),
             strays,
             files: handover.files.into_iter().map(owned_file).collect(),
@@ -280,6 +276,7 @@ impl Master {
             drop(descriptor::claim(number));
             self.log(Level::Info, &format!("Closed descriptor {number}, which is nobody's"));
         }
+        self.restore_lock();
         self.restore_command_socket();
         if let Some(name) = self.inheritance.origin().own_path.file_name() {
             // Older kernels call what was executed by its inode after a number.
@@ -293,6 +290,19 @@ impl Master {
 }
 
 impl Master {
+    /// Takes the lock if the image before this one had none: a Ruby master holds its own only while
+    /// it starts. Without it a second master of this name is not kept out, which is better than no
+    /// master; the next image tries again.
+    fn restore_lock(&mut self) {
+        if self.lock.is_some() {
+            return;
+        }
+        match files::take_lock(&self.state.config.lockfile) {
+            Ok((lock, _)) => self.lock = Some(lock),
+            Err(error) => self.log(Level::Error, &format!("Runs without its lock: {error:#}")),
+        }
+    }
+
     /// Binds the command socket anew if somebody has removed its file; connections go on.
     fn restore_command_socket(&mut self) {
         let path = self.state.config.socket_path.clone();
@@ -328,7 +338,7 @@ impl Master {
 #[derive(Debug)]
 pub struct Prepared {
     handover: Handover,
-    notes: Vec<String>,
+    notes: Vec<Note>,
     lost: Vec<(Pid, ExitStatus)>,
     parts: Parts,
 }

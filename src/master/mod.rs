@@ -90,8 +90,8 @@ pub struct Master {
     image: Option<OwnedFd>,
     /// Only held open: the listeners.
     _sockets: Vec<OwnedFd>,
-    /// Held open for its lock, which keeps other masters away.
-    lock: File,
+    /// Held open for its lock, which keeps other masters away; `None` while somebody else has it.
+    lock: Option<File>,
     /// The same.
     pidfile: Option<File>,
     /// What the master was started with and keeps open for whoever counts on it.

@@ -36,9 +36,15 @@ struct Stream {
     pipe: OwnedFd,
     bytes: Vec<u8>,
     kept_max: usize,
+    /// Whether more came than was kept.
+    is_cut: bool,
 }
 
 impl Stream {
+    fn new(pipe: OwnedFd, kept_max: usize) -> Stream {
+        Stream { pipe, bytes: Vec::new(), kept_max, is_cut: false }
+    }
+
     /// Reads what is there, keeping the last of it. Answers whether the other end is closed.
     fn drain(&mut self) -> bool {
         let mut chunk = [0; 4096];
@@ -50,6 +56,7 @@ impl Stream {
                     self.bytes.extend_from_slice(&chunk[..count]);
                     let surplus = self.bytes.len().saturating_sub(self.kept_max);
                     self.bytes.drain(..surplus);
+                    self.is_cut |= surplus > 0;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
@@ -118,8 +125,8 @@ impl Master {
         let preflight = Preflight {
             pid: spawned.pid,
             candidate,
-            report: Stream { pipe: report, bytes: Vec::new(), kept_max: schema::REPORT_MAX },
-            output: Stream { pipe: output, bytes: Vec::new(), kept_max: OUTPUT_KEPT },
+            report: Stream::new(report, schema::REPORT_MAX),
+            output: Stream::new(output, OUTPUT_KEPT),
         };
         preflight.watch(&self.poll).map_err(|error| {
             let _ = process::kill_group(spawned.pid, 9);
@@ -160,6 +167,7 @@ impl Master {
             status,
             report: schema::parse_report(&preflight.report.text()),
             last_words: preflight.output.text(),
+            is_cut: preflight.output.is_cut,
         };
         self.candidate = Some(preflight.candidate);
         self.events.push_back(Event::PreflightEnded { outcome });

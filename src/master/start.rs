@@ -82,7 +82,7 @@ impl Master {
             handover_due: None,
             image: descriptor::own_image().ok(),
             _sockets: claims.sockets,
-            lock: claims.lock,
+            lock: Some(claims.lock),
             pidfile: claims.pidfile,
             strays: launch.open_at_start.into_iter().map(descriptor::claim).collect(),
             files: Vec::new(),

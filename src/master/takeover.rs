@@ -3,25 +3,33 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::cli;
+use crate::decide::Level;
 use crate::master::adoption::Adoption;
 use crate::master::connections::FIRST_TOKEN;
-use crate::master::files::{self, COMMAND_BACKLOG};
+use crate::master::files::COMMAND_BACKLOG;
 use crate::master::handover::{carried_file, identity};
 use crate::master::launch::Launch;
 use crate::master::now;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
-use crate::schema::{self, Identity, Role};
+use crate::schema::{self, Handover, Role};
 use crate::state::{ConnectionId, Family, Pid, SCHEMA_VERSIONS};
 use crate::sys::file::{self, Owned};
 use crate::sys::{descriptor, limit, memfd, pipe, process, socket};
 
 /// How long the process that passes the state may take; it only writes what it has.
 const READING_MAX: Duration = Duration::from_secs(60);
+
+/// More than a pid and the blanks around it.
+const PIDFILE_MAX: u64 = 64;
+
+/// What to log, and how important it is.
+pub type Note = (Level, String);
 
 /// How long a check waits for a Ruby master that runs it to have written its state.
 const PEEKING_MAX: Duration = Duration::from_secs(5);
@@ -50,56 +58,65 @@ pub fn read_state(number: RawFd) -> Result<Vec<u8>, String> {
 pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover, String> {
     let original = read(bytes)?;
     let parent = process::own_parent();
-    let pids: Vec<i32> = original.workers().collect();
-    let grandparent = process::parent_of(parent);
-    let are_nephews = |pid: &i32| process::parent_of(*pid) == grandparent;
-    if grandparent.is_some_and(|pid| pid > 1) && !pids.is_empty() && pids.iter().all(are_nephews) {
+    if is_grandchild(&original, parent) {
         return Err("the command that the Ruby master runs starts einhorn as a child: its last \
                     command must be run with `exec`"
             .to_owned());
     }
-    let mut facts = facts(&original, launch, number, parent);
-    // The lock is taken when it is certain; something has to stand for it.
-    let nothing = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
-    facts.files = vec![lock_of(&nothing)?];
-    take_over(&original, &facts)
+    take_over(&original, &facts(&original, launch, number, parent))
 }
 
-/// The state that a master which goes on as the Ruby one begins with. There is no way back to that:
-/// its lock is taken, and its command socket and connections wait for nobody any more.
+/// Whether the master is not the parent of this process but the parent of that.
+fn is_grandchild(original: &Original, parent: i32) -> bool {
+    let Some(grandparent) = process::parent_of(parent) else { return false };
+    if is_named_as_master(parent) != is_named_as_master(grandparent) {
+        return is_named_as_master(grandparent);
+    }
+    let mut pids = original.workers().peekable();
+    let is_nephew = |pid: i32| process::parent_of(pid) == Some(grandparent);
+    grandparent > 1 && pids.peek().is_some() && pids.all(is_nephew)
+}
+
+/// Whether a process goes in ps by the name that the original gives itself.
+fn is_named_as_master(pid: i32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|name| name.starts_with(b"einhorn: "))
+}
+
+/// The state that a master which goes on as the Ruby one begins with, and what to log of it. There
+/// is no way back to that: its pid file is locked, and its command socket and connections wait for
+/// nobody any more.
 ///
 /// # Errors
 /// Why it cannot go on, by the name of the field.
-pub fn adopt(bytes: &[u8], adoption: &Adoption) -> Result<Takeover, String> {
+pub fn adopt(bytes: &[u8], adoption: &Adoption) -> Result<(Handover, Vec<Note>), String> {
     let original = read(bytes)?;
     let Adoption { launch, state_number, .. } = adoption;
     let mut facts = facts(&original, launch, *state_number, process::own_pid());
     let mut notes = Vec::new();
-    let lock = take_lock(&original.file_path("lock", &facts)?, &mut notes)?;
-    facts.files.push(lock_of(&lock)?);
     let pidfile = original.file_path("pid", &facts)?;
     let pidfile = claim_pidfile(&pidfile, facts.master_pid).map_err(|why| {
-        notes.push(format!("The pid file {} is left alone: {why}", pidfile.display()));
+        let note = format!("The pid file {} is left alone: {why}", pidfile.display());
+        notes.push((Level::Error, note));
     });
     if let Ok((open, _)) = &pidfile {
-        facts.files.push((Role::Pidfile, open.as_raw_fd(), identified(open)?));
+        let found = identity(open.as_raw_fd()).map_err(|error| error.to_string())?;
+        facts.files.push((Role::Pidfile, open.as_raw_fd(), found));
     }
-    let mut taken = take_over(&original, &facts)?;
-    taken.notes.extend(notes);
+    let Takeover { mut handover, notes: told } = take_over(&original, &facts)?;
+    notes.extend(told.into_iter().map(|note| (Level::Info, note)));
     make_ready(&original);
-    let _ = lock.into_raw_fd();
     let owned = pidfile.map(|(open, owned)| {
         let _ = open.into_raw_fd();
         owned
     });
-    let path = &taken.handover.state.config.socket_path;
+    let path = &handover.state.config.socket_path;
     // Bound by this very socket, so that it is removed at the end like one of ours.
     let command_socket = bound_path(&original, &launch.directory)
         .filter(|bound| bound == path)
         .and_then(|path| Owned::at(&path).ok());
     let owned = command_socket.into_iter().chain(owned);
-    taken.handover.files = owned.map(|file| carried_file(&file)).collect();
-    Ok(taken)
+    handover.files = owned.map(|file| carried_file(&file)).collect();
+    Ok((handover, notes))
 }
 
 fn read(bytes: &[u8]) -> Result<Original, String> {
@@ -121,6 +138,7 @@ fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: 
     let found = numbers.iter().filter_map(|number| Some((*number, found(*number)?)));
     let is_stray = |n: &&i32| !numbers.contains(n) && **n != state_number;
     let strays = launch.open_at_start.iter().filter(is_stray);
+    let tmpdir = launch.environment.iter().find(|(name, _)| name == "TMPDIR");
     let parentage = |pid: i32| match process::parent_of(pid) {
         Some(parent) if parent == master_pid => Parentage::Ours,
         Some(_) => Parentage::Foreign,
@@ -132,6 +150,7 @@ fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: 
         processor_count: limit::processor_count(),
         origin: launch.origin(open_files),
         directory: launch.directory.clone(),
+        default_folder: cli::default_folder(tmpdir.map(|(_, path)| path.clone())),
         parentage: original.workers().map(|pid| (pid, parentage(pid))).collect(),
         files: Vec::new(),
         strays: strays.filter_map(|number| Some((*number, identity(*number).ok()?))).collect(),
@@ -170,35 +189,18 @@ fn make_ready(original: &Original) {
     }
 }
 
-/// The lock, which the original holds only while it starts. Without it a second master of this name
-/// is not kept out, which is better than no master.
-fn take_lock(path: &Path, notes: &mut Vec<String>) -> Result<OwnedFd, String> {
-    match files::take_lock(path) {
-        Ok((lock, _)) => Ok(lock.into()),
-        Err(error) => {
-            notes.push(format!("Runs without its lock: {error:#}"));
-            memfd::sealed("einhorn-no-lock", &[]).map_err(|error| format!("no lock: {error}"))
-        }
-    }
-}
-
-fn lock_of(lock: &impl AsRawFd) -> Result<(Role, RawFd, Identity), String> {
-    Ok((Role::Lock, lock.as_raw_fd(), identified(lock)?))
-}
-
-fn identified(file: &impl AsRawFd) -> Result<Identity, String> {
-    identity(file.as_raw_fd()).map_err(|error| error.to_string())
-}
-
 /// The pid file, if it is this master's, locked against others.
 fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned), String> {
     let failed = |error: io::Error| error.to_string();
-    let open = File::open(path).map_err(failed)?;
+    // Whatever has this name, nobody is waited for.
+    let open = file::open_at_once(path).map_err(failed)?;
     let metadata = open.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err("it is not a regular file".to_owned());
     }
-    let text = fs::read_to_string(path).map_err(failed)?;
+    let mut text = Vec::new();
+    (&open).take(PIDFILE_MAX).read_to_end(&mut text).map_err(failed)?;
+    let text = String::from_utf8_lossy(&text);
     if text.trim() != own.to_string() {
         return Err(format!("it says {:?}", text.trim().chars().take(20).collect::<String>()));
     }
@@ -208,21 +210,41 @@ fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned), String> {
     Ok((open, Owned::of(path, &metadata)))
 }
 
-/// The state that a Ruby master which asks whether this program can start is about to hand over, if
-/// there is one: it leaves it in a pipe that its check inherits. Nothing is taken out of the pipe.
-pub fn peek(open_at_start: &[RawFd]) -> Option<(Vec<u8>, RawFd)> {
+/// What is known of the state of a Ruby master that asks whether this program can start.
+#[derive(Debug)]
+pub enum Peeked {
+    /// No Ruby master runs this.
+    Nothing,
+    /// The state, and under which number it is.
+    Found(Vec<u8>, RawFd),
+    /// It could not be looked at, and why.
+    Hidden(String),
+}
+
+/// Looks at the state that a Ruby master which runs this check is about to hand over: it leaves it
+/// in a pipe that its check inherits. Nothing is taken out of the pipe.
+pub fn peek(open_at_start: &[RawFd]) -> Peeked {
     let parent = process::own_parent();
     let ancestors = [Some(parent), process::parent_of(parent)];
-    let is_master = |pid: i32| {
-        // By this name it goes in ps.
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|name| name.starts_with(b"einhorn: "))
-    };
-    if !ancestors.into_iter().flatten().any(is_master) {
-        return None;
+    if !ancestors.into_iter().flatten().any(is_named_as_master) {
+        return Peeked::Nothing;
     }
     let deadline = Instant::now() + PEEKING_MAX;
     let pipes = open_at_start.iter().copied().filter(|number| pipe::is_reading_end(*number));
     let pipes: Vec<RawFd> = pipes.collect();
-    let number = pipe::find(&pipes, ruby::BEGINNING, deadline).ok().flatten()?;
-    Some((pipe::peek(number, deadline).ok().flatten()?, number))
+    let number = match pipe::find(&pipes, ruby::BEGINNING, deadline) {
+        Ok(Some(number)) => number,
+        Ok(None) => return Peeked::Hidden("no pipe with it is open here".to_owned()),
+        Err(error) => return Peeked::Hidden(error.to_string()),
+    };
+    match pipe::peek(number, deadline) {
+        Ok(bytes) => Peeked::Found(bytes, number),
+        Err(error) => Peeked::Hidden(match error.kind() {
+            io::ErrorKind::FileTooLarge => "it is more than its pipe holds".to_owned(),
+            io::ErrorKind::TimedOut => {
+                format!("it is still written after {} s", PEEKING_MAX.as_secs())
+            }
+            _ => error.to_string(),
+        }),
+    }
 }

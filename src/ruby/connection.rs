@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::ruby::field::Field;
-use crate::ruby::original::{optional, or};
+use crate::ruby::field::{Field, Notes};
+use crate::ruby::original::or;
 use crate::scalar::Scalar;
 use crate::state::Realtime;
 
@@ -13,8 +13,8 @@ pub(super) struct Connection {
     pub descriptor: i32,
     pub input: Vec<u8>,
     pub output: Vec<u8>,
-    /// The request ids by what is waited for.
-    pub subscriptions: Vec<(Subscription, Scalar)>,
+    /// The request ids by what is waited for; none where the client's is not one for us.
+    pub subscriptions: Vec<(Subscription, Option<Scalar>)>,
     /// Where it stands, for messages.
     pub place: String,
 }
@@ -42,7 +42,7 @@ pub(super) struct Descriptors {
 }
 
 /// Reads the list.
-pub(super) fn read_all(list: &Field<'_>, notes: &mut Vec<String>) -> Result<Descriptors, String> {
+pub(super) fn read_all(list: &Field<'_>, notes: &mut Notes) -> Result<Descriptors, String> {
     let mut command_server = None;
     let mut connections = Vec::new();
     let mut ack_timers = Vec::new();
@@ -58,7 +58,7 @@ pub(super) fn read_all(list: &Field<'_>, notes: &mut Vec<String>) -> Result<Desc
             "Connection" => connections.push(connection(&item, notes)?),
             "ACKTimer" => ack_timers.push(AckTimer {
                 pid: item.need("pid")?.whole(1, i32::MAX)?,
-                time: item.need("time")?.seconds()?,
+                time: item.need("time")?.seconds(notes)?,
                 start: item.need("start")?.time()?,
             }),
             other => {
@@ -70,7 +70,7 @@ pub(super) fn read_all(list: &Field<'_>, notes: &mut Vec<String>) -> Result<Desc
     Ok(Descriptors { command_server: command_server.ok_or_else(missing)?, connections, ack_timers })
 }
 
-fn connection(item: &Field<'_>, notes: &mut Vec<String>) -> Result<Connection, String> {
+fn connection(item: &Field<'_>, notes: &mut Notes) -> Result<Connection, String> {
     let number = item.need("socket")?;
     let buffer = |name| or(item.get(name)?, Vec::new(), |field| field.bytes().map(<[u8]>::to_vec));
     let mut subscriptions = Vec::new();
@@ -85,8 +85,8 @@ fn connection(item: &Field<'_>, notes: &mut Vec<String>) -> Result<Connection, S
                 }
             };
             // Releases of old kept one without an id as well.
-            if let Some(id) = optional(Some(id).filter(|id| !id.is_nil()), Field::scalar)? {
-                subscriptions.push((what, id));
+            if !id.is_nil() {
+                subscriptions.push((what, id.request_id(notes)));
             }
         }
     }

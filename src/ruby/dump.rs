@@ -17,6 +17,7 @@ pub fn dump(state: &State) -> String {
         retries: state.config.retries,
         is_smooth: state.rollout == Some(Rollout::Smooth),
         generation: state.reexec_count,
+        last_spinup: state.last_spawned_on,
     };
     document(&Psych::symbols(vec![("state", facts(state, &told))]))
 }
@@ -31,6 +32,8 @@ pub(super) struct Told<'a> {
     pub(super) is_smooth: bool,
     /// How many times the master has executed itself.
     pub(super) generation: u32,
+    /// When a worker was started last.
+    pub(super) last_spinup: Option<Realtime>,
 }
 
 /// What stands under `:state:`, in the original's order.
@@ -67,7 +70,7 @@ pub(super) fn facts(state: &State, told: &Told<'_>) -> Psych {
         ("cmd_name", Psych::optional(config.command_name.as_ref(), Psych::text)),
         ("verbosity", Psych::integer(config.verbosity.0)),
         ("generation", Psych::integer(told.generation)),
-        ("last_spinup", Psych::optional(state.last_spawned_on, time)),
+        ("last_spinup", Psych::optional(told.last_spinup, time)),
         ("ack_mode", ack_mode(config.ack_mode)),
         ("kill_children_on_exit", Psych::bool(config.kill_children_on_exit)),
         ("command_socket_as_fd", Psych::bool(config.command_socket_as_fd)),

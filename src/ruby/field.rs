@@ -9,6 +9,9 @@ use crate::ruby::yaml::Value;
 use crate::scalar::Scalar;
 use crate::state::{Realtime, SECONDS_MAX};
 
+/// What will be different, in words for the log.
+pub(super) type Notes = Vec<String>;
+
 /// A value of the original's state.
 #[derive(Clone, Debug)]
 pub(super) struct Field<'a> {
@@ -154,15 +157,44 @@ impl<'a> Field<'a> {
         self.whole(3, i32::MAX)
     }
 
-    /// A span in seconds, a number.
-    pub(super) fn seconds(&self) -> Result<Duration, String> {
+    /// A whole number, the nearest between two bounds where it is not between them.
+    pub(super) fn nearest<T>(&self, lowest: T, highest: T, notes: &mut Notes) -> Result<T, String>
+    where
+        T: TryFrom<i128> + Into<i128> + std::fmt::Display + Copy,
+    {
+        let Value::Integer(number) = self.value else { return Err(self.must_be("a whole number")) };
+        let nearest = if *number < lowest.into() { lowest } else { highest };
+        let is_between = (lowest.into()..=highest.into()).contains(number);
+        let fits = T::try_from(*number).ok().filter(|_| is_between);
+        Ok(fits.unwrap_or_else(|| {
+            notes.push(self.eased(number, nearest));
+            nearest
+        }))
+    }
+
+    /// What a value has become, in words for the log.
+    pub(super) fn eased(
+        &self,
+        given: impl std::fmt::Display,
+        taken: impl std::fmt::Display,
+    ) -> String {
+        self.wrong(format_args!("is {given}, which is out of bounds here: it is {taken} now"))
+    }
+
+    /// A span in seconds, a number; the nearest that is none below 0 and none too long.
+    pub(super) fn seconds(&self, notes: &mut Notes) -> Result<Duration, String> {
         let seconds = match self.value {
-            // Whole seconds beyond 2^53 are refused by their bound in any case.
+            // Whole seconds beyond 2^53 are too long in any case.
             Value::Integer(number) => *number as f64,
             Value::Float(number) => *number,
             _ => return Err(self.must_be("a number of seconds")),
         };
-        span("", seconds, true, SECONDS_MAX).map_err(|why| self.wrong(why.trim()))
+        // What is no number stays none.
+        let nearest = seconds.clamp(0.0, SECONDS_MAX);
+        if nearest < seconds || nearest > seconds {
+            notes.push(self.eased(seconds, nearest));
+        }
+        span("", nearest, true, SECONDS_MAX).map_err(|why| self.wrong(why.trim()))
     }
 
     /// Bytes of a string.
@@ -208,17 +240,21 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A scalar that a client chose.
-    pub(super) fn scalar(&self) -> Result<Scalar, String> {
-        Ok(match self.value {
-            Value::Bool(value) => Scalar::Bool(*value),
-            Value::Integer(number) => Scalar::Integer(*number),
-            Value::Float(number) => Scalar::Float(*number),
-            Value::Symbol(name) => Scalar::Text(format!(":{name}")),
-            Value::Time(time) => Scalar::Text(time.to_string()),
-            Value::Text(_) => Scalar::Text(self.text()?.to_owned()),
-            Value::Nil | Value::List(_) | Value::Map(_) => return Err(self.must_be("a scalar")),
-        })
+    /// A scalar that a client chose, for itself: one that we cannot give back is left out.
+    pub(super) fn request_id(&self, notes: &mut Notes) -> Option<Scalar> {
+        let scalar = match self.value {
+            Value::Bool(value) => Some(Scalar::Bool(*value)),
+            Value::Integer(number) => Some(Scalar::Integer(*number)),
+            Value::Float(number) => Some(Scalar::Float(*number)),
+            Value::Symbol(name) => Some(Scalar::Text(format!(":{name}"))),
+            Value::Time(time) => Some(Scalar::Text(time.to_string())),
+            Value::Text(_) => self.text().ok().map(|text| Scalar::Text(text.to_owned())),
+            Value::Nil | Value::List(_) | Value::Map(_) => None,
+        };
+        if scalar.is_none() && !self.is_nil() {
+            notes.push(self.wrong("is left out: ids here are numbers and text"));
+        }
+        scalar
     }
 }
 

@@ -1,7 +1,7 @@
 //! A hand-over as the original reads it: the state's facts, and the descriptors that go on
 //! (behaviour.md section 8, docs/handover.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::protocol::{Psych, Reply, document};
@@ -62,6 +62,8 @@ pub fn write(handover: &Handover, now: Now) -> Result<String, String> {
         retries: None,
         is_smooth: asked.or(state.rollout) == Some(Rollout::Smooth),
         generation: state.reexec_count.saturating_add(1),
+        // From none it cannot count, and a smooth upgrade would end it.
+        last_spinup: Some(state.last_spawned_on.unwrap_or(now.realtime)),
     };
     let descriptors = persistent(handover, now)?;
     let document = document(&Psych::symbols(vec![
@@ -71,10 +73,47 @@ pub fn write(handover: &Handover, now: Now) -> Result<String, String> {
     // There is no way back from a master that cannot read it.
     let original = Original::read(document.as_bytes())
         .map_err(|why| format!("what is written for it cannot be read: {why}"))?;
-    match original.workers().eq(state.workers.keys().map(|pid| pid.0)) {
-        true => Ok(document),
-        false => Err("what is written for it reads back as something else".to_owned()),
+    match difference(&original, handover, &told) {
+        None => Ok(document),
+        Some(what) => Err(format!("what is written for it reads back as other {what}")),
     }
+}
+
+/// What of a document that was read back is not what this master has, by name: the descriptors are
+/// compared with the table of those that travel.
+fn difference(original: &Original, handover: &Handover, told: &Told<'_>) -> Option<&'static str> {
+    let Handover { state, descriptors, connections, .. } = handover;
+    let numbers = |is_it: &dyn Fn(Role) -> bool| -> BTreeSet<i32> {
+        let these = descriptors.iter().filter(|carried| is_it(carried.role));
+        these.map(|carried| carried.number).collect()
+    };
+    let left = connections.iter().filter(|one| !goes_on(one)).map(|one| Role::Connection(one.id));
+    let left: Vec<Role> = left.collect();
+    let is_client = |role| matches!(role, Role::Connection(_)) && !left.contains(&role);
+    let listeners = original.listeners.iter().map(|listener| listener.descriptor).collect();
+    let upgrade = (original.upgrading, original.smooth_upgrade, original.reloading_for_upgrade);
+    let is_to_roll_out = state.reexec.is_some_and(|reexec| reexec.kind.rollout().is_some());
+    let same = [
+        (original.workers().eq(state.workers.keys().map(|pid| pid.0)), "workers"),
+        (original.version == state.generation.0, "generation"),
+        (
+            upgrade == (state.rollout.is_some(), told.is_smooth, is_to_roll_out),
+            "steps of the upgrade",
+        ),
+        (
+            numbers(&|role| role == Role::CommandSocket) == [original.command_server].into(),
+            "command socket",
+        ),
+        (numbers(&|role| matches!(role, Role::Listener(_))) == listeners, "listeners"),
+        (numbers(&is_client) == original.clients().collect(), "connections"),
+    ];
+    same.into_iter().find(|(holds, _)| !holds).map(|(_, what)| what)
+}
+
+/// Whether a connection is handed back: one that is to be closed, and has all that it is owed, is
+/// closed by being left behind.
+pub fn goes_on(connection: &CarriedConnection) -> bool {
+    !connection.is_closing || !connection.output.is_empty()
 }
 
 /// What the original calls persistent descriptors, timers of ACKs included.
@@ -89,7 +128,7 @@ fn persistent(handover: &Handover, now: Now) -> Result<Vec<Psych>, String> {
     for waiter in &handover.state.waiters {
         waiting.entry(waiter.connection).or_default().push(waiter);
     }
-    for carried in &handover.connections {
+    for carried in handover.connections.iter().filter(|connection| goes_on(connection)) {
         let what = format!("connection {}", carried.id.0);
         let socket = number(Role::Connection(carried.id), &what)?;
         let waiters = waiting.remove(&carried.id).unwrap_or_default();
@@ -123,12 +162,26 @@ fn connection(socket: Psych, carried: &CarriedConnection, waiters: &[&Waiter]) -
     }
     let id = subscribed.and_then(|index| waiters[index].request_id.clone());
     let subscriptions = id.map(|id| ("upgrade", Psych::Scalar(id))).into_iter().collect();
-    let buffers = [("read_buffer", &carried.input), ("write_buffer", &output)];
+    let buffers = [("read_buffer", &unread(carried)), ("write_buffer", &output)];
     let mut facts = vec![("socket", socket)];
     let filled = buffers.into_iter().filter(|(_, bytes)| !bytes.is_empty());
     facts.extend(filled.map(|(name, bytes)| (name, buffer(bytes))));
     facts.push(("subscriptions", Psych::symbols(subscriptions)));
     entry("Connection", facts)
+}
+
+/// What of a connection's input the original goes on with. A line of which we have thrown the start
+/// away must not be taken for a command: `]` begins none, whatever follows, while a `{` might.
+fn unread(carried: &CarriedConnection) -> Vec<u8> {
+    let input = carried.input.as_slice();
+    let is_within_line = carried.is_discarding || !input.is_empty() && !input.ends_with(b"\n");
+    match (carried.is_closing, carried.is_discarding) {
+        // It is heard no more.
+        (true, _) if is_within_line => b"]".to_vec(),
+        (true, _) => Vec::new(),
+        (false, true) => [b"]", input].concat(),
+        (false, false) => input.to_vec(),
+    }
 }
 
 /// Whether the original can tell this one how a roll-out ends: it tells whose id is true to Ruby.

@@ -1,6 +1,7 @@
 //! Floor 2: the Ruby Einhorn's shapes (behaviour.md sections 8 and 9). Pure: whoever has a
 //! descriptor, a clock or a process calls this.
 
+mod candidate;
 mod connection;
 mod dump;
 mod field;
@@ -11,8 +12,9 @@ mod takeover;
 mod worker;
 mod yaml;
 
+pub use candidate::unfit;
 pub use dump::dump;
-pub use handback::{changes, unknown_to_ruby, write};
-pub use original::{BEGINNING, Original};
+pub use handback::{changes, goes_on, unknown_to_ruby, write};
+pub use original::{BEGINNING, Original, STATE_KEYS};
 pub use takeover::{Facts, Found, Parentage, Socket, Takeover};
 pub use yaml::STATE_MAX;

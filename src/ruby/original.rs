@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::ruby::field::Field;
+use crate::ruby::field::{Field, Notes};
 use crate::ruby::{connection, worker, yaml};
 use crate::state::{AckMode, Address, Bind, ListenerOptions, Realtime, WORKERS_MAX};
 
@@ -74,7 +74,7 @@ pub(super) struct Listener {
 }
 
 /// What `:state:` may hold. `versions`, `script_name` and `preloaded` mean nothing to us.
-const KNOWN: &[&str] = &[
+pub const STATE_KEYS: &[&str] = &[
     "children",
     "config",
     "versions",
@@ -136,8 +136,8 @@ impl Original {
         let state = root.need("state")?;
         let mut notes = Vec::new();
         let mut unknown = root.unknown(&["state", "persistent_descriptors"])?;
-        unknown.extend(state.unknown(KNOWN)?);
-        let (workers, passers) = worker::read_all(&state, &mut unknown)?;
+        unknown.extend(state.unknown(STATE_KEYS)?);
+        let (workers, passers) = worker::read_all(&state, &mut unknown, &mut notes)?;
         let descriptors = connection::read_all(&root.need("persistent_descriptors")?, &mut notes)?;
         let listeners = listeners(&state)?;
         let mut original = Original {
@@ -234,7 +234,7 @@ fn is_reloading_for_upgrade(state: &Field<'_>) -> Result<bool, String> {
 fn options(
     state: &Field<'_>,
     unknown: &mut Vec<String>,
-    notes: &mut Vec<String>,
+    notes: &mut Notes,
 ) -> Result<Options, String> {
     let numbers = state.need("config")?;
     unknown.extend(numbers.unknown(KNOWN_NUMBERS)?);
@@ -243,20 +243,16 @@ fn options(
     if words.is_empty() {
         return Err(command.wrong("is empty: there is no program"));
     }
-    let count = |field: &Field<'_>| field.whole(1, WORKERS_MAX);
-    let mut seconds = or(numbers.get("seconds")?, SECONDS_DEFAULT, Field::seconds)?;
-    if seconds.is_zero() {
-        notes.push(format!(
-            "`:seconds:` is 0, which would restart a broken program without a pause: it is {} now",
-            SECONDS_DEFAULT.as_secs()
-        ));
-        seconds = SECONDS_DEFAULT;
-    }
     let nice = state.get("nice")?;
-    let level = |name: &str| match &nice {
-        Some(nice) => optional(nice.get(name)?, |field| field.whole(-20, 19)),
+    let mut level = |name: &str| match &nice {
+        Some(nice) => optional(nice.get(name)?, |field| field.nearest(-20, 19, notes)),
         None => Ok(None),
     };
+    let nice_levels = (level("master")?, level("worker")?);
+    let mut at_most =
+        |name: &str| optional(numbers.get(name)?, |field| field.nearest(1, WORKERS_MAX, notes));
+    let (max_unacked, max_upgrade_additional) =
+        (at_most("max_unacked")?, at_most("max_upgrade_additional")?);
     let renice = match &nice {
         Some(nice) => optional(nice.get("renice_cmd")?, |field| field.text().map(str::to_owned))?,
         None => None,
@@ -265,20 +261,22 @@ fn options(
     Ok(Options {
         original_command: or(state.get("orig_cmd")?, words.clone(), Field::words)?,
         command: words,
-        number: or(numbers.get("number")?, 1, count)?,
-        backlog: or(numbers.get("backlog")?, 100, |field| field.whole(0, u32::MAX))?,
-        seconds,
-        ack_mode: or(state.get("ack_mode")?, AckMode::Timer(SECONDS_DEFAULT), ack_mode)?,
-        signal_timeout: optional(state.get("signal_timeout")?, Field::seconds)?,
-        max_unacked: optional(numbers.get("max_unacked")?, count)?,
-        max_upgrade_additional: optional(numbers.get("max_upgrade_additional")?, count)?,
+        number: or(numbers.get("number")?, 1, |field| field.whole(1, WORKERS_MAX))?,
+        backlog: or(numbers.get("backlog")?, 100, |field| backlog(field, notes))?,
+        seconds: or(numbers.get("seconds")?, SECONDS_DEFAULT, |field| pause(field, notes))?,
+        ack_mode: or(state.get("ack_mode")?, AckMode::Timer(SECONDS_DEFAULT), |field| {
+            ack_mode(field, notes)
+        })?,
+        signal_timeout: optional(state.get("signal_timeout")?, |field| field.seconds(notes))?,
+        max_unacked,
+        max_upgrade_additional,
         kill_children_on_exit: or(state.get("kill_children_on_exit")?, false, Field::bool)?,
         command_socket_as_fd: or(state.get("command_socket_as_fd")?, false, Field::bool)?,
         command_name: optional(state.get("cmd_name")?, text)?,
         socket_path: optional(state.get("socket_path")?, Field::word)?,
         pidfile: optional(state.get("pidfile")?, Field::word)?,
         lockfile: optional(state.get("lockfile")?, Field::word)?,
-        nice: (level("master")?, level("worker")?),
+        nice: nice_levels,
         renice_command: renice.filter(|command| command != "/usr/bin/renice"),
         reexec_as: or(state.get("reexec_commandline")?, Vec::new(), Field::words)?,
         drop_env_vars: or(state.get("drop_environment_variables")?, Vec::new(), Field::words)?,
@@ -286,11 +284,36 @@ fn options(
     })
 }
 
-fn ack_mode(field: &Field<'_>) -> Result<AckMode, String> {
+/// The pause between starts; the original has none where it is 0 or less.
+fn pause(field: &Field<'_>, notes: &mut Notes) -> Result<Duration, String> {
+    let mut eased = Notes::new();
+    let seconds = field.seconds(&mut eased)?;
+    if !seconds.is_zero() {
+        notes.append(&mut eased);
+        return Ok(seconds);
+    }
+    notes.push(field.wrong(format_args!(
+        "is 0 or less, which would restart a broken program without a pause: it is {} now",
+        SECONDS_DEFAULT.as_secs()
+    )));
+    Ok(SECONDS_DEFAULT)
+}
+
+/// The length of a listener's queue; to listen(2) a negative one is the longest.
+fn backlog(field: &Field<'_>, notes: &mut Notes) -> Result<u32, String> {
+    let longest = i32::MAX.unsigned_abs();
+    if field.nearest(i64::MIN, i64::MAX, &mut Notes::new())? >= 0 {
+        return field.nearest(1, longest, notes);
+    }
+    notes.push(field.eased("negative", longest));
+    Ok(longest)
+}
+
+fn ack_mode(field: &Field<'_>, notes: &mut Notes) -> Result<AckMode, String> {
     let kind = field.need("type")?;
     match kind.name()? {
         "manual" => Ok(AckMode::Manual),
-        "timer" => field.need("timeout")?.seconds().map(AckMode::Timer),
+        "timer" => field.need("timeout")?.seconds(notes).map(AckMode::Timer),
         other => Err(kind.wrong(format_args!("must be :manual or :timer, not {other}"))),
     }
 }

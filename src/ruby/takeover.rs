@@ -26,6 +26,8 @@ pub struct Facts {
     pub origin: Origin,
     /// From where relative paths are meant.
     pub directory: PathBuf,
+    /// Where files lie that were given no path.
+    pub default_folder: PathBuf,
     /// What is open under the numbers of [`Original::descriptors`].
     pub found: BTreeMap<i32, Found>,
     /// Whose the processes of [`Original::workers`] are.
@@ -94,7 +96,9 @@ impl Original {
         Ok(facts.directory.join(path))
     }
 
-    /// Where its pid file (`pid`) or lock file (`lock`) is; by default beside the command socket.
+    /// Where its pid file (`pid`) or lock file (`lock`) is; by default in the folder of the default
+    /// files, whatever path the command socket was given. Where it was given none, it lies in that
+    /// folder too, which tells more of it than the environment does that we were started with.
     ///
     /// # Errors
     /// As [`Original::socket_path`].
@@ -106,8 +110,11 @@ impl Original {
         if let Some(asked) = asked {
             return Ok(facts.directory.join(asked));
         }
-        let name = self.options.command_name.as_deref();
-        Ok(self.socket_path(facts)?.with_file_name(state::default_file_name(name, extension)))
+        let name = state::default_file_name(self.options.command_name.as_deref(), extension);
+        match self.options.socket_path {
+            Some(_) => Ok(facts.directory.join(&facts.default_folder).join(name)),
+            None => Ok(self.socket_path(facts)?.with_file_name(name)),
+        }
     }
 
     /// The state as one of ours.
@@ -282,7 +289,7 @@ impl Original {
                     // An upgrade that was refused, and whose end the original never told.
                     Subscription::Upgrade | Subscription::Reload => WaitsFor::Reexec,
                 };
-                let request_id = Some(request_id.clone());
+                let request_id = request_id.clone();
                 state.waiters.push(Waiter { connection: id, request_id, waits_for });
             }
             let is_too_long =

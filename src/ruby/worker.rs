@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ruby::field::Field;
+use crate::ruby::field::{Field, Notes};
 use crate::ruby::original::{optional, or};
 use crate::scalar::Scalar;
 use crate::state::{Realtime, Signal, Slot};
@@ -41,6 +41,7 @@ const SLOT_MAX: u32 = 1_000_000;
 pub(super) fn read_all(
     state: &Field<'_>,
     unknown: &mut Vec<String>,
+    notes: &mut Notes,
 ) -> Result<(Vec<Worker>, Vec<i32>), String> {
     let mut workers = Vec::new();
     let mut passers = Vec::new();
@@ -48,7 +49,7 @@ pub(super) fn read_all(
         let kind = child.need("type")?;
         match kind.name()? {
             "worker" => {
-                workers.push(read(pid, &child)?);
+                workers.push(read(pid, &child, notes)?);
                 unknown.extend(child.unknown(KNOWN)?);
             }
             "state_passer" => passers.push(pid),
@@ -61,9 +62,10 @@ pub(super) fn read_all(
     Ok((workers, passers))
 }
 
-fn read(pid: i32, child: &Field<'_>) -> Result<Worker, String> {
+fn read(pid: i32, child: &Field<'_>, notes: &mut Notes) -> Result<Worker, String> {
     let slot = |field: &Field<'_>| field.whole(0, SLOT_MAX).map(Slot);
     let signaled = optional(child.get("signaled")?, signals)?.unwrap_or_default();
+    let pinged_request_id = child.get("pinged_request_id")?;
     Ok(Worker {
         pid,
         slot: optional(child.get("index")?, slot)?,
@@ -73,7 +75,7 @@ fn read(pid: i32, child: &Field<'_>) -> Result<Worker, String> {
         last_signaled_at: optional(child.get("last_signaled_at")?, Field::time)?,
         spinup_time: optional(child.get("spinup_time")?, Field::time)?,
         pinged_at: optional(child.get("pinged_at")?, Field::time)?,
-        pinged_request_id: optional(child.get("pinged_request_id")?, Field::scalar)?,
+        pinged_request_id: pinged_request_id.and_then(|id| id.request_id(notes)),
     })
 }
 

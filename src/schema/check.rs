@@ -63,9 +63,8 @@ fn check_descriptors(header: &Header, handover: &Handover) -> Result<(), String>
         };
         ensure(known, || format!("the state knows no {role:?} with descriptor {number}"))?;
     }
-    for role in [Role::CommandSocket, Role::Lock] {
-        ensure(roles.contains(&role), || format!("{role:?} is not carried"))?;
-    }
+    let command_socket = Role::CommandSocket;
+    ensure(roles.contains(&command_socket), || format!("{command_socket:?} is not carried"))?;
     let listeners = (0..).zip(&handover.state.listeners);
     for (index, Listener { descriptor, .. }) in listeners {
         ensure(roles.contains(&Role::Listener(index)), || {

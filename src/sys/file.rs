@@ -72,6 +72,14 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Opens a file for reading without waiting for anybody, as a FIFO otherwise does for a writer.
+///
+/// # Errors
+/// Those of open(2).
+pub fn open_at_once(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
 /// Opens a file for locking, and says whether it was made just now. Never follows a symbolic link
 /// that another user may have planted, never empties the file.
 ///

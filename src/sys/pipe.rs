@@ -13,6 +13,9 @@ use crate::sys::descriptor::{self, borrow, is_pipe};
 /// What an unprivileged process may make a pipe hold, `fs.pipe-max-size` of pipe(7).
 const CAPACITY: i32 = 1024 * 1024;
 
+/// How often a pipe that is still written to is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// How much is read at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -49,17 +52,18 @@ pub fn read_to_end(number: RawFd, max: usize, patience: Duration) -> io::Result<
 }
 
 /// Looks for a pipe in which something stands that begins like this, until a moment. Pipes with
-/// something else in them are passed over, empty ones may fill.
+/// something else in them are passed over, and so are those that cannot be looked into; empty ones
+/// may fill.
 ///
 /// # Errors
-/// Those of poll(2), pipe2(2), tee(2) and read(2).
+/// Those of poll(2).
 pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Result<Option<RawFd>> {
     let mut numbers = numbers.to_vec();
     loop {
         for number in numbers.clone() {
-            match copy(number, beginning.len())? {
-                start if start == beginning => return Ok(Some(number)),
-                start if beginning.starts_with(&start) => {}
+            match copy(number, beginning.len(), CAPACITY) {
+                Ok(start) if start == beginning => return Ok(Some(number)),
+                Ok(start) if beginning.starts_with(&start) => {}
                 _ => numbers.retain(|other| *other != number),
             }
         }
@@ -77,7 +81,8 @@ pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Resul
         }
         let mut is_worth = Vec::new();
         for (number, is_over) in numbers.iter().zip(over) {
-            is_worth.push(!is_over || copy(*number, beginning.len())? == beginning);
+            let start = || copy(*number, beginning.len(), CAPACITY);
+            is_worth.push(!is_over || start().is_ok_and(|start| start == beginning));
         }
         let mut is_worth = is_worth.into_iter();
         numbers.retain(|_| is_worth.next() == Some(true));
@@ -85,28 +90,55 @@ pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Resul
 }
 
 /// What is in a pipe whose writers have finished, without taking it out: whoever reads it later
-/// finds it there. `None` when they have not finished by the deadline, because the pipe is not
-/// large enough for all of it or for another reason.
+/// finds it there.
 ///
 /// # Errors
-/// Those of pipe2(2), tee(2) and read(2).
-pub fn peek(number: RawFd, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
+/// `FileTooLarge` when the pipe is full and they have not finished, `TimedOut` when they have not
+/// by the deadline, and those of poll(2), pipe2(2), tee(2) and read(2).
+pub fn peek(number: RawFd, deadline: Instant) -> io::Result<Vec<u8>> {
     let pipe = borrow(number);
     // So that all of it fits at once; the writer goes on when there is room.
     let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(CAPACITY));
-    // POLLHUP is told unasked.
-    let mut asked = [PollFd::new(pipe, PollFlags::empty())];
-    poll_until(&mut asked, deadline)?;
-    match asked[0].revents().is_some_and(|told| told.contains(PollFlags::POLLHUP)) {
-        true => copy(number, usize::try_from(CAPACITY).unwrap_or(CHUNK)).map(Some),
-        false => Ok(None),
+    let capacity = usize::try_from(fcntl(pipe, FcntlArg::F_GETPIPE_SZ)?).unwrap_or_default();
+    loop {
+        // POLLHUP is told unasked.
+        let mut asked = [PollFd::new(pipe, PollFlags::empty())];
+        poll_until(&mut asked, deadline.min(Instant::now() + LOOK_EVERY))?;
+        if asked[0].revents().is_some_and(|told| told.contains(PollFlags::POLLHUP)) {
+            return whole(number, CAPACITY);
+        }
+        if held(number)? >= capacity {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if Instant::now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
     }
 }
 
-/// Copies what a pipe holds now, at most `max` bytes, and leaves it there.
-fn copy(number: RawFd, max: usize) -> io::Result<Vec<u8>> {
+/// Everything that a pipe holds, looked at through a pipe that holds so much.
+fn whole(number: RawFd, capacity: i32) -> io::Result<Vec<u8>> {
+    let held = held(number)?;
+    let bytes = copy(number, held, capacity)?;
+    match bytes.len() == held {
+        true => Ok(bytes),
+        false => Err(io::Error::other(format!("only {} of {held} bytes can be", bytes.len()))),
+    }
+}
+
+/// How many bytes are in a pipe.
+fn held(number: RawFd) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the kernel writes one int to `count`, which lives through the call.
+    Errno::result(unsafe { libc::ioctl(number, libc::FIONREAD, &raw mut count) })?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
+/// Copies what a pipe holds now, at most `max` bytes, through a pipe that holds so much, and leaves
+/// it there.
+fn copy(number: RawFd, max: usize, capacity: i32) -> io::Result<Vec<u8>> {
     let (copy, copy_end) = descriptor::pipe()?;
-    let _ = fcntl(&copy_end, FcntlArg::F_SETPIPE_SZ(CAPACITY));
+    let _ = fcntl(&copy_end, FcntlArg::F_SETPIPE_SZ(capacity));
     let copied = match tee(borrow(number), &copy_end, max, SpliceFFlags::SPLICE_F_NONBLOCK) {
         Ok(copied) => copied,
         Err(Errno::EAGAIN) => 0,
@@ -158,12 +190,27 @@ mod tests {
         write.write_all(&written).unwrap();
         let number = read.as_raw_fd();
         assert!(is_reading_end(number) && !is_reading_end(write.as_raw_fd()));
-        assert_eq!(peek(number, Instant::now()).unwrap(), None, "somebody may write more");
+        let error = peek(number, Instant::now()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "somebody may write more");
         drop(write);
-        assert_eq!(peek(number, soon()).unwrap().as_ref(), Some(&written));
+        assert_eq!(peek(number, soon()).unwrap(), written);
+        let error = whole(number, 4096).unwrap_err().to_string();
+        assert_eq!(error, "only 4096 of 200000 bytes can be");
         let all = read_to_end(number, written.len(), Duration::from_secs(1)).unwrap();
         assert_eq!(all, written);
-        assert_eq!(peek(number, soon()).unwrap(), Some(Vec::new()), "it is empty");
+        assert_eq!(peek(number, soon()).unwrap(), [0; 0], "it is empty");
+    }
+
+    #[test]
+    fn what_is_more_than_a_pipe_holds_is_not_waited_for() {
+        let (read, write) = descriptor::pipe().unwrap();
+        let mut writer = std::fs::File::from(write.try_clone().unwrap());
+        let endless = std::thread::spawn(move || while writer.write_all(&[7; 65536]).is_ok() {});
+        let deadline = Instant::now() + Duration::from_secs(600);
+        let error = peek(read.as_raw_fd(), deadline).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        drop(read);
+        endless.join().unwrap();
     }
 
     fn soon() -> Instant {
@@ -183,6 +230,9 @@ mod tests {
         assert_eq!(find(&numbers, b"---", soon()).unwrap(), Some(numbers[3]));
         assert_eq!(find(&numbers[..1], b"---", soon()).unwrap(), None, "it holds something else");
         assert_eq!(find(&numbers[..3], b"---", Instant::now()).unwrap(), None, "none has filled");
+        // Nothing can be read from a writing end.
+        let unreadable = [pipes[0].1.as_raw_fd(), numbers[3]];
+        assert_eq!(find(&unreadable, b"---", soon()).unwrap(), Some(numbers[3]));
         let mut late = pipes[1].1.try_clone().unwrap();
         let writer = std::thread::spawn(move || late.write_all(b"---"));
         assert_eq!(find(&numbers[..2], b"---", soon()).unwrap(), Some(numbers[1]));

@@ -43,9 +43,15 @@ const REAL_TIME_MIN: i32 = 32;
 /// The highest number of a signal.
 pub(super) const SIGNAL_MAX: i32 = 64;
 
-/// The kernel's `struct sigaction` for `SIG_IGN`, which is 1, with no flags and an empty set: its
-/// first field is the handler.
-const IGNORING_ACTION: [usize; 4] = [1, 0, 0, 0];
+/// The kernel's `struct sigaction`: the handler comes first; then flags, what else the machine has,
+/// and a set. No machine's is larger.
+pub(super) type Action = [usize; 8];
+
+/// The one for `SIG_DFL`, which is 0, with no flags and an empty set.
+pub(super) const DEFAULT_ACTION: Action = [0; 8];
+
+/// The same for `SIG_IGN`, which is 1.
+const IGNORING_ACTION: Action = [1, 0, 0, 0, 0, 0, 0, 0];
 
 /// The size of the kernel's set of signals, a bit each.
 pub(super) const KERNEL_SET_BYTES: usize = 8;
@@ -151,8 +157,8 @@ pub enum Stranger {
         /// After how many seconds an alarm ends it.
         seconds_max: u32,
     },
-    /// Somebody else's program, for good. It gets neither an alarm nor what we ignore and block.
-    Successor {
+    /// A Ruby Einhorn, for good. It gets neither an alarm nor what we ignore and block.
+    Ruby {
         /// The mask that it is started with.
         mask: Mask,
     },
@@ -167,7 +173,7 @@ const TERMINATING: [Signal; 5] =
 /// is as before.
 #[derive(Debug)]
 pub(super) struct Shield {
-    actions: Vec<(Signal, SigAction)>,
+    actions: Vec<(i32, Action)>,
     mask: SigSet,
     /// What was pending and is lost to a stranger.
     pending: Vec<libc::siginfo_t>,
@@ -179,7 +185,7 @@ impl Shield {
         let mut shield = Shield { actions: Vec::new(), mask: SigSet::empty(), pending: Vec::new() };
         match stranger {
             Stranger::Wrapper { seconds_max } => shield.before_wrapper(seconds_max),
-            Stranger::Successor { mask } => shield.before_successor(mask),
+            Stranger::Ruby { mask } => shield.before_ruby(mask),
         }
         shield
     }
@@ -204,23 +210,40 @@ impl Shield {
     }
 
     /// The original traps the terminating signals itself, once it is that far, and hands its mask
-    /// and whatever else is ignored on to its workers.
-    fn before_successor(&mut self, mask: Mask) {
+    /// and whatever else is ignored on to its workers: everything else is as programs expect it.
+    fn before_ruby(&mut self, mask: Mask) {
         self.pending = take_pending(&SigSet::from_iter(HANDLED));
-        for signal in HANDLED {
+        for signal in ignored_before_ruby() {
             self.change(signal, SigHandler::SigIgn);
         }
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask.0), Some(&mut self.mask));
-        let others = HANDLED.into_iter().filter(|signal| !TERMINATING.contains(signal));
-        for signal in others.chain(IGNORED) {
-            self.change(signal, SigHandler::SigDfl);
+        let stays = |number: &i32| TERMINATING.iter().any(|signal| *signal as i32 == *number);
+        for number in (1..=SIGNAL_MAX).filter(|number| !stays(number)) {
+            self.exchange(number, &DEFAULT_ACTION);
         }
     }
 
     fn change(&mut self, signal: Signal, handler: SigHandler) {
-        let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-        // SAFETY: SIG_IGN and SIG_DFL run no code of ours.
-        self.actions.extend(unsafe { sigaction(signal, &action) }.map(|before| (signal, before)));
+        let action = match handler {
+            SigHandler::SigIgn => IGNORING_ACTION,
+            _ => DEFAULT_ACTION,
+        };
+        self.exchange(signal as i32, &action);
+    }
+
+    /// Not by libc's wrapper, which refuses the signals that it keeps for itself. The kernel
+    /// refuses those that nobody can change.
+    fn exchange(&mut self, number: i32, action: &Action) {
+        let mut before = DEFAULT_ACTION;
+        // SAFETY: the kernel reads one `struct sigaction` and writes one, which no machine's is
+        // larger than; SIG_IGN and SIG_DFL run no code of ours.
+        let answer = unsafe {
+            let (action, before) = (action.as_ptr(), before.as_mut_ptr());
+            libc::syscall(libc::SYS_rt_sigaction, number, action, before, KERNEL_SET_BYTES)
+        };
+        if answer == 0 {
+            self.actions.push((number, before));
+        }
     }
 }
 
@@ -228,12 +251,22 @@ impl Drop for Shield {
     fn drop(&mut self) {
         set_alarm(0);
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
-        for (signal, before) in self.actions.iter().rev() {
+        let no_answer: *mut libc::c_void = std::ptr::null_mut();
+        for (number, before) in self.actions.iter().rev() {
             // SAFETY: the action was in force before, so its handler is valid to install.
-            let _ = unsafe { sigaction(*signal, before) };
+            unsafe {
+                let before = before.as_ptr();
+                libc::syscall(libc::SYS_rt_sigaction, *number, before, no_answer, KERNEL_SET_BYTES);
+            }
         }
         self.pending.iter().for_each(send_again);
     }
+}
+
+/// What is ignored while the mask opens, so that nothing ends this process then. Not SIGCHLD: while
+/// it is, the kernel reaps the workers itself, and how they ended is lost.
+fn ignored_before_ruby() -> impl Iterator<Item = Signal> {
+    HANDLED.into_iter().filter(|signal| *signal != Signal::SIGCHLD)
 }
 
 /// Takes the signals of a blocked set that are pending.
@@ -334,5 +367,12 @@ mod tests {
         for bits in [0, 1, 1 << 9 | 1 << 14, 1 << 40 | 1 << 63] {
             assert_eq!(Mask::from_bits(bits).to_bits(), bits);
         }
+    }
+
+    #[test]
+    fn exits_are_not_thrown_away_before_an_exec() {
+        let ignored: Vec<Signal> = ignored_before_ruby().collect();
+        assert!(!ignored.contains(&Signal::SIGCHLD), "the kernel would reap workers itself");
+        assert!(TERMINATING.iter().all(|signal| ignored.contains(signal)));
     }
 }

@@ -9,15 +9,11 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 
 use crate::sys::limit::OpenFiles;
-use crate::sys::signal::{KERNEL_SET_BYTES, Mask, SIGNAL_MAX};
+use crate::sys::signal::{DEFAULT_ACTION, KERNEL_SET_BYTES, Mask, SIGNAL_MAX};
 
 /// The child's stack until it executes: a few libc wrappers deep, with room to spare. A part of the
 /// parent's own: memory that is mapped and unmapped for each child costs more than its start.
 const STACK_BYTES: usize = 16 * 1024;
-
-/// The kernel's `struct sigaction`: `SIG_DFL`, no flags and an empty set are zeros in any order of
-/// its fields, and no machine's is larger.
-const DEFAULT_ACTION: [u64; 4] = [0; 4];
 
 /// Which file to execute; PATH is not searched.
 #[derive(Clone, Copy, Debug)]
@@ -172,9 +168,9 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
         // ignored in the program. Not by libc's wrapper: it refuses signals 32 and 33, its own,
         // which a launcher that used posix_spawn(3) of glibc has left ignored.
         let no_answer: *mut libc::c_void = std::ptr::null_mut();
-        let size = KERNEL_SET_BYTES;
+        let (action, size) = (DEFAULT_ACTION.as_ptr(), KERNEL_SET_BYTES);
         for number in 1..=SIGNAL_MAX {
-            libc::syscall(libc::SYS_rt_sigaction, number, &DEFAULT_ACTION, no_answer, size);
+            libc::syscall(libc::SYS_rt_sigaction, number, action, no_answer, size);
         }
         if let Some(number) = plan.death_signal {
             libc::prctl(libc::PR_SET_PDEATHSIG, number);

@@ -122,7 +122,7 @@ def begin_upgrade
   S.merge!(upgrading: true, version: S[:version] + 1, last_upgraded: Time.now,
            consecutive_deaths_before_ack: 0, reloading_for_upgrade: false)
   log("Starting upgrade to version #{S[:version]}", :upgrade)
-  missing.times { start } unless S[:smooth_upgrade]
+  S[:smooth_upgrade] ? replenish_gradually : missing.times { start }
 end
 
 def workers = S[:children].select { |_, child| child[:type] == :worker }
@@ -193,11 +193,16 @@ end
 
 def replenish
   return unless S[:respawn] && missing.positive?
-  return missing.times { start } unless S[:last_spinup]
+  S[:last_spinup] ? replenish_gradually : missing.times { start }
+end
+
+def replenish_gradually
+  return unless missing.positive?
   unacked = staying(modern).count { |_, worker| !worker[:acked] }
   pause = [S[:config][:seconds] * 1.5**S[:consecutive_deaths_before_ack], 30].min
   may_start = unacked < (S[:config][:max_unacked] || Etc.nprocessors)
-  start if may_start && Time.now - S[:last_spinup] > pause
+  age = Time.now - S[:last_spinup]
+  start if may_start && age > pause
 end
 
 def cull
@@ -298,7 +303,7 @@ OptionParser.new do |options|
   options.on("-f PATH") { |path| S[:lockfile] = path }
   options.on("-g") { S[:command_socket_as_fd] = true }
   options.on("--reexec-as COMMAND") { |line| S[:reexec_commandline] = Shellwords.split(line) }
-  options.on("--upgrade-check") { exit(0) }
+  options.on("--upgrade-check") { (log("Running under Ruby #{RUBY_VERSION}"); exit(0)) }
   options.on("--with-state-fd FD", Integer) { |number| (is_handed = true; restore(number)) }
 end.order!
 

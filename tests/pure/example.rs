@@ -150,9 +150,9 @@ pub(crate) fn fit() -> CandidateReport {
 
 /// That the candidate ended.
 pub(crate) fn ended(status: ExitStatus, report: Option<CandidateReport>, words: &str) -> Event {
-    let last_words = words.to_owned();
+    let (pid, last_words) = (Pid(2000), words.to_owned());
     Event::PreflightEnded {
-        outcome: Preflight::Ended { pid: Pid(2000), status, report, last_words },
+        outcome: Preflight::Ended { pid, status, report, last_words, is_cut: false },
     }
 }
 

@@ -54,6 +54,15 @@ fn keys_come_in_the_originals_order() {
 }
 
 #[test]
+fn the_keys_that_are_written_are_those_that_are_read() {
+    let state = written(&manual())[":state"].clone();
+    let keys = state.as_mapping().unwrap().keys().map(|key| key.as_str().unwrap().to_owned());
+    // Up to 0.8 one had another name.
+    let read = ruby::STATE_KEYS.iter().filter(|key| **key != "reloading_for_preload_upgrade");
+    assert!(keys.eq(read.map(|key| format!(":{key}"))), "{state:?}");
+}
+
+#[test]
 fn a_roll_out_under_way_goes_on_and_retries_stay_behind() {
     for (asked, under_way, is_smooth) in [
         (UpgradeKind::Reload, Some(Rollout::Smooth), true),
@@ -161,6 +170,70 @@ fn what_is_missing_from_the_table_is_named() {
     assert_eq!(ruby::write(&handover, at(0)), Err("the command socket is not open".to_owned()));
 }
 
+#[test]
+fn what_reads_back_as_something_else_is_refused() {
+    let other = |change: fn(&mut Handover)| {
+        let mut handover = captures::all().swap_remove(4).handover;
+        assert!(ruby::write(&handover, at(0)).is_ok());
+        change(&mut handover);
+        ruby::write(&handover, at(0)).unwrap_err()
+    };
+    let listener = other(|handover| handover.descriptors[0].number = 6);
+    assert!(listener.contains("listeners"), "{listener}");
+    let missing = other(|handover| handover.descriptors.retain(|one| one.number != 7));
+    assert!(missing.contains("listeners"), "{missing}");
+    let connection = other(|handover| handover.connections.clear());
+    assert!(connection.contains("connections"), "{connection}");
+}
+
+#[test]
+fn the_last_spawn_is_now_where_there_was_none() {
+    let mut handover = manual();
+    handover.state.last_spawned_on = None;
+    let state = written(&handover)[":state"].clone();
+    // The original counts from it as soon as a smooth upgrade begins.
+    assert_eq!(state[":last_spinup"], Value::from("2026-11-20 20:21:31.000000000 +00:00"));
+    let dumped: Value = serde_yaml::from_str(&ruby::dump(&handover.state)).unwrap();
+    assert_eq!(dumped[":state"][":last_spinup"], Value::Null);
+}
+
+/// Its buffers: what it is written to go on with.
+fn buffers(handover: &Handover, index: usize) -> [Value; 2] {
+    let connection = &written(handover)[":persistent_descriptors"][index + 1];
+    [":read_buffer", ":write_buffer"].map(|key| connection.get(key).cloned().unwrap_or_default())
+}
+
+#[test]
+fn the_rest_of_a_line_that_is_too_long_is_no_command() {
+    let mut handover = manual();
+    handover.connections[0].is_discarding = true;
+    assert_eq!(buffers(&handover, 0), [Value::from("]"), Value::Null]);
+    handover.connections[0].input = b"\", \"command\": \"inc\"}\n{".to_vec();
+    let kept = "]\", \"command\": \"inc\"}\n{";
+    assert_eq!(buffers(&handover, 0), [Value::from(kept), Value::Null]);
+}
+
+#[test]
+fn a_connection_that_is_closing_goes_on_for_what_it_is_owed_alone() {
+    let mut handover = manual();
+    let first = handover.connections[0].id;
+    captures::connect(&mut handover, 10);
+    handover.connections[0].is_closing = true;
+    let sockets = |handover: &Handover| -> Vec<Value> {
+        let descriptors = written(handover)[":persistent_descriptors"].clone();
+        let descriptors = descriptors.as_sequence().unwrap().iter();
+        descriptors.filter_map(|one| one.get(":socket").cloned()).collect()
+    };
+    assert_eq!(sockets(&handover), [Value::from(10)], "{first:?} has all that it is owed");
+    handover.connections[0].output = b"owed\n".to_vec();
+    assert_eq!(sockets(&handover), [Value::from(9), Value::from(10)]);
+    let owed = Value::from("owed\n");
+    for (input, read) in [("", Value::Null), ("a\n", Value::Null), ("a\nb", Value::from("]"))] {
+        handover.connections[0].input = input.into();
+        assert_eq!(buffers(&handover, 0), [read, owed.clone()], "{input:?}");
+    }
+}
+
 /// Listeners of every kind: the first is one that the original knows.
 fn with_every_listener(master: &mut Master) {
     let known = manual().state.listeners.remove(0);
@@ -236,29 +309,41 @@ fn any_other_argument_is_named() {
     }
 }
 
+/// What the check of a Ruby Einhorn says that runs in the process 2000.
+const RUBY: &str =
+    "warning\n[MASTER 2000] INFO: Running under Ruby 3.1.2\n[MASTER 2000] INFO: Using";
+
 #[test]
-fn a_silent_check_is_what_a_hand_back_wants_and_a_report_what_it_does_not() {
+fn a_hand_back_wants_a_ruby_einhorn_in_the_process_that_was_started() {
     let killed = ExitStatus::Killed { number: 9, signal: None, core_dumped: false };
-    for (status, report, why) in [
-        (ExitStatus::Code(0), None, None),
-        (ExitStatus::Code(1), None, Some("the check of the new release failed (exit status 1)")),
-        (killed, None, Some("the check of the new release failed (killed by signal 9)")),
-        (ExitStatus::Code(0), Some(fit()), Some("einhorn 9.9.9, which is no Ruby Einhorn")),
+    let child = RUBY.replace("2000", "2001");
+    for (status, report, words, why) in [
+        (ExitStatus::Code(0), None, RUBY, None),
+        (ExitStatus::Code(0), None, "no newline[MASTER 2000] INFO: Running under Ruby 4", None),
+        (ExitStatus::Code(0), None, "", Some("runs no Ruby Einhorn")),
+        (ExitStatus::Code(0), None, "Running under Ruby 3", Some("its last words: Running under")),
+        (ExitStatus::Code(0), None, "[MASTER x] INFO: Running under Ruby 3", Some("runs no Ruby")),
+        (ExitStatus::Code(0), None, &child, Some("as a child (pid 2001 instead of 2000)")),
+        (ExitStatus::Code(1), None, RUBY, Some("check of the new release failed (exit status 1)")),
+        (killed, None, RUBY, Some("check of the new release failed (killed by signal 9)")),
+        (ExitStatus::Code(0), Some(fit()), RUBY, Some("einhorn 9.9.9, which is no Ruby Einhorn")),
     ] {
         let mut master = connected(config(1));
         master.ask("{command: upgrade, args: [--to-ruby]}");
         master.tell(Event::PreflightStarted { pid: Pid(2000) });
-        let actions = master.tell(ended(status, report, ""));
+        let actions = master.tell(ended(status, report, words));
         let Some(why) = why else {
             assert!(actions.contains(&Action::HandBack), "{actions:?}");
             assert!(master.state.reexec.is_some_and(|reexec| reexec.is_hand_back));
             continue;
         };
-        assert!(!actions.contains(&Action::HandBack));
+        assert!(!actions.contains(&Action::HandBack), "{words}");
         let told = heard(&actions);
         assert!(told[0].0 && told[0].1.contains(why), "{told:?}");
         assert_eq!(master.state.reexec, None);
     }
+    let cut = ruby::unfit("[MASTER 7] INFO: Using Bundler 2", Pid(7), true).unwrap();
+    assert!(cut.contains("or writes too much after it"), "{cut}");
 }
 
 #[test]
@@ -267,7 +352,7 @@ fn a_silent_check_that_took_too_long_is_refused() {
     master.ask("{command: upgrade, args: [--to-ruby]}");
     master.tell(Event::PreflightStarted { pid: Pid(2000) });
     master.turn_at(100_000);
-    let actions = master.tell(ended(ExitStatus::Code(0), None, ""));
+    let actions = master.tell(ended(ExitStatus::Code(0), None, RUBY));
     assert!(heard(&actions)[0].1.contains("took longer than"), "{actions:?}");
     assert_eq!(master.state.reexec, None);
 }
@@ -298,7 +383,7 @@ fn a_hand_back_that_fails_leaves_nothing_of_it() {
     let before = master.state.clone();
     master.ask("{command: upgrade, args: [--to-ruby]}");
     master.tell(Event::PreflightStarted { pid: Pid(2000) });
-    master.tell(ended(ExitStatus::Code(0), None, ""));
+    master.tell(ended(ExitStatus::Code(0), None, RUBY));
     let actions = master.tell(Event::HandOverFailed { why: "no such file".to_owned() });
     let told = "Could not upgrade, and went on as before: no such file";
     assert_eq!(heard(&actions), [(true, told)]);

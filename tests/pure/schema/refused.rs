@@ -257,11 +257,6 @@ fn descriptors() -> Vec<Refused> {
             fresh_with(&lock(3), &lock(u32::MAX)),
         ),
         inconsistent(
-            "lock-missing",
-            "No lock keeps a second master away.",
-            fresh_with(&lock(3), &[u32s(&[stray, 3]), u64s(&[9])]),
-        ),
-        inconsistent(
             "command-socket-missing",
             "Nobody could give a command.",
             fresh_with(&command_socket(0), &command_socket(stray)),

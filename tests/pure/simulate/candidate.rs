@@ -39,6 +39,8 @@ enum Manner {
     ReadsTheOldest,
     /// It ends well, without a report.
     SaysNothing,
+    /// It is a Ruby Einhorn.
+    IsRuby,
     /// It does not end.
     Hangs,
     /// It does not even start.
@@ -62,6 +64,7 @@ const MANNERS: &[Manner] = &[
     Manner::ReadsTheOldest,
     Manner::ReadsTheOldest,
     Manner::SaysNothing,
+    Manner::IsRuby,
     Manner::Hangs,
     Manner::NotStarted,
 ];
@@ -125,7 +128,11 @@ impl World {
             pid,
             status: candidate.status(),
             report: candidate.report(pid),
-            last_words: self.random.one_of(&["", "boom", "one\ntwo\n"]).to_owned(),
+            last_words: match candidate.manner {
+                Manner::IsRuby => format!("[MASTER {pid}] INFO: Running under Ruby 3.1.2\n"),
+                _ => self.random.one_of(&["", "boom", "one\ntwo\n"]).to_owned(),
+            },
+            is_cut: self.random.chance(10),
         };
         Some(ended(outcome, verdict))
     }
@@ -144,7 +151,7 @@ impl Candidate {
             Manner::ReadsTheOldest if self.schema > oldest => Verdict::Older(oldest),
             _ if self.is_killed => Verdict::Unfit,
             Manner::Fit | Manner::ReadsTheOldest => Verdict::Fit,
-            Manner::SaysNothing => Verdict::Silent,
+            Manner::IsRuby => Verdict::Ruby,
             _ => Verdict::Unfit,
         }
     }
@@ -169,7 +176,8 @@ impl Candidate {
             has_adopted: true,
         };
         match self.manner {
-            Manner::Refuses | Manner::SaysNothing | Manner::Hangs | Manner::NotStarted => None,
+            Manner::Refuses | Manner::SaysNothing | Manner::IsRuby => None,
+            Manner::Hangs | Manner::NotStarted => None,
             Manner::Fit | Manner::FailsLate => Some(report),
             Manner::AdoptsNothing => Some(CandidateReport { has_adopted: false, ..report }),
             Manner::IsAChild => Some(CandidateReport { pid: pid.0 + 1, ..report }),
@@ -193,6 +201,7 @@ impl Candidate {
             Manner::ReadsOthers => "a candidate that reads other schema versions",
             Manner::ReadsTheOldest => "a candidate that reads the oldest version only",
             Manner::SaysNothing => "a candidate that says nothing",
+            Manner::IsRuby => "a candidate that is a Ruby Einhorn",
             Manner::Hangs => "a candidate that hangs",
             Manner::NotStarted => "a candidate that cannot be started",
         }

@@ -35,8 +35,8 @@ pub(super) enum Meaning {
 pub(super) enum Verdict {
     Fit,
     Unfit,
-    /// It may be a Ruby Einhorn: it says nothing, and that all is well.
-    Silent,
+    /// It is a Ruby Einhorn.
+    Ruby,
     /// It reads an older schema version only, and is to be asked again in this one.
     Older(u16),
 }

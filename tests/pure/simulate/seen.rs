@@ -16,6 +16,7 @@ pub(super) const MUST_BE_SEEN: &[&str] = &[
     "a candidate that refuses",
     "a candidate that runs after the stop",
     "a candidate that says nothing",
+    "a candidate that is a Ruby Einhorn",
     "a candidate that took too long",
     "a change of settings",
     "a client that does not wait for the end",

@@ -220,7 +220,7 @@ impl Ledger {
         };
         let is_hand_back = self.upgrade.is_hand_back;
         match verdict {
-            Verdict::Silent if is_hand_back && !is_killed => {
+            Verdict::Ruby if is_hand_back && !is_killed => {
                 self.upgrade.step = Some((kind, Step::HandingOver));
                 due.hand_back_count += 1;
                 due.is_told = true;
