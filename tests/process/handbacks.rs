@@ -34,10 +34,10 @@ crate::tests![
     what_ruby_cannot_hold_is_refused_by_name,
     a_candidate_of_ours_is_refused_by_name,
     an_exec_that_fails_changes_nothing,
+    what_is_no_ruby_einhorn_is_refused_by_name,
+    a_master_that_has_started_nothing_goes_on,
+    the_rest_of_a_line_that_is_too_long_is_no_command,
 ];
-
-/// The signals with names of their own, 1 to 31.
-const STANDARD: u64 = 0x7fff_ffff;
 
 fn ruby_loads_what_is_written_for_it_as_what_it_wrote() {
     if !has("ruby") {
@@ -147,11 +147,11 @@ fn a_ruby_master_goes_on_with_the_same_workers_and_clients() {
     BufReader::new(&half).read_line(&mut line).unwrap();
     let greeting = Reply::parse(line.trim_end()).unwrap().message;
     assert!(greeting.starts_with("Welcome, b\u{e9}b!"), "{greeting}");
-    // What we ignore and block is nobody's business any more.
-    for set in ["SigBlk", "SigIgn"] {
-        // Those of the system's library may be inherited from whoever started the test.
-        assert_eq!(proc::signal_set(pid, set) & STANDARD, 0, "{set}");
-    }
+    // What we ignore and block is nobody's business any more: the mask is that of whoever started
+    // the master, and ignored is none of the 64.
+    let own = i32::try_from(std::process::id()).unwrap();
+    assert_eq!(proc::signal_set(pid, "SigBlk"), proc::signal_set(own, "SigBlk"));
+    assert_eq!(proc::signal_set(pid, "SigIgn"), 0);
     // Neither the locks nor the state is left open.
     let open = proc::descriptors(pid).into_values().map(|target| target.display().to_string());
     let stale = |target: &String| target.contains("memfd") || target.contains("einhorn.");
@@ -276,7 +276,8 @@ fn an_exec_that_fails_changes_nothing() {
     let master = start_placed(&rig, &["-n", "2", "-m", "0"], &["wait"]);
     master.settled(2);
     // It is found fit, and gone when it is to be executed.
-    script(&rig, "m", "#!/bin/sh\nrm \"$0\"\n");
+    let says = "echo \"[MASTER $$] INFO: Running under Ruby 3.1.2\" >&2";
+    script(&rig, "m", &format!("#!/bin/sh\n{says}\nrm \"$0\"\n"));
     let words = ["Could not upgrade, and went on as before", "No such file"];
     refused(&master, "upgrade", &["--to-ruby"], &words);
     place(&rig, Path::new(THIS), "m");
@@ -284,4 +285,70 @@ fn an_exec_that_fails_changes_nothing() {
     master.signal(Signal::SIGHUP);
     master.until_logged("Upgraded successfully");
     master.settled(2);
+}
+
+fn what_is_no_ruby_einhorn_is_refused_by_name() {
+    if !has("ruby") {
+        return;
+    }
+    let rig = Rig::new();
+    place_standin(&rig, "ruby-einhorn");
+    let wrapper = script(&rig, "wrapper", "#!/bin/sh\n").display().to_string();
+    let options = ["-n", "2", "-m", "0", "--reexec-as", &wrapper];
+    let master = rig.start(&options, &["wait"]);
+    master.settled(2);
+    let much = "./ruby-einhorn \"$@\"; seq 5000";
+    for (text, words) in [
+        ("exec /bin/true", ["runs no Ruby Einhorn", "`[MASTER "]),
+        ("./ruby-einhorn \"$@\"\nexit $?", ["as a child (pid ", "with `exec`"]),
+        (much, ["or writes too much after it", "5000"]),
+    ] {
+        script(&rig, "wrapper", &format!("#!/bin/sh\n{text}\n"));
+        refused(&master, "reload", &["--to-ruby"], &words);
+    }
+    let text = "[ \"$1\" != --upgrade-check ] || seq 5000; exec ./ruby-einhorn \"$@\"";
+    script(&rig, "wrapper", &format!("#!/bin/sh\n{text}\n"));
+    let told = answers(&rig, &mut ask(&rig, "reload"));
+    assert!(told.last().unwrap().starts_with("Handed back"), "{told:?}");
+    stop(&rig, master);
+}
+
+fn a_master_that_has_started_nothing_goes_on() {
+    if !has("ruby") {
+        return;
+    }
+    let rig = Rig::new();
+    let program = script(&rig, "program", "#!/nowhere/interpreter\n").display().to_string();
+    let standin = place_standin(&rig, "ruby-master").display().to_string();
+    let options = ["-m", "manual", "-s", "0.1", "--reexec-as", &standin, &program];
+    let master = rig.launch(rig.einhorn(&options));
+    master.until_logged("Could not start a worker");
+    assert_eq!(master.state()[":last_spinup"], serde_yaml::Value::Null);
+    let mut client = ask(&rig, "upgrade");
+    master.until("it is Ruby's", || is_ruby(master.pid()).then_some(()));
+    script(&rig, "program", "#!/bin/sh\nexec sleep 1000\n");
+    master.until_logged("===> Launched");
+    client.send_line("").unwrap();
+    assert!(is_ruby(master.pid()) && master.state()[":last_spinup"].is_string());
+}
+
+fn the_rest_of_a_line_that_is_too_long_is_no_command() {
+    if !has("ruby") {
+        return;
+    }
+    let rig = Rig::new();
+    let master = start(&rig, &["-m", "0"], &["wait"]);
+    master.settled(1);
+    let mut client = UnixStream::connect(rig.socket()).unwrap();
+    client.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    client.write_all(format!("{{\"user\": \"{}", "x".repeat(40_000)).as_bytes()).unwrap();
+    master.until_left_alone();
+    let told = answers(&rig, &mut ask(&rig, "reload"));
+    assert!(told.last().unwrap().starts_with("Handed back"), "{told:?}");
+    client.write_all(b"x\", \"command\": \"state\"}\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(&client).read_line(&mut line).unwrap();
+    assert_eq!(Reply::parse(line.trim_end()).unwrap().message, "Could not parse command");
+    drop(client);
+    stop(&rig, master);
 }

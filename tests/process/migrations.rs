@@ -17,6 +17,8 @@ crate::tests![
     a_hangup_is_enough,
     a_command_that_runs_us_as_its_child_is_refused,
     a_worker_that_dies_in_between_is_replaced,
+    the_default_files_are_where_the_original_has_them,
+    without_workers_a_child_is_known_as_well,
 ];
 
 /// The name of the program that is replaced.
@@ -132,5 +134,48 @@ fn a_worker_that_dies_in_between_is_replaced() {
     let after = master.settled(3);
     assert!(after.contains(&before[1]) && after.contains(&before[2]), "{before:?} {after:?}");
     assert!(proc::has_ended(before[0]));
+    stop(&rig, master);
+}
+
+fn the_default_files_are_where_the_original_has_them() {
+    if !has("ruby") {
+        return;
+    }
+    let rig = Rig::new();
+    let socket = rig.subfolder("sockets").join("web.sock");
+    let mut command = rig.command(place_standin(&rig, NAME));
+    command.arg("-d").arg(&socket).args(["-m", "0", "--", "/bin/sleep", "1000"]);
+    command.stdout(File::create(rig.path("said")).unwrap());
+    let mut master = rig.launch_at(command, socket.clone());
+    master.settled(1);
+    let pidfile = rig.path("einhorn.pid");
+    assert!(pidfile.exists(), "{:?}", names(&rig.path("")));
+    place(&rig, Path::new(THIS), NAME);
+    master.say("upgrade", &[]);
+    master.until("it is ours", || is_ours(&master).then_some(()));
+    let sleep = ["-d", "other", "-e", "other.pid", "sleep", "9"];
+    let second = rig.einhorn(&sleep).output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(!second.status.success() && said.contains("holds the lock"), "{said}");
+    master.signal(Signal::SIGTERM);
+    assert!(master.ended().success(), "{}", rig.log());
+    assert!(!pidfile.exists() && !socket.exists(), "its files are removed");
+    assert!(!rig.log().contains("ERROR"), "{}", rig.log());
+}
+
+fn without_workers_a_child_is_known_as_well() {
+    if !has("ruby") {
+        return;
+    }
+    let rig = Rig::new();
+    let wrapper = script(&rig, "wrapper", "#!/bin/sh\nEINHORN \"$@\"\nexit $?\n");
+    let wrapper = wrapper.display().to_string();
+    let options = ["-n", "1", "-m", "manual", "-s", "1000", "--reexec-as", &wrapper];
+    let master = start(&rig, &options, &[]);
+    let state = || master.state()[":children"].as_mapping().unwrap().is_empty().then_some(());
+    master.until("it has no worker", state);
+    master.signal(Signal::SIGHUP);
+    master.until_logged("starts einhorn as a child");
+    assert!(!is_ours(&master));
     stop(&rig, master);
 }

@@ -198,7 +198,8 @@ fn start_worker(folder: &Path) -> u32 {
 
 fn become_candidate(folder: &Path, mut state: String) {
     let (read, write) = nix::unistd::pipe().unwrap();
-    let mut command = Command::new("cat");
+    let mut command = Command::new("sh");
+    command.args(["-c", "read go && exec cat handed"]).current_dir(folder);
     command.stdin(Stdio::piped()).stdout(write).process_group(0);
     #[expect(clippy::zombie_processes, reason = "the candidate reaps it")]
     let mut passer = command.spawn().unwrap();
@@ -212,7 +213,8 @@ fn become_candidate(folder: &Path, mut state: String) {
             state = state.replace(from, to);
         }
     }
-    passer.stdin.take().unwrap().write_all(state.as_bytes()).unwrap();
+    fs::write(folder.join("handed"), state).unwrap();
+    passer.stdin.take().unwrap().write_all(b"go\n").unwrap();
     let number = inherit(read);
     let candidate = |options: &[&str]| {
         let mut command = Command::new(folder.join("reexec"));

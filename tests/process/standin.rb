@@ -2,10 +2,10 @@
 # Stands in for a Ruby Einhorn's master where tests need one: what it is handed, what it hands on,
 # and when, is as the original does it (behaviour.md sections 5 to 9); the rest is left out.
 #
-#   standin.rb -b IP:PORT[,r][,n] -n N -m MODE -d SOCKET -e PIDFILE -f LOCKFILE [-s SECONDS] [-g]
-#              [--reexec-as COMMAND] -- PROGRAM [ARGUMENTS...]
+#   standin.rb -b IP:PORT[,r][,n] -n N -m MODE -d SOCKET [-e PIDFILE] [-f LOCKFILE] [-s SECONDS]
+#              [-g] [--reexec-as COMMAND] -- PROGRAM [ARGUMENTS...]
 #   standin.rb --upgrade-check -- PROGRAM...      standin.rb --with-state-fd FD -- PROGRAM...
-%w[etc fcntl optparse set shellwords socket yaml].each { |library| require library }
+%w[etc fcntl optparse set shellwords socket tmpdir yaml].each { |library| require library }
 
 ORIGINAL = ENV.to_h
 SIGNALS = %w[HUP INT QUIT TERM USR2 CHLD ALRM].freeze
@@ -52,14 +52,20 @@ def heard(client)
   client.input << client.io.read_nonblock(1024)
   while $clients[client.io] && client.input.include?("\n")
     line, client.input = client.input.split("\n", 2)
-    asked(client, YAML.safe_load(line.gsub(/%25|%0A/, "%25" => "%", "%0A" => "\n")))
+    asked(client, request(line))
   end
 rescue IO::WaitReadable
 rescue EOFError, SystemCallError
   leave(client)
 end
 
+def request(line)
+  YAML.safe_load(line.gsub(/%25|%0A/, "%25" => "%", "%0A" => "\n"))
+rescue Psych::SyntaxError
+end
+
 def asked(client, request)
+  return answer(client, "Could not parse command", nil) unless request.is_a?(Hash)
   id = request["id"]
   case command = request["command"]
   when "worker:ack" then (ack(request["pid"]); leave(client))
@@ -262,13 +268,16 @@ def restore(number)
   end
 end
 
+# Whatever the socket is called, the others have their defaults.
+def file(key) = S[key] || File.join(Dir.tmpdir, "einhorn.#{key.to_s.delete_suffix("file")}")
+
 def begin_life
-  File.open(S[:lockfile], "w", 0o600) do |lock|
+  File.open(file(:lockfile), "w", 0o600) do |lock|
     abort("the lock is taken") unless lock.flock(File::LOCK_EX | File::LOCK_NB)
     $server = UNIXServer.new(S[:socket_path])
     $server.close_on_exec = false
   end
-  File.write(S[:pidfile], $$)
+  File.write(file(:pidfile), $$)
   S[:orig_cmd], S[:cmd] = ARGV.dup, ARGV.dup
   S[:bind].each do |host, port, options|
     socket = Socket.new(:INET, :STREAM)
@@ -316,7 +325,7 @@ SIGNALS.each do |name|
   end
 end
 master = $$
-at_exit { [S[:pidfile], S[:socket_path]].each { |path| File.unlink(path) } if $$ == master }
+at_exit { [file(:pidfile), S[:socket_path]].each { |path| File.unlink(path) } if $$ == master }
 begin_upgrade if S[:reloading_for_upgrade]
 while S[:respawn] || !S[:children].empty?
   reap
