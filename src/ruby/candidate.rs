@@ -1,5 +1,5 @@
 //! What a candidate must say of itself to be taken for a Ruby Einhorn. Its check says it in the
-//! log, in every release from 0.6 on: `[MASTER PID] INFO: Running under Ruby VERSION`.
+//! log, in every release from 0.8 on: `[MASTER PID] INFO: Running under Ruby VERSION`.
 
 use crate::state::Pid;
 

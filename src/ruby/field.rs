@@ -191,7 +191,7 @@ impl<'a> Field<'a> {
         };
         // What is no number stays none.
         let nearest = seconds.clamp(0.0, SECONDS_MAX);
-        if nearest < seconds || nearest > seconds {
+        if nearest != seconds {
             notes.push(self.eased(seconds, nearest));
         }
         span("", nearest, true, SECONDS_MAX).map_err(|why| self.wrong(why.trim()))

@@ -154,9 +154,9 @@ fn the_default_files_are_where_the_original_has_them() {
     master.say("upgrade", &[]);
     master.until("it is ours", || is_ours(&master).then_some(()));
     let sleep = ["-d", "other", "-e", "other.pid", "sleep", "9"];
-    let second = rig.einhorn(&sleep).output().unwrap();
-    let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(!second.status.success() && said.contains("holds the lock"), "{said}");
+    let mut second = rig.begin(rig.einhorn(&sleep));
+    let left = master.until("a second master leaves", || second.try_wait().unwrap());
+    assert!(!left.success() && rig.log().contains("holds the lock"), "{}", rig.log());
     master.signal(Signal::SIGTERM);
     assert!(master.ended().success(), "{}", rig.log());
     assert!(!pidfile.exists() && !socket.exists(), "its files are removed");
