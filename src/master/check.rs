@@ -47,6 +47,11 @@ pub fn check(
     match takeover::peek(&launch.open_at_start) {
         Peeked::Nothing => {}
         Peeked::Found(bytes, number) => lines.push(check_original(&bytes, launch, number)?),
+        Peeked::Lost => {
+            return Err("the Ruby master's state: the pipe for it is empty, and the process that \
+                        was to write it has ended; its last words are in the Ruby master's log"
+                .to_owned());
+        }
         Peeked::Hidden(why) => {
             lines.push(format!("state: of a Ruby Einhorn, and could not be looked at: {why}"));
         }

@@ -44,8 +44,15 @@ pub fn read_state(number: RawFd) -> Result<Vec<u8>, String> {
         false => memfd::read_all(number, schema::STATE_MAX),
     };
     bytes.map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge if descriptor::is_pipe(number) => {
-            format!("the state under {number} has more than {} bytes", ruby::STATE_MAX)
+        io::ErrorKind::FileTooLarge => {
+            let max = match descriptor::is_pipe(number) {
+                true => ruby::STATE_MAX,
+                false => schema::STATE_MAX,
+            };
+            format!("the state under {number} has more than {max} bytes")
+        }
+        io::ErrorKind::NotSeekable => {
+            format!("what is open under {number} is neither a pipe nor a file, and no state")
         }
         _ => format!("cannot read the state under {number}: {error}"),
     })
@@ -63,7 +70,21 @@ pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover, S
                     command must be run with `exec`"
             .to_owned());
     }
-    take_over(&original, &facts(&original, launch, number, parent))
+    let facts = facts(&original, launch, number, parent);
+    let taken = take_over(&original, &facts)?;
+    // Lines that are missing at the end leave no other trace.
+    let bound = socket::kind(original.command_socket()).and_then(|kind| kind.path);
+    let is_client = |number: i32| {
+        let kind = socket::kind(number).filter(|kind| bound.is_some() && kind.path == bound);
+        kind.is_some() && identity(number).is_ok_and(|found| !found.is_listening)
+    };
+    match facts.strays.iter().find(|(number, _)| is_client(*number)) {
+        None => Ok(taken),
+        Some((number, _)) => Err(format!(
+            "the Ruby master's state: it is cut short: descriptor {number} is a client of its \
+             command socket, and `:persistent_descriptors:` has none of that number"
+        )),
+    }
 }
 
 /// Whether the master is not the parent of this process but the parent of that.
@@ -219,6 +240,8 @@ pub enum Peeked {
     Found(Vec<u8>, RawFd),
     /// It could not be looked at, and why.
     Hidden(String),
+    /// Nothing was written, and nobody is left to write.
+    Lost,
 }
 
 /// Looks at the state that a Ruby master which runs this check is about to hand over: it leaves it
@@ -234,6 +257,7 @@ pub fn peek(open_at_start: &[RawFd]) -> Peeked {
     let pipes: Vec<RawFd> = pipes.collect();
     let number = match pipe::find(&pipes, ruby::BEGINNING, deadline) {
         Ok(Some(number)) => number,
+        Ok(None) if pipes.iter().any(|number| pipe::is_spent(*number)) => return Peeked::Lost,
         Ok(None) => return Peeked::Hidden("no pipe with it is open here".to_owned()),
         Err(error) => return Peeked::Hidden(error.to_string()),
     };

@@ -25,6 +25,9 @@ pub(crate) const FLAG: &str = "--as-original";
 /// What it exits with when its candidate is not fit.
 pub(crate) const REFUSED: i32 = 3;
 
+/// The edit that loses all of a state.
+pub(crate) const LOST: &str = "lost";
+
 /// The numbers of the captures.
 const LISTENER: RawFd = 7;
 const COMMAND_SERVER: RawFd = 8;
@@ -210,7 +213,11 @@ fn become_candidate(folder: &Path, mut state: String) {
     }
     if let Ok(edits) = fs::read_to_string(folder.join("edits")) {
         for (from, to) in edits.lines().filter_map(|line| line.split_once(" => ")) {
-            state = state.replace(from, to);
+            state = state.replace(&from.replace("\\n", "\n"), to);
+        }
+        // The process that passes the state has died before it wrote any of it.
+        if edits == LOST {
+            state.clear();
         }
     }
     fs::write(folder.join("handed"), state).unwrap();

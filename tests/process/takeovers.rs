@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use einhorn::protocol::Reply;
 use nix::sys::signal::Signal;
 
-use crate::original::{Original, capture, set_steps};
+use crate::original::{LOST, Original, capture, set_steps};
 use crate::proc;
 use crate::rig::{Master, Rig};
 use crate::wait;
@@ -163,6 +163,10 @@ fn what_the_original_has_bound_is_ours() {
     end(&rig, master);
 }
 
+/// What a hand-over ends with, gone to the last line.
+const LAST_LINES: &str =
+    "- :class: Einhorn::Event::Connection\\n  :socket: 9\\n  :subscriptions: {}\\n => ";
+
 /// Each with what is edited in the state at the last moment, and why it is refused.
 fn a_state_that_cannot_be_honoured_is_refused_before_anything_happens() {
     for (edit, why) in [
@@ -174,6 +178,8 @@ fn a_state_that_cannot_be_honoured_is_refused_before_anything_happens() {
         (":socket: 9 => :socket: 20", ":socket:` 20 is no UNIX stream connection"),
         (":index: 0 => :index: zero", ":index:` must be a whole number"),
         (":backlog: => :backlog: &x *x", "no YAML"),
+        (LAST_LINES, "it is cut short: descriptor 9 is a client"),
+        (LOST, "the pipe for it is empty"),
     ] {
         let rig = Rig::new();
         let original = Original::new(&rig, &capture(&rig, "manual", 10.0), &SERVES);
