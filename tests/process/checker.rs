@@ -29,17 +29,22 @@ impl Snapshot {
         let mut workers: Vec<i32> = master.workers().iter().map(|worker| worker.pid).collect();
         workers.sort_unstable();
         let pid = master.pid();
-        master.until_left_alone();
-        // Asleep it has done all that it has to.
-        master.until("it is idle", || {
-            proc::stat(pid).is_some_and(|stat| stat.state == 'S').then_some(())
+        // Connections that were given up may be open yet: twice the same are those that stay.
+        let mut open = Vec::new();
+        master.until("the descriptors stay as they are", || {
+            master.until_left_alone();
+            master.until("it is idle", || {
+                proc::stat(pid).is_some_and(|stat| stat.state == 'S').then_some(())
+            });
+            let before = std::mem::replace(&mut open, descriptors(pid));
+            (before == open).then_some(())
         });
         let children = proc::children(pid);
         for worker in &workers {
             assert!(children.iter().any(|child| child.pid == *worker), "{worker} is no child");
         }
         Snapshot {
-            descriptors: descriptors(pid),
+            descriptors: open,
             workers,
             directory: fs::read_link(format!("/proc/{pid}/cwd")).unwrap(),
             umask: proc::status(pid, "Umask"),
