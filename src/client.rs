@@ -243,7 +243,7 @@ mod tests {
 
     fn reply(id: Option<i128>, message: &str, wait: bool) -> String {
         let request_id = id.map(Scalar::Integer);
-        Reply { message: message.to_owned(), request_id, wait }.to_line()
+        Reply { message: message.to_owned(), request_id, wait, event: None }.to_line()
     }
 
     fn messages(replies: Replies<'_>) -> Vec<String> {

@@ -3,6 +3,7 @@ pub mod cli;
 pub mod client;
 pub mod decide;
 pub mod master;
+pub mod outcome;
 pub mod protocol;
 pub mod ruby;
 pub mod scalar;

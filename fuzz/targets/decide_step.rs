@@ -19,7 +19,7 @@ use einhorn::decide::{Action, Event, Preflight, SPAWNS_PER_TURN, Sender, next_de
 use einhorn::protocol::{LINE_MAX, Line, Request};
 use einhorn::state::{AckMode, CandidateReport, Config, ConnectionId, ExitStatus, FEATURES};
 use einhorn::state::{Generation, Monotonic, Nice, Now, Pid, Realtime, SCHEMA_VERSIONS, Signal};
-use einhorn::state::{Slot, Stage, State, Verbosity};
+use einhorn::state::{ReexecMode, RolloutBounds, Slot, Stage, State, Verbosity};
 
 /// The pid of every candidate; no worker has it.
 const CANDIDATE: Pid = Pid(60);
@@ -423,5 +423,10 @@ fn config(line: &str) -> Config {
         drop_env_vars: Vec::new(),
         verbosity: Verbosity::INFO,
         syslog: false,
+        reexec_mode: ReexecMode::Exec,
+        rollout: RolloutBounds::default(),
+        chdir: None,
+        env_file: None,
+        metrics_file: None,
     }
 }

@@ -79,16 +79,21 @@ fn answer(line: &Line) {
     match Request::parse(line) {
         Err(BadRequest(why)) => {
             assert!(why.len() <= GROWTH_MAX * (length + 100), "{} bytes of {why:.99}", why.len());
-            comes_back(Reply { message: why, request_id: None, wait: false });
+            comes_back(Reply { message: why, request_id: None, wait: false, event: None });
         }
         Ok(request) => {
             let size = size(&request);
             assert!(size <= GROWTH_MAX * length, "{size} bytes made of {length}");
             for wait in [false, true] {
                 let message = format!("{:?}{:?}", request.command, request.args);
-                comes_back(Reply { message, request_id: request.id.clone(), wait });
+                comes_back(Reply { message, request_id: request.id.clone(), wait, event: None });
                 let message = request.user.clone().unwrap_or_default();
-                comes_back(Reply { message, request_id: request.request_id.clone(), wait });
+                comes_back(Reply {
+                    message,
+                    request_id: request.request_id.clone(),
+                    wait,
+                    event: None,
+                });
             }
         }
     }

@@ -12,16 +12,33 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use crate::protocol::span;
 use crate::state::{
-    AckMode, Bind, Config, Nice, SCHEMA_VERSIONS, SECONDS_MAX, Verbosity, WORKERS_MAX,
-    default_file_name, release,
+    AckMode, Bind, Config, Nice, ReexecMode, RolloutBounds, SCHEMA_VERSIONS, SECONDS_MAX,
+    Verbosity, WORKERS_MAX, default_file_name, release,
 };
 
 pub use address::parse_bind;
 pub use long_option::spell_out;
 
 /// Long options that the Ruby Einhorn lacks: its abbreviations go on to mean what they meant.
-const NEWER_OPTIONS: &[&str] =
-    &["retries", "ipv4", "ipv6", "syslog", "rolled-back", "describe-state", "test-note"];
+const NEWER_OPTIONS: &[&str] = &[
+    "retries",
+    "ipv4",
+    "ipv6",
+    "syslog",
+    "rolled-back",
+    "describe-state",
+    "test-note",
+    "ack-timeout",
+    "upgrade-timeout",
+    "upgrade-max-failures",
+    "canary-seconds",
+    "on-canary",
+    "on-canary-timeout",
+    "chdir",
+    "env-file",
+    "metrics-file",
+    "reexec-mode",
+];
 
 /// Runs copies of a program behind shared sockets, and keeps them running.
 ///
@@ -100,6 +117,43 @@ struct Args {
     /// Command to run in place of einhorn at a re-exec, as shell words
     #[arg(long, value_name = "CMDLINE", value_parser = shell_words)]
     reexec_as: Option<Words>,
+    /// What a re-exec runs: `exec` runs the command in the master's place; `pinned` runs it once to
+    /// ask, and then exactly the einhorn that it has executed
+    #[arg(long, value_name = "MODE", default_value = "exec", value_parser = reexec_mode)]
+    reexec_mode: ReexecMode,
+    /// In an upgrade: a new worker not ACKed after this many seconds has failed; `none` waits for
+    /// ever
+    #[arg(long, value_name = "T", default_value = "120", value_parser = above_zero_or_none)]
+    #[arg(allow_hyphen_values = true)]
+    ack_timeout: Limit,
+    /// How many seconds a roll-out of new workers may take, or `none`
+    #[arg(long, value_name = "T", default_value = "none", value_parser = above_zero_or_none)]
+    #[arg(allow_hyphen_values = true)]
+    upgrade_timeout: Limit,
+    /// The failure of new workers that ends an upgrade [default: a tenth of the workers, 3 at
+    /// least]
+    #[arg(long, value_name = "N", value_parser = retries, allow_hyphen_values = true)]
+    upgrade_max_failures: Option<u32>,
+    /// How long the first new worker must be up before an old one is told to go
+    #[arg(long, value_name = "T", default_value = "0", value_parser = zero_or_more)]
+    #[arg(allow_hyphen_values = true)]
+    canary_seconds: Duration,
+    /// A command, as shell words, that must then exit 0 for the upgrade to go on
+    #[arg(long, value_name = "CMDLINE", value_parser = shell_words)]
+    on_canary: Option<Words>,
+    /// How many seconds that command may take
+    #[arg(long, value_name = "T", default_value = "60", value_parser = above_zero)]
+    #[arg(allow_hyphen_values = true)]
+    on_canary_timeout: Duration,
+    /// Start workers in this directory; a symbolic link is followed anew by every upgrade
+    #[arg(long, value_name = "PATH")]
+    chdir: Option<PathBuf>,
+    /// Add NAME=VALUE lines of this file to the workers' environment; read again by every re-exec
+    #[arg(long, value_name = "PATH")]
+    env_file: Option<PathBuf>,
+    /// Keep this file up to date with OpenMetrics text
+    #[arg(long, value_name = "PATH")]
+    metrics_file: Option<PathBuf>,
     /// Nice levels, -20 to 19
     #[arg(long, value_name = "MASTER[:WORKER[:RENICE_CMD]]", value_parser = nice)]
     #[arg(allow_hyphen_values = true)]
@@ -143,6 +197,10 @@ struct Args {
     #[arg(trailing_var_arg = true, value_name = "PROGRAM")]
     program: Vec<OsString>,
 }
+
+/// A span that may be `none`. Not an `Option`, which the parser takes for an option left out.
+#[derive(Clone, Copy, Debug)]
+struct Limit(Option<Duration>);
 
 /// Shell words in one argument.
 #[derive(Clone, Debug)]
@@ -277,28 +335,20 @@ fn version() -> String {
 }
 
 fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, String> {
-    for (given, option) in
-        [(args.preload.is_some(), "--preload"), (args.gc_before_fork, "--gc-before-fork")]
-    {
-        if given {
-            return Err(format!("{option} is not available in this release"));
-        }
-    }
-    if let Some(name) = args.command_name.as_deref()
-        && (name.is_empty() || name.contains('/'))
-    {
-        let why = "it names files, so it must not contain '/' and not be empty";
-        return Err(format!("invalid value {name:?} for --command-name: {why}"));
-    }
-    let is_name = |name: &OsString| !name.is_empty() && !name.as_encoded_bytes().contains(&b'=');
-    if let Some(name) = args.drop_env_var.iter().find(|name| !is_name(name)) {
-        return Err(format!("invalid value {name:?} for --drop-env-var: it is no variable's name"));
-    }
+    check(&args)?;
     let binds = args.bind.iter().map(|text| parse_bind(text)).collect::<Result<_, _>>()?;
     let bind_words = bind_words(&args.program)?;
     let name = args.command_name.as_deref();
     let path = |given: Option<PathBuf>, extension: &str| {
         directory.join(given.unwrap_or_else(|| default_path(folder, name, extension)))
+    };
+    let rollout = RolloutBounds {
+        ack_timeout: args.ack_timeout.0,
+        upgrade_timeout: args.upgrade_timeout.0,
+        failures_max: args.upgrade_max_failures,
+        canary: args.canary_seconds,
+        on_canary: args.on_canary.map(|words| words.0).unwrap_or_default(),
+        on_canary_timeout: args.on_canary_timeout,
     };
     let level = Verbosity::INFO.0.saturating_add(args.quiet).saturating_sub(args.verbose);
     Ok(Options {
@@ -333,8 +383,35 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
             drop_env_vars: args.drop_env_var,
             verbosity: Verbosity(level.min(Verbosity::ERROR.0)),
             syslog: args.syslog,
+            reexec_mode: args.reexec_mode,
+            rollout,
+            chdir: args.chdir.map(|path| directory.join(path)),
+            env_file: args.env_file.map(|path| directory.join(path)),
+            metrics_file: args.metrics_file.map(|path| directory.join(path)),
         },
     })
+}
+
+/// What no value of one option alone can tell.
+fn check(args: &Args) -> Result<(), String> {
+    for (given, option) in
+        [(args.preload.is_some(), "--preload"), (args.gc_before_fork, "--gc-before-fork")]
+    {
+        if given {
+            return Err(format!("{option} is not available in this release"));
+        }
+    }
+    if let Some(name) = args.command_name.as_deref()
+        && (name.is_empty() || name.contains('/'))
+    {
+        let why = "it names files, so it must not contain '/' and not be empty";
+        return Err(format!("invalid value {name:?} for --command-name: {why}"));
+    }
+    let is_name = |name: &OsString| !name.is_empty() && !name.as_encoded_bytes().contains(&b'=');
+    if let Some(name) = args.drop_env_var.iter().find(|name| !is_name(name)) {
+        return Err(format!("invalid value {name:?} for --drop-env-var: it is no variable's name"));
+    }
+    Ok(())
 }
 
 /// What is printed when there is no program; users' scripts look for its first line.
@@ -393,6 +470,28 @@ fn bounded(text: &str, min: u32, max: u32) -> Result<u32, String> {
 
 fn above_zero(text: &str) -> Result<Duration, String> {
     seconds(text, false)
+}
+
+fn zero_or_more(text: &str) -> Result<Duration, String> {
+    seconds(text, true)
+}
+
+fn above_zero_or_none(text: &str) -> Result<Limit, String> {
+    match text {
+        "none" => Ok(Limit(None)),
+        text => {
+            let span = seconds(text, false).map(|span| Limit(Some(span)));
+            span.map_err(|why| format!("must be `none` or a number of seconds: it {why}"))
+        }
+    }
+}
+
+fn reexec_mode(text: &str) -> Result<ReexecMode, String> {
+    match text {
+        "exec" => Ok(ReexecMode::Exec),
+        "pinned" => Ok(ReexecMode::Pinned),
+        _ => Err("must be `exec` or `pinned`".to_owned()),
+    }
 }
 
 fn ack_mode(text: &str) -> Result<AckMode, String> {
@@ -520,6 +619,12 @@ mod tests {
             ("--reexec-as \"'a\" x", vec!["--reexec-as", "shell words"]),
             ("--bogus x", vec!["--bogus"]),
             ("-n", vec!["--number"]),
+            ("--ack-timeout 0 x", vec!["--ack-timeout", "`none`", "above 0"]),
+            ("--upgrade-timeout soon x", vec!["--upgrade-timeout", "`none`"]),
+            ("--upgrade-max-failures 0 x", vec!["--upgrade-max-failures", "from 1"]),
+            ("--canary-seconds -1 x", vec!["--canary-seconds", "0 or more"]),
+            ("--on-canary '' x", vec!["--on-canary", "name a command"]),
+            ("--reexec-mode fork x", vec!["--reexec-mode", "`pinned`"]),
             ("-c a/b x", vec!["--command-name", "'/'"]),
             ("-p x y", vec!["--preload", "not available"]),
             ("--gc-before-fork x", vec!["--gc-before-fork", "not available"]),

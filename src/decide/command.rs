@@ -83,7 +83,7 @@ fn is_hand_back(command: &str, words: &[String]) -> Result<bool, String> {
 }
 
 fn reply(turn: &mut Turn, connection: ConnectionId, id: Option<Scalar>, message: String) {
-    let reply = Reply { message, request_id: id, wait: false };
+    let reply = Reply { message, request_id: id, wait: false, event: None };
     turn.actions.push(Action::Reply { connection, reply });
 }
 

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::decide::{Turn, command, pool};
-use crate::protocol::{Setting, SettingError, parse_settings, span};
-use crate::state::{AckMode, Config, SECONDS_MAX, Verbosity, WORKERS_MAX};
+use crate::protocol::{Bound, Setting, SettingError, parse_settings, span};
+use crate::state::{AckMode, Config, RolloutBounds, SECONDS_MAX, Verbosity, WORKERS_MAX};
 
 /// Applies the mapping that the words make together; joined, so that nobody has to quote it.
 pub(super) fn change(turn: &mut Turn, words: &[String]) -> String {
@@ -102,6 +102,7 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
             config.drop_env_vars = names.into_iter().map(OsString::from).collect();
             change
         }
+        Setting::Bound(bound) => apply_bound(&mut config.rollout, bound)?,
         Setting::Backlog(length) if length == config.backlog => String::new(),
         Setting::Backlog(_) => {
             return Err(format!(
@@ -109,6 +110,34 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
                  with",
                 config.backlog
             ));
+        }
+    })
+}
+
+/// Checks and applies what bounds a roll-out.
+fn apply_bound(bounds: &mut RolloutBounds, bound: Bound) -> Result<String, String> {
+    Ok(match bound {
+        Bound::AckTimeout(seconds) => {
+            bounds.ack_timeout = optional_span("ack_timeout", seconds)?;
+            format!("ack_timeout to {}", or_none(seconds))
+        }
+        Bound::UpgradeTimeout(seconds) => {
+            bounds.upgrade_timeout = optional_span("upgrade_timeout", seconds)?;
+            format!("upgrade_timeout to {}", or_none(seconds))
+        }
+        Bound::UpgradeMaxFailures(count) => {
+            bounds.failures_max = count
+                .map(|count| at_least_one("upgrade_max_failures", count, u32::MAX))
+                .transpose()?;
+            format!("upgrade_max_failures to {}", or_none(count))
+        }
+        Bound::CanarySeconds(seconds) => {
+            bounds.canary = span("canary_seconds", seconds, true, SECONDS_MAX)?;
+            format!("canary_seconds to {seconds}")
+        }
+        Bound::OnCanaryTimeout(seconds) => {
+            bounds.on_canary_timeout = span("on_canary_timeout", seconds, false, SECONDS_MAX)?;
+            format!("on_canary_timeout to {seconds}")
         }
     })
 }
@@ -127,6 +156,10 @@ fn at_least_one(name: &str, value: u32, max: u32) -> Result<u32, String> {
     }
 }
 
-fn or_none(count: Option<u32>) -> String {
-    count.map_or("none".to_owned(), |count| count.to_string())
+fn optional_span(name: &str, seconds: Option<f64>) -> Result<Option<Duration>, String> {
+    seconds.map(|seconds| span(name, seconds, false, SECONDS_MAX)).transpose()
+}
+
+fn or_none(value: Option<impl ToString>) -> String {
+    value.map_or("none".to_owned(), |value| value.to_string())
 }

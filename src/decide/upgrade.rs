@@ -10,8 +10,8 @@ use crate::protocol::Reply;
 use crate::ruby;
 use crate::scalar::Scalar;
 use crate::state::{
-    CandidateReport, ConnectionId, ExitStatus, Monotonic, Pid, Reexec, Rollout, SCHEMA_VERSIONS,
-    Signal, Stage, State, UpgradeKind, Waiter, WaitsFor, Worker, release,
+    CandidateReport, ConnectionId, ExitStatus, Monotonic, Pid, Reexec, Rollout, RolloutKind,
+    SCHEMA_VERSIONS, Signal, Stage, State, UpgradeKind, Waiter, WaitsFor, Worker, release,
 };
 
 /// How long a candidate may take. Wrapper scripts set up language environments; none needs longer
@@ -67,7 +67,7 @@ pub(super) fn asked_by_client(
         UpgradeKind::Reload => WaitsFor::Reexec,
         UpgradeKind::Smooth | UpgradeKind::Fleet => WaitsFor::Upgrade,
     };
-    let waiter = Waiter { connection, request_id, waits_for };
+    let waiter = Waiter { connection, request_id, waits_for, wants_events: false };
     if turn.state.stopping.is_some() {
         return tell(turn, &waiter, "Not upgrading: the master is going down", false);
     }
@@ -134,7 +134,8 @@ fn start_preflight(turn: &mut Turn, asked: Asked, schema: u16) {
     let Asked { kind, is_hand_back } = asked;
     let deadline = turn.now.monotonic + PREFLIGHT_MAX;
     let stage = Stage::Preflight { candidate: None, schema, deadline, is_overdue: false };
-    turn.state.reexec = Some(Reexec { kind, stage, is_hand_back });
+    let asked_at = turn.now.monotonic;
+    turn.state.reexec = Some(Reexec { kind, asked_at, stage, is_hand_back });
     turn.actions.push(Action::StartPreflight { schema });
 }
 
@@ -158,13 +159,12 @@ enum Verdict {
 
 /// The preflight is over.
 pub(super) fn preflight_ended(turn: &mut Turn, outcome: &Preflight) {
-    let Some(Reexec { kind, stage: Stage::Preflight { schema, is_overdue, .. }, is_hand_back }) =
-        turn.state.reexec
-    else {
+    let Some(Reexec { kind, asked_at, stage, is_hand_back }) = turn.state.reexec else {
         return turn.info("The preflight has ended; nobody waits for it any more");
     };
+    let Stage::Preflight { schema, is_overdue, .. } = stage else { return };
     let asked = Asked { kind, is_hand_back };
-    let handing_over = Some(Reexec { kind, stage: Stage::HandingOver, is_hand_back });
+    let handing_over = Some(Reexec { kind, asked_at, stage: Stage::HandingOver, is_hand_back });
     match verdict(outcome, asked, schema, is_overdue, &turn.state.features_in_use()) {
         Verdict::Accept { release, schema } => {
             progress(turn, &format!("einhorn {release} can take over; handing over to it"));
@@ -296,7 +296,10 @@ fn fail(turn: &mut Turn, why: &str) {
 pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
     turn.state.reexec_count = turn.state.reexec_count.saturating_add(1);
     turn.state.reexecuted_at = Some(turn.now.monotonic);
-    let kind = turn.state.reexec.take().map_or(UpgradeKind::Reload, |reexec| reexec.kind);
+    let now = turn.now.monotonic;
+    let reexec = turn.state.reexec.take();
+    let kind = reexec.map_or(UpgradeKind::Reload, |reexec| reexec.kind);
+    let from = turn.state.rollout.as_ref().map_or(turn.state.generation, |rollout| rollout.from);
     let release = release();
     progress(turn, &format!("Re-executed: from einhorn {from_release} to {release}"));
     finish(turn, &[WaitsFor::Reexec], &format!("Reload done: einhorn {release}"));
@@ -308,18 +311,19 @@ pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
     if turn.state.rollout.is_some() {
         progress(turn, "Bumping the version and starting over with the newest code");
     }
-    let name = if rollout == Rollout::Smooth { "smooth" } else { "fleet" };
+    let name = if rollout == RolloutKind::Smooth { "smooth" } else { "fleet" };
     progress(turn, &format!("Starting {name} upgrade from version {version}..."));
-    turn.state.generation.0 = version.saturating_add(1);
-    turn.state.rollout = Some(rollout);
+    turn.state.newest_generation.0 = turn.state.newest_generation.0.saturating_add(1);
+    turn.state.generation = turn.state.newest_generation;
+    turn.state.rollout = Some(Rollout::resumed(rollout, from, now));
     turn.state.last_upgraded_on = Some(turn.now.realtime);
     if let Some(retries) = turn.state.config.retries.filter(|_| turn.state.has_given_up()) {
         // New code earns an attempt, and no more than that.
         turn.state.early_death_count = retries.saturating_sub(1);
     }
     turn.state.cold_start_count = match rollout {
-        Rollout::Fleet => turn.state.config.target,
-        Rollout::Smooth => 0,
+        RolloutKind::Fleet => turn.state.config.target,
+        RolloutKind::Smooth => 0,
     };
 }
 
@@ -370,7 +374,7 @@ pub(super) fn deadline(state: &State) -> Option<Monotonic> {
 
 /// How many more workers a roll-out may start now, by `--max-upgrade-additional`.
 pub(super) fn room_for_additional(state: &State) -> u32 {
-    match (state.rollout, state.config.max_upgrade_additional) {
+    match (&state.rollout, state.config.max_upgrade_additional) {
         (Some(_), Some(additional)) => {
             state.config.target.saturating_add(additional).saturating_sub(state.staying_count())
         }
@@ -383,11 +387,11 @@ pub(super) fn room_for_additional(state: &State) -> u32 {
 fn cull_old(turn: &mut Turn) {
     let state = &*turn.state;
     let mut old: Vec<(Pid, &Worker)> = state.old_workers().collect();
-    let excess = match state.rollout {
+    let excess = match state.rollout.as_ref().map(|rollout| rollout.kind) {
         None => old.len(),
         // A fleet that does not fit beside the old workers would wait for ever; it comes in waves.
-        Some(Rollout::Fleet) if state.missing_count() <= room_for_additional(state) => 0,
-        Some(Rollout::Fleet | Rollout::Smooth) => surplus(state, old.len()),
+        Some(RolloutKind::Fleet) if state.missing_count() <= room_for_additional(state) => 0,
+        Some(RolloutKind::Fleet | RolloutKind::Smooth) => surplus(state, old.len()),
     };
     if excess == 0 {
         return;
@@ -440,6 +444,6 @@ fn finish(turn: &mut Turn, waits_for: &[WaitsFor], message: &str) {
 
 fn tell(turn: &mut Turn, waiter: &Waiter, message: &str, wait: bool) {
     let request_id = waiter.request_id.clone();
-    let reply = Reply { message: message.to_owned(), request_id, wait };
+    let reply = Reply { message: message.to_owned(), request_id, wait, event: None };
     turn.actions.push(Action::Reply { connection: waiter.connection, reply });
 }

@@ -4,6 +4,7 @@
 //! writes a socket.
 
 mod line;
+mod news;
 mod psych;
 mod reply;
 mod request;
@@ -11,10 +12,11 @@ mod settings;
 mod value;
 
 pub use line::{LINE_MAX, Line, LineBuffer, escape, unescape};
+pub use news::{End, News, NewsFailure, NewsStage, Numbers, Progress};
 pub use psych::{Psych, as_yaml, document};
 pub use reply::Reply;
 pub use request::{Args, BadRequest, Request};
-pub use settings::{Setting, SettingError, parse_settings, span};
+pub use settings::{Bound, Setting, SettingError, parse_settings, span};
 
 /// One command of the command socket.
 #[derive(Debug)]

@@ -16,6 +16,8 @@ pub struct Reply {
     pub request_id: Option<Scalar>,
     /// Whether more messages follow for the same request.
     pub wait: bool,
+    /// The same for programs, as JSON; see [`News`](crate::protocol::News).
+    pub event: Option<String>,
 }
 
 impl Reply {
@@ -27,6 +29,9 @@ impl Reply {
             if self.wait {
                 entries.push((Psych::Name("wait"), Psych::bool(true)));
             }
+        }
+        if let Some(event) = &self.event {
+            entries.push((Psych::Name("event"), Psych::text(event)));
         }
         let mut line = escape(&document(&Psych::Map(entries)));
         line.push('\n');
@@ -45,6 +50,7 @@ impl Reply {
             request_id: Option<Value>,
             #[serde(default)]
             wait: bool,
+            event: Option<String>,
         }
         let wire: Wire =
             serde_yaml::from_str(&unescape(line)).map_err(|error| error.to_string())?;
@@ -55,6 +61,7 @@ impl Reply {
                 _ => None,
             },
             wait: wire.wait,
+            event: wire.event,
         })
     }
 }
@@ -69,6 +76,7 @@ mod tests {
             message: "100%\nsecond line\n".to_owned(),
             request_id: Some(Scalar::Integer(4)),
             wait: true,
+            event: None,
         };
         assert_eq!(
             reply.to_line(),
@@ -79,7 +87,7 @@ mod tests {
 
     #[test]
     fn without_an_id_there_is_only_the_message() {
-        let reply = Reply { message: "hi".to_owned(), request_id: None, wait: true };
+        let reply = Reply { message: "hi".to_owned(), request_id: None, wait: true, event: None };
         assert_eq!(reply.to_line(), "---%0Amessage: \"hi\"%0A\n");
     }
 

@@ -25,6 +25,8 @@ pub struct Request {
     /// An ACK as the Go library `go-einhorn` writes it, under keys that it misspells: `comand` and
     /// `Pid`. It sends an empty line after that, so its connection must not be closed under it.
     pub is_misspelt: bool,
+    /// Whether each reply is to have an `event` for programs.
+    pub wants_events: bool,
 }
 
 /// The `args` of a request.
@@ -72,6 +74,7 @@ impl Request {
         let misspelt = string(&value, "comand").filter(|name| name == "worker:ack");
         Ok(Request {
             is_misspelt: command.is_none() && misspelt.is_some(),
+            wants_events: value.get("events") == Some(&Value::Scalar(Scalar::Bool(true))),
             command: command.or(misspelt),
             id: scalar(&value, "id").map(|id| as_sent(&document, "id", id)),
             args: value.get("args").map_or(Args::Absent, args),

@@ -26,6 +26,8 @@ pub enum Setting {
     MaxUpgradeAdditional(Option<u32>),
     /// `retries`; `None` never gives up.
     Retries(Option<u32>),
+    /// What bounds a roll-out.
+    Bound(Bound),
     /// `drop_environment_variables`: all the names, not further ones.
     DropEnvVars(Vec<String>),
     /// `backlog`, which cannot change: the original's `:config:` must be given whole, so it comes
@@ -33,9 +35,25 @@ pub enum Setting {
     Backlog(u32),
 }
 
+/// A change of what bounds a roll-out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bound {
+    /// `ack_timeout`; `None` waits for ever.
+    AckTimeout(Option<f64>),
+    /// `upgrade_timeout`; `None` lifts the limit.
+    UpgradeTimeout(Option<f64>),
+    /// `upgrade_max_failures`; `None` goes by the target.
+    UpgradeMaxFailures(Option<u32>),
+    /// `canary_seconds`.
+    CanarySeconds(f64),
+    /// `on_canary_timeout`.
+    OnCanaryTimeout(f64),
+}
+
 /// The names, for the error that refuses another.
 const NAMES: &str = "number, seconds, ack_mode, signal_timeout, verbosity, max_unacked, \
-                     max_upgrade_additional, retries, drop_environment_variables";
+                     max_upgrade_additional, retries, drop_environment_variables, ack_timeout, \
+                     upgrade_timeout, upgrade_max_failures, canary_seconds, on_canary_timeout";
 
 /// Why a `config` is refused; nothing of it is applied then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,15 +107,30 @@ fn read(value: &Value, settings: &mut Vec<Setting>) -> Result<(), SettingError> 
             "retries" => Setting::Retries(optional(value, |v| whole(name, v))?),
             "drop_environment_variables" => Setting::DropEnvVars(names(name, value)?),
             "backlog" => Setting::Backlog(whole(name, value)?),
-            other => {
-                return Err(SettingError(format!(
-                    "Cannot change {other:?} while running. These can be changed: {NAMES}"
-                )));
-            }
+            other => match bound(other, value)? {
+                Some(bound) => Setting::Bound(bound),
+                None => {
+                    return Err(SettingError(format!(
+                        "Cannot change {other:?} while running. These can be changed: {NAMES}"
+                    )));
+                }
+            },
         };
         settings.push(setting);
     }
     Ok(())
+}
+
+/// What bounds a roll-out, by name; `None` for any other name.
+fn bound(name: &str, value: &Value) -> Result<Option<Bound>, SettingError> {
+    Ok(Some(match name {
+        "ack_timeout" => Bound::AckTimeout(optional(value, |v| seconds(name, v))?),
+        "upgrade_timeout" => Bound::UpgradeTimeout(optional(value, |v| seconds(name, v))?),
+        "upgrade_max_failures" => Bound::UpgradeMaxFailures(optional(value, |v| whole(name, v))?),
+        "canary_seconds" => Bound::CanarySeconds(seconds(name, value)?),
+        "on_canary_timeout" => Bound::OnCanaryTimeout(seconds(name, value)?),
+        _ => return Ok(None),
+    }))
 }
 
 fn ack_mode(value: &Value) -> Result<Setting, SettingError> {

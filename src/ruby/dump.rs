@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::protocol::{Psych, document};
 use crate::scalar::Scalar;
 use crate::state::{
-    AckMode, Address, Bind, Config, Listener, Origin, Pid, Realtime, Rollout, State, Worker,
+    AckMode, Address, Bind, Config, Listener, Origin, Pid, Realtime, RolloutKind, State, Worker,
 };
 
 /// The whole dump, a YAML document.
@@ -15,7 +15,7 @@ pub fn dump(state: &State) -> String {
     let told = Told {
         helpers: &[],
         retries: state.config.retries,
-        is_smooth: state.rollout == Some(Rollout::Smooth),
+        is_smooth: state.rollout.as_ref().is_some_and(|r| r.kind == RolloutKind::Smooth),
         generation: state.reexec_count,
         last_spinup: state.last_spawned_on,
     };

@@ -10,7 +10,7 @@ use crate::ruby::dump::{Told, facts, time};
 use crate::scalar::Scalar;
 use crate::schema::{CarriedConnection, Handover, Role};
 use crate::state::{
-    AckMode, Address, ConnectionId, Family, Listener, Monotonic, Now, Realtime, Rollout, State,
+    AckMode, Address, ConnectionId, Family, Listener, Monotonic, Now, Realtime, RolloutKind, State,
     Waiter, WaitsFor,
 };
 
@@ -57,10 +57,11 @@ pub fn write(handover: &Handover, now: Now) -> Result<String, String> {
         return Err(format!("a Ruby Einhorn cannot hold {}", unknown.join(", ")));
     }
     let asked = state.reexec.and_then(|reexec| reexec.kind.rollout());
+    let under_way = state.rollout.as_ref().map(|rollout| rollout.kind);
     let told = Told {
         helpers: &handover.helpers,
         retries: None,
-        is_smooth: asked.or(state.rollout) == Some(Rollout::Smooth),
+        is_smooth: asked.or(under_way) == Some(RolloutKind::Smooth),
         generation: state.reexec_count.saturating_add(1),
         // From none it cannot count, and a smooth upgrade would end it.
         last_spinup: Some(state.last_spawned_on.unwrap_or(now.realtime)),
@@ -152,11 +153,12 @@ fn connection(socket: Psych, carried: &CarriedConnection, waiters: &[&Waiter]) -
     for (index, waiter) in waiters.iter().enumerate() {
         if Some(index) != subscribed {
             let message = match waiter.waits_for {
-                WaitsFor::Reexec => RELOADED,
+                WaitsFor::Reexec | WaitsFor::Settled | WaitsFor::Exit => RELOADED,
                 WaitsFor::Rollout | WaitsFor::Upgrade => UNTOLD,
             };
             let request_id = waiter.request_id.clone();
-            let reply = Reply { message: message.to_owned(), request_id, wait: false };
+            let event = None;
+            let reply = Reply { message: message.to_owned(), request_id, wait: false, event };
             output.extend_from_slice(reply.to_line().as_bytes());
         }
     }

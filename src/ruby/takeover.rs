@@ -9,8 +9,8 @@ use crate::ruby::original::{self, Options, Original};
 use crate::schema::{Carried, CarriedConnection, Handover, Identity, Origin, Role};
 use crate::state::{
     self, AckMode, Address, Config, Connection, ConnectionId, Family, Generation, Listener,
-    Monotonic, Nice, Now, Pid, Ping, Realtime, Reexec, Rollout, Slot, Stage, State, Stopping,
-    UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
+    Monotonic, Nice, Now, Pid, Ping, Realtime, Reexec, ReexecMode, Rollout, RolloutBounds,
+    RolloutKind, Slot, Stage, State, Stopping, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
 };
 
 /// What only the machine knows.
@@ -132,6 +132,7 @@ impl Original {
         state.cold_start_count = 0;
         state.workers = self.taken_workers(facts, &mut notes);
         state.generation = Generation(self.version);
+        state.newest_generation = state.generation;
         // It has counted the exec that is under way, as we do when it is over.
         state.reexec_count = self.generation.saturating_sub(1);
         state.early_death_count = self.early_death_count;
@@ -141,7 +142,7 @@ impl Original {
         if !self.respawn {
             state.stopping = Some(Stopping { exit_code: 0 });
         } else {
-            self.take_upgrade(&mut state);
+            self.take_upgrade(&mut state, facts);
         }
         let connections = self.take_connections(&mut state, facts);
         let next = facts.first_connection.0 + u64::try_from(connections.len()).unwrap_or(u64::MAX);
@@ -262,15 +263,17 @@ impl Original {
     }
 
     /// The upgrade that is under way, or about to begin.
-    fn take_upgrade(&self, state: &mut State) {
-        let rollout = if self.smooth_upgrade { Rollout::Smooth } else { Rollout::Fleet };
-        state.rollout = self.upgrading.then_some(rollout);
+    fn take_upgrade(&self, state: &mut State, facts: &Facts) {
+        let kind = if self.smooth_upgrade { RolloutKind::Smooth } else { RolloutKind::Fleet };
+        let (from, now) = (state.generation_before(), facts.now.monotonic);
+        state.rollout = self.upgrading.then(|| Rollout::resumed(kind, from, now));
         let kind = match (self.reloading_for_upgrade, self.smooth_upgrade) {
             (false, _) => UpgradeKind::Reload,
             (true, true) => UpgradeKind::Smooth,
             (true, false) => UpgradeKind::Fleet,
         };
-        state.reexec = Some(Reexec { kind, stage: Stage::HandingOver, is_hand_back: false });
+        let (asked_at, stage) = (now, Stage::HandingOver);
+        state.reexec = Some(Reexec { kind, asked_at, stage, is_hand_back: false });
     }
 
     fn take_connections(&self, state: &mut State, facts: &Facts) -> Vec<CarriedConnection> {
@@ -290,7 +293,8 @@ impl Original {
                     Subscription::Upgrade | Subscription::Reload => WaitsFor::Reexec,
                 };
                 let request_id = request_id.clone();
-                state.waiters.push(Waiter { connection: id, request_id, waits_for });
+                let wants_events = false;
+                state.waiters.push(Waiter { connection: id, request_id, waits_for, wants_events });
             }
             let is_too_long =
                 connection.input.len() > LINE_MAX && !connection.input.contains(&b'\n');
@@ -355,9 +359,14 @@ fn config(options: &Options, original: &Original, facts: &Facts) -> Result<Confi
         lockfile: original.file_path("lock", facts)?,
         nice: Nice { master, worker, renice_command },
         reexec_as: options.reexec_as.clone(),
+        reexec_mode: ReexecMode::Exec,
         drop_env_vars: options.drop_env_vars.clone(),
         verbosity: Verbosity(options.verbosity),
         syslog: false,
+        rollout: RolloutBounds::default(),
+        chdir: None,
+        env_file: None,
+        metrics_file: None,
     })
 }
 

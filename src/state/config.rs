@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::state::RolloutBounds;
+
 /// How a worker comes to count as up (behaviour.md section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AckMode {
@@ -56,6 +58,16 @@ pub const WORKERS_MAX: u32 = 10_000;
 /// far from its bounds, and nobody waits longer.
 pub const SECONDS_MAX: f64 = 1e9;
 
+/// What a re-exec runs (docs/handover.md).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReexecMode {
+    /// The command of `--reexec-as`, in the master's place.
+    #[default]
+    Exec,
+    /// The einhorn that the command has executed when it was asked, as it was executed.
+    Pinned,
+}
+
 /// Everything that the command line says, checked, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -95,10 +107,20 @@ pub struct Config {
     pub nice: Nice,
     /// `--reexec-as`, split into words; empty when absent.
     pub reexec_as: Vec<OsString>,
+    /// `--reexec-mode`.
+    pub reexec_mode: ReexecMode,
     /// `--drop-env-var`, in the order given.
     pub drop_env_vars: Vec<OsString>,
     /// `-q`, `-v`.
     pub verbosity: Verbosity,
     /// `--syslog`: the log goes to the system's log instead of standard error.
     pub syslog: bool,
+    /// What bounds a roll-out.
+    pub rollout: RolloutBounds,
+    /// `--chdir`, absolute, symbolic links unresolved.
+    pub chdir: Option<PathBuf>,
+    /// `--env-file`, absolute, symbolic links unresolved.
+    pub env_file: Option<PathBuf>,
+    /// `--metrics-file`, absolute.
+    pub metrics_file: Option<PathBuf>,
 }

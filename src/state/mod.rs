@@ -2,6 +2,7 @@
 
 mod config;
 mod listener;
+mod rollout;
 mod signal;
 mod time;
 mod upgrade;
@@ -9,13 +10,19 @@ mod worker;
 
 use std::collections::BTreeMap;
 
-pub use config::{AckMode, Config, Nice, SECONDS_MAX, Verbosity, WORKERS_MAX, default_file_name};
+pub use config::{
+    AckMode, Config, Nice, ReexecMode, SECONDS_MAX, Verbosity, WORKERS_MAX, default_file_name,
+};
 pub use listener::{Address, Bind, Family, Listener, ListenerOptions, Origin};
+pub use rollout::{
+    ACK_TIMEOUT, CanaryCheck, Deployment, EndedUpgrade, FAILURES_TOLD, Failure, ON_CANARY_TIMEOUT,
+    Rollout, RolloutBounds, RolloutKind, RolloutStage, UPGRADE_FAILURES_MIN,
+};
 pub use signal::{ExitStatus, Signal};
 pub use time::{Monotonic, Now, Realtime};
 pub use upgrade::{
-    CandidateReport, FEATURES, Reexec, Rollout, SCHEMA_VERSIONS, Stage, UpgradeKind, Waiter,
-    WaitsFor, release,
+    CandidateReport, FEATURES, Reexec, SCHEMA_VERSIONS, Stage, UpgradeKind, Waiter, WaitsFor,
+    release,
 };
 pub use worker::{Generation, Pid, Ping, Slot, Worker};
 
@@ -54,8 +61,11 @@ pub struct State {
     pub ordered: BTreeMap<Slot, Generation>,
     /// The open connections to the command socket.
     pub connections: BTreeMap<ConnectionId, Connection>,
-    /// The newest code's number.
+    /// The code that is meant to serve: that of a roll-out, until it fails.
     pub generation: Generation,
+    /// The highest number that a code was ever given; above [`State::generation`] after a roll-out
+    /// that failed.
+    pub newest_generation: Generation,
     /// How often the master has re-executed itself; the original's `:generation:`.
     pub reexec_count: u32,
     /// Workers of the first start that are still to be ordered, all at once.
@@ -72,8 +82,17 @@ pub struct State {
     pub stopping: Option<Stopping>,
     /// The master's own step of an upgrade, while it lasts.
     pub reexec: Option<Reexec>,
-    /// The roll-out of the newest code, while it lasts.
+    /// The roll-out of new code, while it lasts.
     pub rollout: Option<Rollout>,
+    /// How the last upgrade ended.
+    pub last_upgrade: Option<EndedUpgrade>,
+    /// What the generations that may still be started are started with; empty without `--chdir`
+    /// and `--env-file`.
+    pub deployments: BTreeMap<Generation, Deployment>,
+    /// The same for the generation that the upgrade in progress begins.
+    pub next_deployment: Option<Deployment>,
+    /// How often workers of an index ended though nobody had told them to.
+    pub slot_deaths: BTreeMap<Slot, u32>,
     /// Clients that are owed the last line of an upgrade.
     pub waiters: Vec<Waiter>,
     /// When the master last re-executed itself.
@@ -105,6 +124,7 @@ impl State {
             ordered: BTreeMap::new(),
             connections: BTreeMap::new(),
             generation: Generation(0),
+            newest_generation: Generation(0),
             reexec_count: 0,
             early_death_count: 0,
             last_spawn_at: None,
@@ -113,6 +133,10 @@ impl State {
             stopping: None,
             reexec: None,
             rollout: None,
+            last_upgrade: None,
+            deployments: BTreeMap::new(),
+            next_deployment: None,
+            slot_deaths: BTreeMap::new(),
             waiters: Vec::new(),
             reexecuted_at: None,
             upgrade_due_at: None,
@@ -127,7 +151,7 @@ impl State {
         self.config.max_unacked.unwrap_or(self.processor_count)
     }
 
-    /// Live workers of the newest code.
+    /// Live workers of the code that is meant to serve.
     pub fn current_workers(&self) -> impl Iterator<Item = (Pid, &Worker)> {
         self.workers
             .iter()
@@ -169,12 +193,27 @@ impl State {
         Slot(lowest.map_or(count(&used), |(_, index)| index))
     }
 
-    /// Live workers of older code that were not told to go.
+    /// Live workers of other code than is meant to serve that were not told to go: older code, or
+    /// that of a roll-out that failed.
     pub fn old_workers(&self) -> impl Iterator<Item = (Pid, &Worker)> {
         self.workers
             .iter()
-            .filter(|(_, worker)| worker.generation < self.generation && !worker.is_signaled())
+            .filter(|(_, worker)| worker.generation != self.generation && !worker.is_signaled())
             .map(|(pid, worker)| (*pid, worker))
+    }
+
+    /// The generation to go back to in a roll-out of which nobody has noted it: the newest of which
+    /// workers still serve, or else the one before.
+    pub fn generation_before(&self) -> Generation {
+        let serving = self.old_workers().map(|(_, worker)| worker.generation);
+        let before = serving.filter(|generation| *generation < self.generation).max();
+        before.unwrap_or(Generation(self.generation.0.saturating_sub(1)))
+    }
+
+    /// The failure of a new worker that ends a roll-out.
+    pub fn failures_max(&self) -> u32 {
+        let tenth = self.config.target.div_ceil(10);
+        self.config.rollout.failures_max.unwrap_or(tenth.max(UPGRADE_FAILURES_MIN))
     }
 
     /// Workers that are up and were not told to go, whatever their code: those that serve.
@@ -223,6 +262,11 @@ impl State {
         ensure(!self.config.command.is_empty(), text("there is no program"))?;
         let is_level = self.config.verbosity <= Verbosity::ERROR;
         ensure(is_level, text("the verbosity is out of bounds"))?;
+        let is_given = self.generation <= self.newest_generation;
+        ensure(is_given, text("the generation that serves was never given a number"))?;
+        let from = self.rollout.as_ref().map(|rollout| rollout.from);
+        let is_after = from.is_none_or(|from| from <= self.generation);
+        ensure(is_after, text("a roll-out goes back to what was not before"))?;
         let is_upgrading = self.reexec.is_some() || self.rollout.is_some();
         let goes_on = self.stopping.is_some() && is_upgrading;
         ensure(!goes_on, text("an upgrade goes on though the master is on its way out"))?;
@@ -235,7 +279,7 @@ impl State {
             let named = |what: &'static str| move || format!("worker {pid}: {what}");
             ensure(pid.0 > 1, named("its pid is no worker's"))?;
             ensure(*pid != self.master_pid, named("it is the master"))?;
-            ensure(worker.generation <= self.generation, named("it is of the future"))?;
+            ensure(worker.generation <= self.newest_generation, named("it is of the future"))?;
             let agrees = worker.is_signaled() == worker.told_to_go_at.is_some();
             ensure(agrees, named("it was told to go at no time, or never with a time"))?;
         }

@@ -1,7 +1,7 @@
 //! An upgrade in progress: the master's own step, then the roll-out of new workers.
 
 use crate::scalar::Scalar;
-use crate::state::{ConnectionId, Monotonic, Pid, State};
+use crate::state::{ConnectionId, Monotonic, Pid, RolloutKind, State};
 
 /// The schema versions that this release reads, oldest first; it writes the last three of them.
 pub const SCHEMA_VERSIONS: &[u16] = if cfg!(feature = "next") { &[1, 2] } else { &[1] };
@@ -43,22 +43,13 @@ pub enum UpgradeKind {
     Fleet,
 }
 
-/// How new workers take over from old ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rollout {
-    /// One by one.
-    Smooth,
-    /// All at once.
-    Fleet,
-}
-
 impl UpgradeKind {
     /// The roll-out that follows the master's own step.
-    pub fn rollout(self) -> Option<Rollout> {
+    pub fn rollout(self) -> Option<RolloutKind> {
         match self {
             UpgradeKind::Reload => None,
-            UpgradeKind::Smooth => Some(Rollout::Smooth),
-            UpgradeKind::Fleet => Some(Rollout::Fleet),
+            UpgradeKind::Smooth => Some(RolloutKind::Smooth),
+            UpgradeKind::Fleet => Some(RolloutKind::Fleet),
         }
     }
 }
@@ -86,6 +77,8 @@ pub enum Stage {
 pub struct Reexec {
     /// What was asked for, by everyone who joined.
     pub kind: UpgradeKind,
+    /// When it was asked for, by the first who did.
+    pub asked_at: Monotonic,
     /// How far it is.
     pub stage: Stage,
     /// Whether the next image is to be a Ruby Einhorn. No schema has words for it: it is a fact of
@@ -93,7 +86,7 @@ pub struct Reexec {
     pub is_hand_back: bool,
 }
 
-/// What a client that asked for an upgrade waits for.
+/// What a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
     /// The master's own step.
@@ -102,9 +95,13 @@ pub enum WaitsFor {
     Rollout,
     /// The master's own step, and then the last new worker.
     Upgrade,
+    /// That as many workers are up as are wanted, and no more.
+    Settled,
+    /// The end of the master.
+    Exit,
 }
 
-/// A client that asked for an upgrade and is owed its last line.
+/// A client that is owed the last line of something that goes on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Waiter {
     /// Who.
@@ -113,6 +110,8 @@ pub struct Waiter {
     pub request_id: Option<Scalar>,
     /// For what.
     pub waits_for: WaitsFor,
+    /// Whether it wants news of the kind that programs read.
+    pub wants_events: bool,
 }
 
 /// What a candidate says of itself in a preflight.

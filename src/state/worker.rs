@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::scalar::Scalar;
@@ -58,6 +59,10 @@ pub struct Worker {
     pub ping: Option<Ping>,
     /// The connection that `-g` gave it.
     pub connection: Option<ConnectionId>,
+    /// The directory of `--chdir` that it was started in, without symbolic links.
+    pub directory: Option<PathBuf>,
+    /// Whether its ACK took longer than a roll-out allows.
+    pub has_overrun: bool,
 }
 
 impl Worker {
@@ -74,6 +79,8 @@ impl Worker {
             last_signaled_on: None,
             ping: None,
             connection: None,
+            directory: None,
+            has_overrun: false,
         }
     }
 

@@ -9,8 +9,8 @@ use einhorn::scalar::Scalar;
 use einhorn::schema::{Carried, CarriedConnection, Handover, Identity, Origin, Role};
 use einhorn::state::{
     AckMode, Address, Bind, Config, Connection, ConnectionId, Family, Generation, Listener,
-    ListenerOptions, Monotonic, Nice, Now, Pid, Realtime, Reexec, Slot, Stage, State, UpgradeKind,
-    Verbosity, Waiter, WaitsFor, Worker,
+    ListenerOptions, Monotonic, Nice, Now, Pid, Realtime, Reexec, ReexecMode, RolloutBounds, Slot,
+    Stage, State, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
 };
 
 /// A capture, and what a master of ours hands over that is in the same state.
@@ -109,6 +109,11 @@ fn config() -> Config {
         drop_env_vars: Vec::new(),
         verbosity: Verbosity::INFO,
         syslog: false,
+        reexec_mode: ReexecMode::Exec,
+        rollout: RolloutBounds::default(),
+        chdir: None,
+        env_file: None,
+        metrics_file: None,
     }
 }
 
@@ -163,11 +168,13 @@ fn timer_pending() -> Capture {
 /// The client asks for an upgrade with the id 7.
 fn ask_for(handover: &mut Handover, kind: UpgradeKind) {
     let stage = Stage::HandingOver;
-    handover.state.reexec = Some(Reexec { kind, stage, is_hand_back: true });
+    let asked_at = handover.state.workers.values().map(|w| w.spawned_at).max().unwrap_or_default();
+    handover.state.reexec = Some(Reexec { kind, asked_at, stage, is_hand_back: true });
     handover.state.waiters = vec![Waiter {
         connection: handover.connections[0].id,
         request_id: Some(Scalar::Integer(7)),
         waits_for: WaitsFor::Upgrade,
+        wants_events: false,
     }];
 }
 

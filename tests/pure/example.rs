@@ -8,7 +8,7 @@ use einhorn::decide::{Action, Event, Preflight, step};
 use einhorn::protocol::{Line, Request};
 use einhorn::state::{
     AckMode, CandidateReport, Config, ConnectionId, ExitStatus, FEATURES, Monotonic, Nice, Now,
-    Pid, Realtime, SCHEMA_VERSIONS, Signal, Slot, State, Verbosity,
+    Pid, Realtime, ReexecMode, RolloutBounds, SCHEMA_VERSIONS, Signal, Slot, State, Verbosity,
 };
 
 /// The master's own pid.
@@ -38,6 +38,11 @@ pub(crate) fn config(target: u32) -> Config {
         drop_env_vars: Vec::new(),
         verbosity: Verbosity::INFO,
         syslog: false,
+        reexec_mode: ReexecMode::Exec,
+        rollout: RolloutBounds::default(),
+        chdir: None,
+        env_file: None,
+        metrics_file: None,
     }
 }
 

@@ -11,8 +11,8 @@ use einhorn::ruby;
 use einhorn::scalar::Scalar;
 use einhorn::schema::Handover;
 use einhorn::state::{
-    AckMode, Address, Config, ConnectionId, ExitStatus, Family, Pid, Rollout, Signal, UpgradeKind,
-    Waiter, WaitsFor,
+    AckMode, Address, Config, ConnectionId, ExitStatus, Family, Generation, Monotonic, Pid,
+    Rollout, RolloutKind, Signal, UpgradeKind, Waiter, WaitsFor,
 };
 use serde_yaml::Value;
 
@@ -65,14 +65,15 @@ fn the_keys_that_are_written_are_those_that_are_read() {
 #[test]
 fn a_roll_out_under_way_goes_on_and_retries_stay_behind() {
     for (asked, under_way, is_smooth) in [
-        (UpgradeKind::Reload, Some(Rollout::Smooth), true),
-        (UpgradeKind::Reload, Some(Rollout::Fleet), false),
-        (UpgradeKind::Fleet, Some(Rollout::Smooth), false),
+        (UpgradeKind::Reload, Some(RolloutKind::Smooth), true),
+        (UpgradeKind::Reload, Some(RolloutKind::Fleet), false),
+        (UpgradeKind::Fleet, Some(RolloutKind::Smooth), false),
         (UpgradeKind::Smooth, None, true),
     ] {
         let mut handover = captures::all().swap_remove(4).handover;
         handover.state.reexec.as_mut().unwrap().kind = asked;
-        handover.state.rollout = under_way;
+        handover.state.rollout =
+            under_way.map(|kind| Rollout::resumed(kind, Generation(0), Monotonic(0)));
         handover.state.config.retries = Some(3);
         let state = written(&handover)[":state"].clone();
         assert_eq!(state[":upgrading"], Value::from(under_way.is_some()));
@@ -101,6 +102,7 @@ fn the_newest_id_of_a_connection_is_subscribed_and_the_others_are_told_now() {
         connection,
         request_id,
         waits_for,
+        wants_events: false,
     });
     handover.state.waiters.extend(waiters);
     let descriptors = written(&handover)[":persistent_descriptors"].clone();

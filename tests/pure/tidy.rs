@@ -6,20 +6,24 @@ use einhorn::protocol::COMMANDS;
 use source::{Source, files, read, root, rust_files};
 
 /// Everything below the third floor.
-const LOWER: &[&str] = &["scalar", "state", "protocol", "ruby", "decide", "schema", "sys", "cli"];
+const LOWER: &[&str] =
+    &["scalar", "outcome", "state", "protocol", "ruby", "decide", "schema", "sys", "cli"];
 
 /// Everything below the programs.
-const LIBRARY: &[&str] =
-    &["scalar", "state", "protocol", "ruby", "decide", "schema", "sys", "cli", "master", "client"];
+const LIBRARY: &[&str] = &[
+    "scalar", "outcome", "state", "protocol", "ruby", "decide", "schema", "sys", "cli", "master",
+    "client",
+];
 
 /// The rooms, floor by floor, and what each may import besides itself.
 const ROOMS: &[(&str, &[&str])] = &[
     ("scalar", &[]),
-    ("state", &["scalar"]),
-    ("protocol", &["scalar"]),
-    ("schema", &["scalar", "state", "protocol"]),
+    ("outcome", &[]),
+    ("state", &["scalar", "outcome"]),
+    ("protocol", &["scalar", "outcome"]),
+    ("schema", &["scalar", "outcome", "state", "protocol"]),
     ("ruby", &["scalar", "state", "protocol", "schema"]),
-    ("decide", &["scalar", "state", "protocol", "ruby"]),
+    ("decide", &["scalar", "outcome", "state", "protocol", "ruby"]),
     ("sys", &[]),
     ("cli", &["state", "protocol"]),
     ("master", LOWER),
@@ -30,7 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms that make no system call and read no clock, environment or randomness.
-const PURE_ROOMS: &[&str] = &["scalar", "state", "protocol", "ruby", "decide", "schema"];
+const PURE_ROOMS: &[&str] = &["scalar", "outcome", "state", "protocol", "ruby", "decide", "schema"];
 
 /// The one file in which tests of real processes may sleep: it waits on conditions.
 const WAITING: &str = "tests/process/wait.rs";

@@ -9,8 +9,8 @@ use einhorn::decide::{Action, Event, HUP_PAUSE, PREFLIGHT_MAX, next_deadline};
 #[cfg(feature = "next")]
 use einhorn::state::CandidateReport;
 use einhorn::state::{
-    AckMode, Config, ConnectionId, ExitStatus, Generation, Monotonic, Pid, Rollout, Signal, Slot,
-    State,
+    AckMode, Config, ConnectionId, ExitStatus, Generation, Monotonic, Pid, RolloutKind, Signal,
+    Slot, State,
 };
 
 use crate::example::{Master, adopted, config, ended, fit, without_log};
@@ -24,6 +24,11 @@ fn manual(target: u32, max_unacked: u32) -> Master {
     // Nobody is told how it goes on, unless a test opens connections of its own.
     master.now_ms = 10_000;
     master
+}
+
+/// The roll-out under way.
+fn kind(state: &State) -> Option<RolloutKind> {
+    state.rollout.as_ref().map(|rollout| rollout.kind)
 }
 
 /// Somebody asks and does not wait.
@@ -73,7 +78,7 @@ fn deadline_ms(state: &State) -> Option<u64> {
 fn a_smooth_upgrade_replaces_them_one_by_one() {
     let mut master = manual(3, 1);
     master.upgrade();
-    assert_eq!(master.state.rollout, Some(Rollout::Smooth));
+    assert_eq!(kind(&master.state), Some(RolloutKind::Smooth));
     let orders = turn(&mut master);
     assert_eq!(orders, starts(3..4, 1));
     master.start(&orders);
@@ -89,7 +94,7 @@ fn a_smooth_upgrade_replaces_them_one_by_one() {
     master.start(&orders[1..]);
     master.ack(&[1000]);
     assert_eq!(turn(&mut master), told(&[1002]));
-    assert_eq!((master.state.rollout, master.state.generation), (None, Generation(1)));
+    assert_eq!((kind(&master.state), master.state.generation), (None, Generation(1)));
     assert_eq!(turn(&mut master), []);
 }
 
@@ -114,7 +119,7 @@ fn old_workers_that_are_not_up_go_first() {
 fn a_fleet_starts_at_once_and_the_old_go_when_all_are_up() {
     let mut master = manual(3, 1);
     upgrade_fleet(&mut master);
-    assert_eq!(master.state.rollout, Some(Rollout::Fleet));
+    assert_eq!(kind(&master.state), Some(RolloutKind::Fleet));
     let orders = turn(&mut master);
     assert_eq!(orders, starts(3..6, 1));
     master.start(&orders);
@@ -227,12 +232,12 @@ fn a_reload_replaces_nobody_and_stops_no_roll_out() {
     let mut master = manual(2, 1);
     ask(&mut master, "reload");
     master.reexec();
-    assert_eq!((master.state.rollout, master.state.generation), (None, Generation(0)));
+    assert_eq!((kind(&master.state), master.state.generation), (None, Generation(0)));
     assert_eq!(turn(&mut master), []);
     upgrade_fleet(&mut master);
     ask(&mut master, "reload");
     master.reexec();
-    assert_eq!(master.state.rollout, Some(Rollout::Fleet));
+    assert_eq!(kind(&master.state), Some(RolloutKind::Fleet));
     assert_eq!(master.state.reexec_count, 3);
     assert_eq!(turn(&mut master), starts(2..4, 1), "still all at once");
 }
@@ -249,7 +254,7 @@ fn a_smaller_target_ends_a_roll_out_by_those_that_stay() {
     // One that was told to go says that it is up; it will not serve.
     master.ack(&[1007]);
     assert_eq!(turn(&mut master), []);
-    assert_eq!(master.state.rollout, Some(Rollout::Fleet));
+    assert_eq!(kind(&master.state), Some(RolloutKind::Fleet));
     master.ack(&[1006]);
     assert_eq!(turn(&mut master), told(&[1000, 1001, 1002, 1003]));
 }
@@ -299,7 +304,7 @@ fn whoever_asks_last_says_how_but_a_reload_takes_no_roll_out_away() {
     assert_eq!(ask(&mut master, "upgrade_fleet"), []);
     assert_eq!(ask(&mut master, "reload"), []);
     master.reexec();
-    assert_eq!(master.state.rollout, Some(Rollout::Fleet));
+    assert_eq!(kind(&master.state), Some(RolloutKind::Fleet));
 }
 
 #[test]
@@ -382,7 +387,7 @@ fn a_rollback_changes_nothing_and_is_not_tried_again_at_once() {
     master.tell(ended(ExitStatus::Code(0), Some(fit()), ""));
     master.tell(Event::RolledBack { why: "it does not like us".to_owned() });
     assert_eq!((master.state.reexec_count, master.state.generation), (0, Generation(0)));
-    assert_eq!((master.state.reexec, master.state.rollout), (None, None));
+    assert_eq!((master.state.reexec, kind(&master.state)), (None, None));
     assert_eq!(turn(&mut master), []);
     assert_eq!(deadline_ms(&master.state), None);
     assert_eq!(master.signal(Signal::Hup), []);

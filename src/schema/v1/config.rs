@@ -119,6 +119,11 @@ impl From<&state::Config> for Config {
             drop_env_vars,
             verbosity,
             syslog,
+            reexec_mode: _,
+            rollout: _,
+            chdir: _,
+            env_file: _,
+            metrics_file: _,
         } = config;
         Config {
             original_command: list(original_command),
@@ -201,6 +206,11 @@ impl From<Config> for state::Config {
             drop_env_vars: list(drop_env_vars),
             verbosity: state::Verbosity(verbosity),
             syslog,
+            reexec_mode: state::ReexecMode::Exec,
+            rollout: state::RolloutBounds::default(),
+            chdir: None,
+            env_file: None,
+            metrics_file: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the master knows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,11 @@ impl From<&state::State> for State {
             reexecuted_at,
             upgrade_due_at,
             last_upgraded_on,
+            newest_generation: _,
+            last_upgrade: _,
+            deployments: _,
+            next_deployment: _,
+            slot_deaths: _,
             #[cfg(feature = "next")]
                 note: _, // version 2 carries it
         } = state;
@@ -123,7 +128,7 @@ impl From<&state::State> for State {
             pace_used_until_at_ns: pace_used_until.0,
             stopping: stopping.map(|state::Stopping { exit_code }| Stopping { exit_code }),
             reexec: reexec.as_ref().map(Reexec::from),
-            rollout: rollout.map(Rollout::from),
+            rollout: rollout.as_ref().map(|rollout| rollout.kind.into()),
             waiters: list(waiters),
             reexecuted_at_ns: reexecuted_at.map(|at| at.0),
             upgrade_due_at_ns: upgrade_due_at.map(|at| at.0),
@@ -163,7 +168,7 @@ impl TryFrom<State> for state::State {
         ascending("ordered", ordered.iter().map(|order| order.slot))?;
         ascending("connections", connections.iter().map(|connection| connection.id))?;
         let workers = workers.into_iter().map(<(Pid, state::Worker)>::try_from);
-        Ok(state::State {
+        let mut state = state::State {
             config: config.into(),
             master_pid: Pid(master_pid),
             processor_count,
@@ -180,14 +185,23 @@ impl TryFrom<State> for state::State {
             pace_used_until: Monotonic(pace_used_until_at_ns),
             stopping: stopping.map(|Stopping { exit_code }| state::Stopping { exit_code }),
             reexec: reexec.map(Into::into),
-            rollout: rollout.map(Into::into),
+            rollout: None,
             waiters: list(waiters),
             reexecuted_at: reexecuted_at_ns.map(Monotonic),
             upgrade_due_at: upgrade_due_at_ns.map(Monotonic),
             last_upgraded_on: last_upgraded_on_ns.map(Realtime),
+            newest_generation: Generation(generation),
+            last_upgrade: None,
+            deployments: BTreeMap::new(),
+            next_deployment: None,
+            slot_deaths: BTreeMap::new(),
             #[cfg(feature = "next")]
             note: None,
-        })
+        };
+        let began_at = state.last_spawn_at.or(state.reexecuted_at).unwrap_or_default();
+        let from = state.generation_before();
+        state.rollout = rollout.map(|kind| state::Rollout::resumed(kind.into(), from, began_at));
+        Ok(state)
     }
 }
 
@@ -212,6 +226,8 @@ impl From<(&Pid, &state::Worker)> for Worker {
             last_signaled_on,
             ping,
             connection,
+            directory: _,
+            has_overrun: _,
         } = worker;
         Worker {
             pid: pid.0,
@@ -259,6 +275,8 @@ impl TryFrom<Worker> for (Pid, state::Worker) {
             last_signaled_on: last_signaled_on_ns.map(Realtime),
             ping: ping.map(state::Ping::from),
             connection: connection.map(ConnectionId),
+            directory: None,
+            has_overrun: false,
         };
         Ok((Pid(pid), worker))
     }

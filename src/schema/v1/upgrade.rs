@@ -62,7 +62,7 @@ pub(super) enum Scalar {
 
 impl From<&state::Reexec> for Reexec {
     fn from(reexec: &state::Reexec) -> Reexec {
-        let state::Reexec { kind, stage, is_hand_back: _ } = *reexec;
+        let state::Reexec { kind, asked_at: _, stage, is_hand_back: _ } = *reexec;
         Reexec {
             kind: match kind {
                 state::UpgradeKind::Reload => UpgradeKind::Reload,
@@ -84,6 +84,7 @@ impl From<Reexec> for state::Reexec {
     fn from(wire: Reexec) -> state::Reexec {
         let Reexec { kind, stage } = wire;
         state::Reexec {
+            asked_at: Monotonic(0),
             kind: match kind {
                 UpgradeKind::Reload => state::UpgradeKind::Reload,
                 UpgradeKind::Smooth => state::UpgradeKind::Smooth,
@@ -102,27 +103,32 @@ impl From<Reexec> for state::Reexec {
     }
 }
 
-impl From<state::Rollout> for Rollout {
-    fn from(rollout: state::Rollout) -> Rollout {
-        match rollout {
-            state::Rollout::Smooth => Rollout::Smooth,
-            state::Rollout::Fleet => Rollout::Fleet,
+impl From<state::RolloutKind> for Rollout {
+    fn from(kind: state::RolloutKind) -> Rollout {
+        match kind {
+            state::RolloutKind::Smooth => Rollout::Smooth,
+            state::RolloutKind::Fleet => Rollout::Fleet,
         }
     }
 }
 
-impl From<Rollout> for state::Rollout {
-    fn from(wire: Rollout) -> state::Rollout {
+impl From<Rollout> for state::RolloutKind {
+    fn from(wire: Rollout) -> state::RolloutKind {
         match wire {
-            Rollout::Smooth => state::Rollout::Smooth,
-            Rollout::Fleet => state::Rollout::Fleet,
+            Rollout::Smooth => state::RolloutKind::Smooth,
+            Rollout::Fleet => state::RolloutKind::Fleet,
         }
     }
 }
 
 impl From<&state::Waiter> for Waiter {
     fn from(waiter: &state::Waiter) -> Waiter {
-        let state::Waiter { connection: ConnectionId(connection), request_id, waits_for } = waiter;
+        let state::Waiter {
+            connection: ConnectionId(connection),
+            request_id,
+            waits_for,
+            wants_events: _,
+        } = waiter;
         Waiter {
             connection: *connection,
             request_id: request_id.as_ref().map(Scalar::from),
@@ -130,6 +136,7 @@ impl From<&state::Waiter> for Waiter {
                 state::WaitsFor::Reexec => WaitsFor::Reexec,
                 state::WaitsFor::Rollout => WaitsFor::Rollout,
                 state::WaitsFor::Upgrade => WaitsFor::Upgrade,
+                state::WaitsFor::Settled | state::WaitsFor::Exit => WaitsFor::Reexec,
             },
         }
     }
@@ -146,6 +153,7 @@ impl From<Waiter> for state::Waiter {
                 WaitsFor::Rollout => state::WaitsFor::Rollout,
                 WaitsFor::Upgrade => state::WaitsFor::Upgrade,
             },
+            wants_events: false,
         }
     }
 }

@@ -59,6 +59,25 @@ pub(super) const CONFIG: &[Transcript] = &[
     ),
     (
         To::Manual,
+        "{command: config, args: ['{ack_timeout: 30, upgrade_timeout: 600.5, canary_seconds: 0}']}",
+        &[
+            "info: Changed ack_timeout to 30, upgrade_timeout to 600.5",
+            "reply: Changed ack_timeout to 30, upgrade_timeout to 600.5",
+        ],
+    ),
+    (
+        "{command: config, args: ['{ack_timeout: null, upgrade_max_failures: 2, \
+         on_canary_timeout: 5}']}",
+        &[
+            "info: Changed ack_timeout to none, upgrade_max_failures to 2, on_canary_timeout to 5",
+            "reply: Changed ack_timeout to none, upgrade_max_failures to 2, on_canary_timeout to 5",
+        ],
+    ),
+    (
+        "{command: config, args: ['{upgrade_max_failures: 0}']}",
+        &["reply: upgrade_max_failures must be from 1 to 4294967295, not 0"],
+    ),
+    (
         "{command: config, args: [':drop_environment_variables:', '[HOME, RUBYOPT]']}",
         &[
             "info: Changed drop_environment_variables to [HOME, RUBYOPT]",
@@ -96,7 +115,8 @@ pub(super) const CONFIG: &[Transcript] = &[
         "{command: config, args: ['{number: 9, cmd: [sh]}']}",
         &["reply: Cannot change \"cmd\" while running. These can be changed: number, seconds, \
            ack_mode, signal_timeout, verbosity, max_unacked, max_upgrade_additional, retries, \
-           drop_environment_variables"],
+           drop_environment_variables, ack_timeout, upgrade_timeout, upgrade_max_failures, \
+           canary_seconds, on_canary_timeout"],
     ),
     (
         To::Manual,

@@ -11,8 +11,9 @@ use einhorn::scalar::Scalar;
 use einhorn::schema::{Carried, CarriedConnection, CarriedFile, Handover, Identity, Origin, Role};
 use einhorn::state::{
     AckMode, Address, Bind, Config, Connection, ConnectionId, Family, Generation, Listener,
-    ListenerOptions, Monotonic, Nice, Now, Pid, Ping, Realtime, Reexec, Rollout, Signal, Slot,
-    Stage, State, Stopping, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
+    ListenerOptions, Monotonic, Nice, Now, Pid, Ping, Realtime, Reexec, ReexecMode, Rollout,
+    RolloutBounds, RolloutKind, Signal, Slot, Stage, State, Stopping, UpgradeKind, Verbosity,
+    Waiter, WaitsFor, Worker,
 };
 
 /// A golden file's name, what its header says besides the version, and its meaning.
@@ -54,12 +55,17 @@ pub(super) fn fresh() -> Handover {
     state.last_spawn_at = Some(now(100).monotonic);
     state.last_spawned_on = Some(now(100).realtime);
     state.connections.insert(ConnectionId(16), Connection::default());
-    state.reexec =
-        Some(Reexec { kind: UpgradeKind::Reload, stage: Stage::HandingOver, is_hand_back: false });
+    state.reexec = Some(Reexec {
+        kind: UpgradeKind::Reload,
+        asked_at: Monotonic(0),
+        stage: Stage::HandingOver,
+        is_hand_back: false,
+    });
     state.waiters.push(Waiter {
         connection: ConnectionId(16),
         request_id: None,
         waits_for: WaitsFor::Reexec,
+        wants_events: false,
     });
     Handover {
         release: "0.1.0".into(),
@@ -118,6 +124,11 @@ fn fresh_config() -> Config {
         drop_env_vars: Vec::new(),
         verbosity: Verbosity::INFO,
         syslog: false,
+        reexec_mode: ReexecMode::Exec,
+        rollout: RolloutBounds::default(),
+        chdir: None,
+        env_file: None,
+        metrics_file: None,
     }
 }
 
@@ -137,14 +148,17 @@ pub(super) fn mid_upgrade() -> Handover {
     let state = &mut handover.state;
     state.config.target = 2;
     state.generation = Generation(1);
+    state.newest_generation = Generation(1);
     state.cold_start_count = 1;
-    state.rollout = Some(Rollout::Fleet);
+    let began_at = now(100).monotonic;
+    state.rollout = Some(Rollout::resumed(RolloutKind::Fleet, Generation(0), began_at));
     state.last_upgraded_on = Some(now(200).realtime);
     state.reexec_count = 1;
     state.reexecuted_at = Some(now(199).monotonic);
     state.workers.insert(Pid(4_002), Worker::new(Slot(1), Generation(1), now(201)));
     state.reexec = Some(Reexec {
         kind: UpgradeKind::Smooth,
+        asked_at: Monotonic(0),
         stage: Stage::Preflight {
             candidate: Some(Pid(4_003)),
             schema: 1,
@@ -174,6 +188,7 @@ pub(super) fn busy() -> Handover {
         ordered: BTreeMap::from([(Slot(5), Generation(6)), (Slot(9), Generation(7))]),
         connections: BTreeMap::from(connections),
         generation: Generation(7),
+        newest_generation: Generation(7),
         reexec_count: 8,
         cold_start_count: 2,
         early_death_count: 3,
@@ -183,10 +198,11 @@ pub(super) fn busy() -> Handover {
         stopping: None,
         reexec: Some(Reexec {
             kind: UpgradeKind::Fleet,
+            asked_at: Monotonic(0),
             stage: Stage::HandingOver,
             is_hand_back: false,
         }),
-        rollout: Some(Rollout::Smooth),
+        rollout: Some(Rollout::resumed(RolloutKind::Smooth, Generation(6), now(301).monotonic)),
         waiters: busy_waiters(),
         reexecuted_at: Some(now(304).monotonic),
         upgrade_due_at: Some(now(305).monotonic),
@@ -235,6 +251,11 @@ fn busy_config() -> Config {
         drop_env_vars: words(&["BUNDLE_GEMFILE", "RUBYOPT"]),
         verbosity: Verbosity::ERROR,
         syslog: true,
+        reexec_mode: ReexecMode::Exec,
+        rollout: RolloutBounds::default(),
+        chdir: None,
+        env_file: None,
+        metrics_file: None,
     }
 }
 
@@ -294,6 +315,7 @@ fn busy_waiters() -> Vec<Waiter> {
         connection: ConnectionId(70_002),
         request_id: Some(request_id),
         waits_for,
+        wants_events: false,
     };
     ids.into_iter().zip(waits).map(waiter).collect()
 }

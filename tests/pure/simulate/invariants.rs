@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use einhorn::decide::{Action, next_deadline};
-use einhorn::state::{Pid, Rollout, Signal, State, Worker};
+use einhorn::state::{Pid, RolloutKind, Signal, State, Worker};
 
 use super::due::Due;
 use super::ledger::{Entry, Ledger};
@@ -232,7 +232,7 @@ fn beside_the_old(ledger: &Ledger) -> Broken {
         format!("{staying} workers in a roll-out that allows {most:?}")
     })?;
     let waiting = ledger.waiting();
-    ensure(rollout == Rollout::Fleet || waiting <= ledger.settings.max_unacked, || {
+    ensure(rollout == RolloutKind::Fleet || waiting <= ledger.settings.max_unacked, || {
         format!("{waiting} new ones wait for their ACK in a smooth roll-out")
     })
 }

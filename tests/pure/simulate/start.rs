@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use einhorn::state::{
-    AckMode, Config, Generation, Monotonic, Now, Realtime, Rollout, Signal, Slot, State, Worker,
+    AckMode, Config, Generation, Monotonic, Now, Realtime, Rollout, RolloutKind, Signal, Slot,
+    State, Worker,
 };
 
 use super::ledger::{Entry, Ledger, Settings};
@@ -89,8 +90,10 @@ fn midlife(state: &mut State, ledger: &mut Ledger, world: &mut World) {
     state.cold_start_count = 0;
     ledger.generation = newest;
     ledger.upgrade.reexec_count = 7;
-    let rollout = world.random.one_of(&[None, Some(Rollout::Smooth), Some(Rollout::Fleet)]);
-    state.rollout = rollout;
+    let rollout = world.random.one_of(&[None, Some(RolloutKind::Smooth), Some(RolloutKind::Fleet)]);
+    state.newest_generation = state.generation;
+    let from = Generation(newest - 1);
+    state.rollout = rollout.map(|kind| Rollout::resumed(kind, from, Monotonic(world.now)));
     ledger.upgrade.rollout = rollout;
     ledger.first_count = 0;
     for slot in 0..u32::try_from(world.random.below(20)).expect("a small number") {

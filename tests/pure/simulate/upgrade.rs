@@ -2,7 +2,9 @@
 //! time.
 
 use einhorn::scalar::Scalar;
-use einhorn::state::{ConnectionId, Pid, Rollout, SCHEMA_VERSIONS, State, UpgradeKind, WaitsFor};
+use einhorn::state::{
+    ConnectionId, Pid, RolloutKind, SCHEMA_VERSIONS, State, UpgradeKind, WaitsFor,
+};
 
 use super::due::{Due, LastLine};
 use super::ledger::{Entry, Ledger};
@@ -40,7 +42,7 @@ pub(super) struct Upgrade {
     pub(super) step: Option<(UpgradeKind, Step)>,
     /// Whether a Ruby Einhorn was asked for in that step.
     is_hand_back: bool,
-    pub(super) rollout: Option<Rollout>,
+    pub(super) rollout: Option<RolloutKind>,
     pub(super) waiting: Vec<Waiting>,
     /// When the master was last executed anew.
     pub(super) reexecuted_at: Option<u64>,
@@ -90,7 +92,8 @@ impl Upgrade {
         }
         let waiting: Vec<_> = state.waiters.iter().map(|w| (w.connection, w.waits_for)).collect();
         let due: Vec<_> = self.waiting.iter().map(|w| (w.connection, w.waits_for())).collect();
-        let found = (step, state.rollout, state.upgrade_due_at.map(|at| at.0), waiting);
+        let rollout = state.rollout.as_ref().map(|rollout| rollout.kind);
+        let found = (step, rollout, state.upgrade_due_at.map(|at| at.0), waiting);
         let due = (self.step, self.rollout, self.due_at, due);
         let (reexecs, at) = (state.reexec_count, state.reexecuted_at.map(|at| at.0));
         let reexecs_due = (self.reexec_count, self.reexecuted_at);
@@ -301,8 +304,8 @@ impl Ledger {
         due.is_told = true;
         let rollout = match kind {
             UpgradeKind::Reload => return self.saw("a reload"),
-            UpgradeKind::Smooth => Rollout::Smooth,
-            UpgradeKind::Fleet => Rollout::Fleet,
+            UpgradeKind::Smooth => RolloutKind::Smooth,
+            UpgradeKind::Fleet => RolloutKind::Fleet,
         };
         if self.upgrade.rollout.replace(rollout).is_some() {
             self.saw("a roll-out that starts over");
@@ -311,7 +314,7 @@ impl Ledger {
         if let Some(retries) = self.settings.retries.filter(|_| self.has_given_up()) {
             self.streak = retries - 1;
         }
-        self.first_count = if rollout == Rollout::Fleet { self.settings.target } else { 0 };
+        self.first_count = if rollout == RolloutKind::Fleet { self.settings.target } else { 0 };
         self.upgrade.promise = Some(self.capacity());
     }
 
@@ -354,7 +357,7 @@ impl Ledger {
         }
         if self.upgrade.rollout.is_some() && self.serving_new() >= self.settings.target {
             let complete = match self.upgrade.rollout.take() {
-                Some(Rollout::Smooth) => "a smooth roll-out complete",
+                Some(RolloutKind::Smooth) => "a smooth roll-out complete",
                 _ => "a fleet roll-out complete",
             };
             self.saw(complete);
@@ -372,8 +375,8 @@ impl Ledger {
         old.sort_unstable();
         let waits = match self.upgrade.rollout {
             None => return old.into_iter().map(|(_, _, pid)| pid).collect(),
-            Some(Rollout::Smooth) => false,
-            Some(Rollout::Fleet) => self.room() >= u64::from(self.missing()),
+            Some(RolloutKind::Smooth) => false,
+            Some(RolloutKind::Fleet) => self.room() >= u64::from(self.missing()),
         };
         let target = usize::try_from(self.settings.target).expect("a count fits");
         let new = usize::try_from(self.serving_new()).expect("a count fits");
@@ -393,7 +396,7 @@ impl Ledger {
             });
             going.push(pid);
         }
-        if !going.is_empty() && self.upgrade.rollout == Some(Rollout::Fleet) {
+        if !going.is_empty() && self.upgrade.rollout == Some(RolloutKind::Fleet) {
             self.saw("a fleet that comes in waves");
         }
         going
