@@ -66,6 +66,7 @@ pub(super) const CONFIG: &[Transcript] = &[
         ],
     ),
     (
+        To::Manual,
         "{command: config, args: ['{ack_timeout: null, upgrade_max_failures: 2, \
          on_canary_timeout: 5}']}",
         &[
@@ -74,10 +75,12 @@ pub(super) const CONFIG: &[Transcript] = &[
         ],
     ),
     (
+        To::Manual,
         "{command: config, args: ['{upgrade_max_failures: 0}']}",
         &["reply: upgrade_max_failures must be from 1 to 4294967295, not 0"],
     ),
     (
+        To::Manual,
         "{command: config, args: [':drop_environment_variables:', '[HOME, RUBYOPT]']}",
         &[
             "info: Changed drop_environment_variables to [HOME, RUBYOPT]",
