@@ -51,7 +51,9 @@ impl Adoption {
             arguments: &strings(words),
             environment: &strings(self.launch.environment.iter().map(variable)),
             carried: &self.launch.open_at_start,
-            open_files: None,
+            directory: None,
+            umask: None,
+            limits: &[],
             stranger: None,
         });
         format!("going back failed too: {error}")

@@ -16,7 +16,10 @@ pub(super) fn original_limit(
     inheritance: &Inheritance,
     carried: &[RawFd],
 ) -> Option<limit::OpenFiles> {
-    Some(inheritance.open_files()).filter(|original| has_room(*original, carried))
+    let original = Some(inheritance.open_files()).filter(|limit| has_room(*limit, carried))?;
+    // Somebody may have lowered the hard limit of the running master, which only root can raise.
+    let hard = limit::open_files().map_or(original.hard, |now| now.hard.min(original.hard));
+    Some(limit::OpenFiles { soft: original.soft.min(hard), hard })
 }
 
 /// Whether descriptors leave room to open more below a limit. Both images ask of the same numbers.

@@ -111,6 +111,7 @@ impl Master {
             program: candidate.program(&path),
             arguments: &arguments,
             environment: &environment,
+            directory: None,
             inherited: &inherited,
             stdio: Some([nothing.as_raw_fd(), output_number, output_number]),
             mask: self.inheritance.mask(),

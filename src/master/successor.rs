@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use crate::master::Master;
 use crate::master::candidate::Candidate;
 use crate::sys::exec::{Exec, exec};
-use crate::sys::limit::OpenFiles;
+use crate::sys::limit::{Limit, OpenFiles};
 use crate::sys::signal::Stranger;
 
 /// Who goes on.
@@ -45,6 +45,7 @@ impl Master {
     ) -> Result<String, String> {
         let Estate { state, mut carried, open_files, stranger } = estate;
         carried.push(state.as_raw_fd());
+        let limits: Vec<Limit> = open_files.into_iter().map(Limit::from).collect();
         let config = &self.state.config;
         let path = candidate.path().map_err(|error| failed("its path", &error))?;
         let arguments = candidate
@@ -56,7 +57,9 @@ impl Master {
             arguments: &arguments,
             environment: &environment,
             carried: &carried,
-            open_files,
+            directory: None,
+            umask: None,
+            limits: &limits,
             stranger,
         });
         Ok(candidate.explain(&error))

@@ -128,6 +128,7 @@ impl Inheritance {
             program: Program::Path(&arguments[0]),
             arguments: &arguments,
             environment,
+            directory: None,
             inherited,
             stdio: None,
             mask: self.mask(),

@@ -3,11 +3,14 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::errno::Errno;
+use nix::sys::stat::{Mode, umask};
 
-use crate::sys::limit::{self, OpenFiles};
+use crate::sys::descriptor;
+use crate::sys::limit::Limit;
 use crate::sys::signal::{Shield, Stranger};
 use crate::sys::spawn::{Program, execute, pointers};
 
@@ -22,8 +25,13 @@ pub struct Exec<'a> {
     pub environment: &'a [CString],
     /// The descriptors that it gets, under the same numbers.
     pub carried: &'a [RawFd],
-    /// The limit of open files that it gets.
-    pub open_files: Option<OpenFiles>,
+    /// Its working directory; this process's when absent.
+    pub directory: Option<BorrowedFd<'a>>,
+    /// Its umask; this process's when absent.
+    pub umask: Option<u32>,
+    /// The limits that it gets, where they are to be others than this process's. To lower a hard
+    /// limit cannot be undone, but by root.
+    pub limits: &'a [Limit],
     /// What runs in our place first, if it is not a program that takes signals over at once, as
     /// ours does.
     pub stranger: Option<Stranger>,
@@ -33,11 +41,10 @@ pub struct Exec<'a> {
 pub fn exec(plan: &Exec<'_>) -> io::Error {
     let arguments = pointers(plan.arguments);
     let environment = pointers(plan.environment);
-    let limits = plan.open_files.and_then(|wanted| {
-        let before = limit::open_files().ok()?;
-        limit::set_open_files(wanted).ok()?;
-        Some(before)
-    });
+    let surroundings = match Surroundings::change(plan) {
+        Ok(surroundings) => surroundings,
+        Err(error) => return error,
+    };
     let shield = plan.stranger.map(Shield::raise);
     let inheritance = Inheritance::open(plan.carried);
     // SAFETY: the pointers are to strings that live through the call, each list ended by null.
@@ -45,11 +52,55 @@ pub fn exec(plan: &Exec<'_>) -> io::Error {
     let errno = Errno::last();
     drop(inheritance);
     drop(shield);
-    if let Some(before) = limits {
-        // The soft limit was lowered below the hard one, so it can be raised again.
-        let _ = limit::set_open_files(before);
-    }
+    drop(surroundings);
     errno.into()
+}
+
+/// What a program finds of the process around it, as it was before it was changed; put back in
+/// reverse when dropped.
+#[derive(Debug, Default)]
+struct Surroundings {
+    directory: Option<OwnedFd>,
+    umask: Option<Mode>,
+    limits: Vec<Limit>,
+}
+
+impl Surroundings {
+    /// Changes them. What was changed before something fails is put back.
+    fn change(plan: &Exec<'_>) -> io::Result<Surroundings> {
+        let failed = |what: &str, error: io::Error| io::Error::other(format!("{what}: {error}"));
+        let mut before = Surroundings::default();
+        if let Some(directory) = plan.directory {
+            // By its inode: it may have been deleted, and goes on being ours all the same.
+            let own = descriptor::open_path(Path::new("."))
+                .map_err(|error| failed("the master's working directory", error))?;
+            nix::unistd::fchdir(directory)
+                .map_err(|errno| failed("cannot enter its working directory", errno.into()))?;
+            before.directory = Some(own);
+        }
+        before.umask = plan.umask.map(|mode| umask(Mode::from_bits_truncate(mode)));
+        for limit in plan.limits {
+            let own = limit.in_force().map_err(|error| failed("cannot read a limit", error))?;
+            limit.set().map_err(|error| failed(&format!("cannot set {limit}"), error))?;
+            before.limits.push(own);
+        }
+        Ok(before)
+    }
+}
+
+impl Drop for Surroundings {
+    fn drop(&mut self) {
+        for limit in self.limits.iter().rev() {
+            // A soft limit that was lowered below the hard one can be raised again.
+            let _ = limit.set();
+        }
+        if let Some(mode) = self.umask {
+            umask(mode);
+        }
+        if let Some(directory) = &self.directory {
+            let _ = nix::unistd::fchdir(directory);
+        }
+    }
 }
 
 /// Descriptors that the next program inherits; closed to it again when dropped.

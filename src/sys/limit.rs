@@ -1,8 +1,58 @@
 //! Resource limits.
 
+use std::fmt;
 use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// A limit of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    resource: Resource,
+    /// What holds.
+    pub soft: u64,
+    /// What it may be raised to.
+    pub hard: u64,
+}
+
+impl Limit {
+    /// The limit of this resource that holds now.
+    ///
+    /// # Errors
+    /// Those of getrlimit(2).
+    fn now(resource: Resource) -> io::Result<Limit> {
+        let (soft, hard) = getrlimit(resource)?;
+        Ok(Limit { resource, soft, hard })
+    }
+
+    /// The one that this process has in the place of this one.
+    ///
+    /// # Errors
+    /// Those of getrlimit(2).
+    pub fn in_force(self) -> io::Result<Limit> {
+        Limit::now(self.resource)
+    }
+
+    /// Makes it hold for this process.
+    ///
+    /// # Errors
+    /// Those of setrlimit(2).
+    pub fn set(self) -> io::Result<()> {
+        Ok(setrlimit(self.resource, self.soft, self.hard)?)
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} to {}:{}", self.resource, self.soft, self.hard)
+    }
+}
+
+impl From<OpenFiles> for Limit {
+    fn from(OpenFiles { soft, hard }: OpenFiles) -> Limit {
+        Limit { resource: Resource::RLIMIT_NOFILE, soft, hard }
+    }
+}
 
 /// `RLIMIT_NOFILE`: how many descriptors a process may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +68,7 @@ pub struct OpenFiles {
 /// # Errors
 /// Those of getrlimit(2).
 pub fn open_files() -> io::Result<OpenFiles> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let Limit { soft, hard, .. } = Limit::now(Resource::RLIMIT_NOFILE)?;
     Ok(OpenFiles { soft, hard })
 }
 
@@ -27,7 +77,7 @@ pub fn open_files() -> io::Result<OpenFiles> {
 /// # Errors
 /// Those of setrlimit(2).
 pub fn set_open_files(limit: OpenFiles) -> io::Result<()> {
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, limit.soft, limit.hard)?)
+    Limit::from(limit).set()
 }
 
 /// Raises this process's soft limit to the hard one.

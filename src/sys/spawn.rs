@@ -33,6 +33,8 @@ pub struct Plan<'a> {
     pub arguments: &'a [CString],
     /// Its whole environment, `NAME=value`.
     pub environment: &'a [CString],
+    /// Its working directory; the parent's when absent.
+    pub directory: Option<&'a CString>,
     /// Descriptors above 2 that it gets, under the same numbers; all others are close-on-exec.
     pub inherited: &'a [RawFd],
     /// What becomes its standard input, output and error; the parent's when absent.
@@ -60,6 +62,7 @@ pub struct Spawned {
 #[derive(Clone, Copy, Default)]
 struct Outcome {
     failed: i32,
+    has_no_directory: bool,
     nice_failed: i32,
 }
 
@@ -75,7 +78,8 @@ struct Child<'a> {
 /// Starts a program.
 ///
 /// # Errors
-/// Those of clone(2) and execve(2). Nothing is left running then.
+/// Those of clone(2) and execve(2), and one that names the directory when that cannot be entered.
+/// Nothing is left running then.
 pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
     let mut child = Child {
         plan,
@@ -103,7 +107,14 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
     let outcome = unsafe { (&raw const child.outcome).read_volatile() };
     if outcome.failed != 0 {
         collect(pid);
-        return Err(io::Error::from_raw_os_error(outcome.failed));
+        let error = io::Error::from_raw_os_error(outcome.failed);
+        return Err(match plan.directory.filter(|_| outcome.has_no_directory) {
+            None => error,
+            Some(directory) => {
+                let directory = directory.to_string_lossy();
+                io::Error::other(format!("cannot enter {directory}: {error}"))
+            }
+        });
     }
     let nice_error = match outcome.nice_failed {
         0 => None,
@@ -193,10 +204,61 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
         for (target, number) in (0..).zip(plan.stdio.iter().flatten()) {
             libc::dup2(*number, target);
         }
+        if let Some(directory) = plan.directory
+            && libc::chdir(directory.as_ptr()) != 0
+        {
+            child.outcome.failed = Errno::last_raw();
+            child.outcome.has_no_directory = true;
+            libc::_exit(127)
+        }
         libc::pthread_sigmask(libc::SIG_SETMASK, plan.mask.as_ptr(), std::ptr::null_mut());
         execute(plan.program, &child.arguments, &child.environment);
         child.outcome.failed = Errno::last_raw();
         // Not `exit`: that would run the parent's exit handlers.
         libc::_exit(127)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::sys::{descriptor, limit};
+
+    /// Starts pwd(1) in a directory.
+    fn start(directory: &CString, output: RawFd) -> io::Result<Spawned> {
+        let program = CString::from(c"/bin/pwd");
+        spawn(&Plan {
+            program: Program::Path(&program),
+            arguments: &[program.clone(), CString::from(c"-P")],
+            environment: &[],
+            directory: Some(directory),
+            inherited: &[],
+            stdio: Some([output; 3]),
+            mask: Mask::from_bits(0),
+            open_files: limit::open_files()?,
+            nice: None,
+            death_signal: None,
+        })
+    }
+
+    #[test]
+    fn a_child_starts_in_its_directory() {
+        let (read, write) = descriptor::pipe().unwrap();
+        let started = start(&CString::from(c"/usr"), write.as_raw_fd()).unwrap();
+        collect(started.pid);
+        drop(write);
+        let mut told = String::new();
+        File::from(read).read_to_string(&mut told).unwrap();
+        assert_eq!(told, "/usr\n");
+        let (_read, write) = descriptor::pipe().unwrap();
+        let error = start(&CString::from(c"/nowhere"), write.as_raw_fd()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot enter /nowhere: No such file or directory (os error 2)"
+        );
     }
 }

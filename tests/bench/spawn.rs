@@ -45,6 +45,7 @@ pub(crate) fn time_starts(way: &str, count: usize) {
         program: spawn::Program::Path(&arguments[0]),
         arguments: &arguments,
         environment: &environment,
+        directory: None,
         inherited: &[],
         stdio: None,
         mask,

@@ -54,6 +54,7 @@ mod shell; // einhornsh
 mod shortages; // starts for which the system has too little left
 mod signals; // signals to the master, and how it stops
 mod startup; // bad input and what stands in the way: nothing is left behind
+mod surroundings; // what an exec changes besides the program
 mod takeovers; // Ruby masters that become ours
 mod terminal; // a pseudo-terminal
 mod wait; // the one place that waits
@@ -126,6 +127,7 @@ fn main() {
         shortages::trials(),
         signals::trials(),
         startup::trials(),
+        surroundings::trials(),
         takeovers::trials(),
         words::trials(),
         workers::trials(),

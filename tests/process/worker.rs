@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
-use crate::{serving, wait};
+use crate::{serving, surroundings, wait};
 
 /// The first argument that makes the test program a worker.
 pub(crate) const FLAG: &str = "--as-worker";
@@ -27,14 +27,17 @@ pub(crate) const FLAG: &str = "--as-worker";
 ///   named after this worker's index;
 /// - `hold-usr2`: blocks SIGUSR2 for `drain=WORD`: answers every connection of listener 0 with its
 ///   pid and the word, until SIGUSR2;
+/// - `exec=FOLDER`: becomes the file `program` in the folder, there and with another umask and
+///   limit; it does the other steps; `exec-beyond=FOLDER`: with a limit that nobody may have.
+///   Where that fails, this process goes on;
 /// - `as-in=FILE`: the steps in the file, one a line;
 /// - `ignore=SIG`, `sleep=MS`, `exit=CODE`, `raise=SIG`;
 /// - `serve`: answers on every announced listener with its pid, for ever; `serve-at=FD`: on this
 ///   TCP listener, and goes on;
 /// - `wait`: waits for a signal, for ever.
-pub(crate) fn run(steps: impl Iterator<Item = String>) {
+pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
     let mut given: Option<UnixStream> = None;
-    for step in steps {
+    while let Some(step) = steps.next() {
         let (name, value) = step.split_once('=').unwrap_or((&step, ""));
         match name {
             "ack" => drop(say(connect(), "worker:ack", "")),
@@ -54,6 +57,11 @@ pub(crate) fn run(steps: impl Iterator<Item = String>) {
             }
             "hold-usr2" => serving::hold(),
             "drain" => serving::drain(value),
+            "exec" | "exec-beyond" => {
+                let others: Vec<String> = steps.collect();
+                surroundings::change(Path::new(value), name == "exec-beyond", &others);
+                return run(others.into_iter());
+            }
             "as-in" => run(steps_in(Path::new(value)).into_iter()),
             // SAFETY: ignoring a signal runs no code.
             "ignore" => drop(unsafe { signal(value.parse().unwrap(), SigHandler::SigIgn) }),
