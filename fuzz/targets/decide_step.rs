@@ -144,7 +144,7 @@ impl Shell {
             "p" => {
                 if let Some(candidate) = self.candidate.as_mut().filter(|c| !c.runs) {
                     candidate.runs = true;
-                    self.tell(Event::PreflightStarted { pid: CANDIDATE });
+                    self.tell(Event::PreflightStarted { pid: CANDIDATE, deployment: None });
                 }
             }
             "q" => self.end_candidate(first),
@@ -176,7 +176,7 @@ impl Shell {
         let pid = Pid((100..).find(|pid| !taken(pid)).expect("a free pid"));
         self.processes.insert(pid);
         let connection = (how == "g").then(|| self.connect(Some(pid)));
-        self.tell(Event::Spawned { slot, pid, connection });
+        self.tell(Event::Spawned { slot, pid, connection, directory: None });
     }
 
     fn exit(&mut self, nth: usize, status: ExitStatus) {
@@ -339,7 +339,7 @@ impl Shell {
                 assert!(is_asked, "nobody wants a Ruby Einhorn");
                 self.handback_due = true;
             }
-            Action::Reply { .. } => {}
+            Action::Reply { .. } | Action::RunCanaryCheck { .. } | Action::KillCheck { .. } => {}
             Action::Log { message, .. } => assert!(!message.is_empty(), "an empty line"),
             Action::Exit { code } => {
                 let alone = self.processes.is_empty() && self.orders.is_empty();

@@ -56,6 +56,19 @@ pub enum Action {
     /// Become the candidate, which is a Ruby Einhorn, at the end of this turn; answered by
     /// `HandOverFailed` or by nothing any more.
     HandBack,
+    /// Ask the command of `--on-canary` about a new worker; answered by `CheckStarted`, or by
+    /// `CheckNotStarted`.
+    RunCanaryCheck {
+        /// The worker.
+        worker: Pid,
+        /// Its code.
+        generation: Generation,
+    },
+    /// End the command of `--on-canary` and everything that it started.
+    KillCheck {
+        /// Its pid.
+        process: Pid,
+    },
     /// Leave with this exit status.
     Exit {
         /// 0 after an orderly stop.

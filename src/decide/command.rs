@@ -1,16 +1,22 @@
 //! The commands of the command socket (behaviour.md section 7).
 
 use crate::decide::action::Action;
+use crate::decide::waiters::{self, Answer, Asker};
 use crate::decide::{Turn, pool, settings, signal, upgrade};
-use crate::protocol::{Args, BadRequest, Reply, Request, command_list};
+use crate::outcome::Outcome;
+use crate::protocol::{Args, BadRequest, Request, command_list};
 use crate::ruby;
 use crate::scalar::Scalar;
 use crate::state::{
-    AckMode, ConnectionId, Pid, Ping, Signal, UpgradeKind, Verbosity, WORKERS_MAX, release,
+    AckMode, ConnectionId, Pid, Ping, Signal, UpgradeKind, Verbosity, WORKERS_MAX, WaitsFor,
+    release,
 };
 
 /// The argument of an upgrade that hands back to a Ruby Einhorn.
 const TO_RUBY: &str = "--to-ruby";
+
+/// The argument of a change whose end the client waits for.
+const WAIT: &str = "--wait";
 
 /// A client sent a line.
 pub(super) fn requested(
@@ -18,13 +24,18 @@ pub(super) fn requested(
     connection: ConnectionId,
     request: Result<Request, BadRequest>,
 ) {
+    let mut asker = Asker { connection, request_id: None, wants_events: false };
     let request = match request {
         Ok(request) => request,
-        Err(BadRequest(why)) => return reply(turn, connection, None, why),
+        Err(BadRequest(why)) => {
+            return waiters::answer(turn, &asker, Answer::not_understood(why));
+        }
     };
+    asker.request_id.clone_from(&request.id);
+    asker.wants_events = request.wants_events;
     let Some(command) = request.command.clone() else {
-        let message = "No \"command\" parameter provided; not sure what you want me to do.";
-        return reply(turn, connection, request.id, message.to_owned());
+        let why = "No \"command\" parameter provided; not sure what you want me to do.";
+        return waiters::answer(turn, &asker, Answer::not_understood(why));
     };
     if turn.state.config.verbosity == Verbosity::DEBUG {
         turn.debug(format!("Received command {command:?}"));
@@ -35,32 +46,62 @@ pub(super) fn requested(
     let words = match &request.args {
         Args::Absent => &[][..],
         Args::List(words) => words,
-        Args::Invalid(why) => return reply(turn, connection, request.id, why.clone()),
+        Args::Invalid(why) => {
+            return waiters::answer(turn, &asker, Answer::not_understood(why.clone()));
+        }
     };
     if let Some(kind) = upgrade_kind(&command) {
         return match is_hand_back(&command, words) {
             Ok(is_hand_back) => {
                 let asked = upgrade::Asked { kind, is_hand_back };
-                upgrade::asked_by_client(turn, asked, connection, request.id);
+                upgrade::asked_by_client(turn, asked, asker);
             }
-            Err(why) => reply(turn, connection, request.id, why),
+            Err(why) => waiters::answer(turn, &asker, Answer::not_understood(why)),
         };
     }
-    let message = match command.as_str() {
+    match command.as_str() {
+        "wait" => waiters::attach(turn, asker),
+        "dec" | "die" | "inc" | "set_workers" => change(turn, &command, words, asker),
+        _ => {
+            let answer = plain(turn, &command, words, &request);
+            waiters::answer(turn, &asker, answer);
+        }
+    }
+}
+
+/// Commands that are done when they are answered.
+fn plain(turn: &mut Turn, command: &str, words: &[String], request: &Request) -> Answer {
+    match command {
+        "abort" => upgrade::abort(turn),
         "config" => settings::change(turn, words),
-        "dec" => change_target(turn, "Decrementing", -1),
-        "die" => die(turn, words),
-        "ehlo" => greeting(turn, &request),
-        "help" => format!("These commands are available:\n\n{}\n", command_list()),
-        "inc" => change_target(turn, "Incrementing", 1),
+        "ehlo" => Answer::done(greeting(turn, request)),
+        "help" => Answer::done(format!("These commands are available:\n\n{}\n", command_list())),
         "louder" => change_verbosity(turn, -1),
         "quieter" => change_verbosity(turn, 1),
-        "set_workers" => set_workers(turn, words),
         "signal" => send_signals(turn, words),
-        "state" => ruby::dump(turn.state),
-        unknown => format!("Unrecognized command: {unknown:?}\n\n{}\n", command_list()),
+        "state" => Answer::done(ruby::dump(turn.state)),
+        unknown => {
+            let commands = command_list();
+            Answer::not_understood(format!("Unrecognized command: {unknown:?}\n\n{commands}\n"))
+        }
+    }
+}
+
+/// Commands whose end can be waited for.
+fn change(turn: &mut Turn, command: &str, words: &[String], asker: Asker) {
+    let is_waited_for = words.iter().any(|word| word == WAIT);
+    let words: Vec<String> = words.iter().filter(|word| *word != WAIT).cloned().collect();
+    let (answer, waits_for) = match command {
+        "die" => (die(turn, &words), WaitsFor::Exit),
+        "dec" => (change_target(turn, "Decrementing", -1), WaitsFor::Settled),
+        "inc" => (change_target(turn, "Incrementing", 1), WaitsFor::Settled),
+        _ => (set_workers(turn, &words), WaitsFor::Settled),
     };
-    reply(turn, connection, request.id, message);
+    if answer.outcome == Outcome::Done && is_waited_for {
+        waiters::join(turn, asker, waits_for, &answer.message);
+    } else {
+        waiters::answer(turn, &asker, answer);
+    }
 }
 
 fn upgrade_kind(command: &str) -> Option<UpgradeKind> {
@@ -80,11 +121,6 @@ fn is_hand_back(command: &str, words: &[String]) -> Result<bool, String> {
             Err(format!("{command} takes no argument but {TO_RUBY}, and was given {unknown:?}"))
         }
     }
-}
-
-fn reply(turn: &mut Turn, connection: ConnectionId, id: Option<Scalar>, message: String) {
-    let reply = Reply { message, request_id: id, wait: false, event: None };
-    turn.actions.push(Action::Reply { connection, reply });
 }
 
 /// `worker:ack` and `worker:ping`: no reply, and the connection is closed in case the worker
@@ -147,38 +183,51 @@ fn greeting(turn: &Turn, request: &Request) -> String {
     )
 }
 
-fn change_target(turn: &mut Turn, verb: &str, by: i64) -> String {
+fn change_target(turn: &mut Turn, verb: &str, by: i64) -> Answer {
     let old = turn.state.config.target;
     let new = i64::from(old) + by;
     if new < 1 {
-        return format!(
+        return Answer::refused(format!(
             "Can't decrease number of workers (already at {old}). Run kill {} if you really want \
              to stop einhorn.",
             turn.state.master_pid
-        );
+        ));
     }
     if let Some(refusal) = refuse_target(turn, new) {
-        return refusal;
+        return Answer::refused(refusal);
     }
-    pool::set_target(turn, u32::try_from(new).unwrap_or(old));
+    retarget(turn, u32::try_from(new).unwrap_or(old));
     said(turn, format!("{verb} number of workers from {old} -> {new}"))
 }
 
-fn set_workers(turn: &mut Turn, words: &[String]) -> String {
+/// Sets the target; whoever waits for another one waits in vain.
+fn retarget(turn: &mut Turn, target: u32) {
+    if target != turn.state.config.target {
+        let told = Answer {
+            outcome: Outcome::Superseded,
+            message: format!("Superseded: {target} workers are wanted by now"),
+        };
+        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
+    }
+    pool::set_target(turn, target);
+}
+
+fn set_workers(turn: &mut Turn, words: &[String]) -> Answer {
     let wanted = match words {
         [word] => word.parse::<i64>().ok(),
         _ => None,
     };
     let valid = format!("a whole number from 1 to {WORKERS_MAX}");
     let Some(new) = wanted.filter(|new| *new >= 1) else {
-        return format!("set_workers needs {valid}, not {:?}", words.join(" "));
+        let why = format!("set_workers needs {valid}, not {:?}", words.join(" "));
+        return Answer::not_understood(why);
     };
     if let Some(refusal) = refuse_target(turn, new) {
-        return refusal;
+        return Answer::refused(refusal);
     }
     let old = turn.state.config.target;
     let new = u32::try_from(new).unwrap_or(old);
-    pool::set_target(turn, new);
+    retarget(turn, new);
     let doing = match new.cmp(&old) {
         std::cmp::Ordering::Greater => "Will spin up additional workers.",
         std::cmp::Ordering::Less => "Will gracefully terminate workers.",
@@ -196,7 +245,7 @@ pub(super) fn refuse_target(turn: &Turn, new: i64) -> Option<String> {
         .then(|| format!("Can't run {new} workers: the most is {WORKERS_MAX}"))
 }
 
-fn change_verbosity(turn: &mut Turn, by: i8) -> String {
+fn change_verbosity(turn: &mut Turn, by: i8) -> Answer {
     let old = turn.state.config.verbosity;
     let new = Verbosity(old.0.saturating_add_signed(by)).min(Verbosity::ERROR);
     turn.state.config.verbosity = new;
@@ -209,29 +258,29 @@ fn change_verbosity(turn: &mut Turn, by: i8) -> String {
     said(turn, format!("Verbosity {verb} {} ({level})", new.0))
 }
 
-fn send_signals(turn: &mut Turn, words: &[String]) -> String {
+fn send_signals(turn: &mut Turn, words: &[String]) -> Answer {
     if words.is_empty() {
-        return "signal needs the name of a signal, such as: signal HUP".to_owned();
+        return Answer::not_understood("signal needs the name of a signal, such as: signal HUP");
     }
     let signals = match parse_signals(words) {
         Ok(signals) => signals,
-        Err(refusal) => return refusal,
+        Err(refusal) => return Answer::not_understood(refusal),
     };
     let workers = turn.all_workers();
     let mut messages = Vec::new();
     for signal in signals {
         turn.actions.extend(workers.iter().map(|pid| Action::Signal { pid: *pid, signal }));
-        messages.push(said(turn, signal::sent(signal, &workers)));
+        messages.push(said(turn, signal::sent(signal, &workers)).message);
     }
-    messages.join("\n")
+    Answer::done(messages.join("\n"))
 }
 
-fn die(turn: &mut Turn, words: &[String]) -> String {
+fn die(turn: &mut Turn, words: &[String]) -> Answer {
     if words.len() > 1 {
-        return "die takes one signal at most, such as: die TERM".to_owned();
+        return Answer::not_understood("die takes one signal at most, such as: die TERM");
     }
     match parse_signals(words) {
-        Err(refusal) => refusal,
+        Err(refusal) => Answer::not_understood(refusal),
         Ok(signals) => {
             let signal = signals.first().copied().unwrap_or(Signal::Usr2);
             let message = format!("Einhorn is going down! {}", signal::stop(turn, signal));
@@ -249,7 +298,7 @@ fn parse_signals(words: &[String]) -> Result<Vec<Signal>, String> {
 }
 
 /// Logs what a client is told.
-fn said(turn: &mut Turn, message: String) -> String {
+fn said(turn: &mut Turn, message: String) -> Answer {
     turn.info(message.clone());
-    message
+    Answer::done(message)
 }

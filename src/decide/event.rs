@@ -1,7 +1,9 @@
 //! What happens to the master: the closed list.
 
+use std::path::PathBuf;
+
 use crate::protocol::{BadRequest, Request};
-use crate::state::{CandidateReport, ConnectionId, ExitStatus, Pid, Signal, Slot};
+use crate::state::{CandidateReport, ConnectionId, Deployment, ExitStatus, Pid, Signal, Slot};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +18,8 @@ pub enum Event {
         pid: Pid,
         /// The connection that `-g` gave it.
         connection: Option<ConnectionId>,
+        /// The directory that it was started in, with `--chdir`.
+        directory: Option<PathBuf>,
     },
     /// An ordered worker could not be started.
     SpawnFailed {
@@ -54,6 +58,8 @@ pub enum Event {
     PreflightStarted {
         /// Its pid, which is its process group.
         pid: Pid,
+        /// What `--chdir` and `--env-file` mean now, with either of them.
+        deployment: Option<Deployment>,
     },
     /// The preflight is over.
     PreflightEnded {
@@ -72,6 +78,16 @@ pub enum Event {
     },
     /// The next image could not adopt the state and gave it back to this one.
     RolledBack {
+        /// Why, in words.
+        why: String,
+    },
+    /// The command of `--on-canary` runs; its end is that of a child which is no worker.
+    CheckStarted {
+        /// Its pid, which is its process group.
+        pid: Pid,
+    },
+    /// The command of `--on-canary` could not be started.
+    CheckNotStarted {
         /// Why, in words.
         why: String,
     },

@@ -5,9 +5,12 @@ mod action;
 mod command;
 mod event;
 mod pool;
+mod preflight;
+mod rollout;
 mod settings;
 mod signal;
 mod upgrade;
+mod waiters;
 
 pub use action::{Action, Level};
 pub use event::{Event, Preflight, Sender};
@@ -24,8 +27,8 @@ pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
     let mut turn = Turn { state, now, actions: Vec::new() };
     match event {
         Event::Turn => pool::reconcile(&mut turn),
-        Event::Spawned { slot, pid, connection } => {
-            pool::spawned(&mut turn, slot, pid, connection);
+        Event::Spawned { slot, pid, connection, directory } => {
+            pool::spawned(&mut turn, slot, pid, connection, directory);
         }
         Event::SpawnFailed { slot, why } => pool::spawn_failed(&mut turn, slot, &why),
         Event::Exited { pid, status } => pool::exited(&mut turn, pid, status),
@@ -36,11 +39,15 @@ pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
         Event::Requested { connection, request } => {
             command::requested(&mut turn, connection, request);
         }
-        Event::PreflightStarted { pid } => upgrade::preflight_started(&mut turn, pid),
+        Event::PreflightStarted { pid, deployment } => {
+            upgrade::preflight_started(&mut turn, pid, deployment);
+        }
         Event::PreflightEnded { outcome } => upgrade::preflight_ended(&mut turn, &outcome),
         Event::HandOverFailed { why } => upgrade::hand_over_failed(&mut turn, &why),
         Event::Adopted { from_release } => upgrade::adopted(&mut turn, &from_release),
         Event::RolledBack { why } => upgrade::rolled_back(&mut turn, &why),
+        Event::CheckStarted { pid } => rollout::check_started(&mut turn, pid),
+        Event::CheckNotStarted { why } => rollout::check_not_started(&mut turn, &why),
         Event::Closed { connection } => {
             turn.state.connections.remove(&connection);
             turn.state.waiters.retain(|waiter| waiter.connection != connection);

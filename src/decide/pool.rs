@@ -1,13 +1,16 @@
 //! Keeping N workers alive: what is missing, what is too many, who is up, who outstays
 //! (behaviour.md sections 3 and 4).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::decide::action::Action;
-use crate::decide::{Turn, list, upgrade};
+use crate::decide::waiters::{Answer, progress};
+use crate::decide::{Turn, list, rollout, upgrade, waiters};
+use crate::outcome::Outcome;
 use crate::state::{
-    AckMode, Config, Connection, ConnectionId, ExitStatus, Monotonic, Now, Pid, Signal, Slot,
-    State, Stopping, Worker,
+    AckMode, Config, Connection, ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Signal,
+    Slot, State, Stopping, WaitsFor, Worker,
 };
 
 /// How many workers are started in one turn: a start takes about a third of a millisecond, so
@@ -39,8 +42,10 @@ pub(super) fn reconcile(turn: &mut Turn) {
     kill_overdue(turn);
     if turn.state.stopping.is_none() {
         upgrade::reconcile(turn);
+        rollout::reconcile(turn);
         cull(turn);
         replenish(turn);
+        settle(turn);
     }
     leave_when_done(turn);
 }
@@ -49,11 +54,11 @@ pub(super) fn reconcile(turn: &mut Turn) {
 /// instant of the past means at once.
 pub fn next_deadline(state: &State) -> Option<Monotonic> {
     let Config { ack_mode, signal_timeout, .. } = state.config;
-    // Every turn asks; most masters have neither a timer nor a time-out that runs.
-    let has_timers = ack_mode != AckMode::Manual || signal_timeout.is_some();
-    let timed = has_timers.then(|| state.workers.values()).into_iter().flatten();
-    let due = timed.flat_map(|w| [w.ack_due_at(ack_mode), w.kill_due_at(signal_timeout)]);
-    due.flatten().chain(spawn_due_at(state)).chain(upgrade::deadline(state)).min()
+    let workers = state.workers.values();
+    let due = workers.flat_map(|w| [w.ack_due_at(ack_mode), w.kill_due_at(signal_timeout)]);
+    let start = next_start(state).map(|(due, _)| due);
+    let upgrade = upgrade::deadline(state).into_iter().chain(rollout::deadline(state));
+    due.flatten().chain(start).chain(upgrade).min()
 }
 
 /// How long to wait after a start, with this many early deaths in a row.
@@ -65,17 +70,35 @@ pub fn back_off(interval: Duration, early_death_count: u32) -> Duration {
 }
 
 /// A worker that was ordered runs.
-pub(super) fn spawned(turn: &mut Turn, slot: Slot, pid: Pid, connection: Option<ConnectionId>) {
+pub(super) fn spawned(
+    turn: &mut Turn,
+    slot: Slot,
+    pid: Pid,
+    connection: Option<ConnectionId>,
+    directory: Option<PathBuf>,
+) {
     let generation = turn.state.ordered.remove(&slot).unwrap_or(turn.state.generation);
     let mut worker = Worker::new(slot, generation, turn.now);
     worker.connection = connection;
+    worker.directory.clone_from(&directory);
     turn.state.workers.insert(pid, worker);
     if let Some(connection) = connection {
         turn.state.connections.insert(connection, Connection { given_to: Some(pid) });
     }
     turn.state.last_spawn_at = Some(turn.now.monotonic);
     turn.state.last_spawned_on = Some(turn.now.realtime);
-    upgrade::progress(turn, &format!("===> Launched {pid} (index: {})", slot.0));
+    progress(turn, &format!("===> Launched {pid} (index: {})", slot.0));
+    let began_in = turn.state.deployments.get(&generation).and_then(|d| d.directory.clone());
+    if let (Some(began_in), Some(directory)) = (began_in, directory)
+        && began_in != directory
+    {
+        turn.error(format!(
+            "Worker {pid} of version {} runs in {}: {} is gone",
+            generation.0,
+            directory.display(),
+            began_in.display()
+        ));
+    }
     if turn.state.stopping.is_some() {
         turn.tell_to_go(&[pid], Signal::Usr2);
     }
@@ -84,16 +107,24 @@ pub(super) fn spawned(turn: &mut Turn, slot: Slot, pid: Pid, connection: Option<
 /// A worker that was ordered could not be started: the same as one that died at once, except that
 /// the rest of a first start waits too, since it would fail the same way.
 pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
-    turn.state.ordered.remove(&slot);
+    let generation = turn.state.ordered.remove(&slot);
     turn.state.cold_start_count = 0;
     turn.state.last_spawn_at = Some(turn.now.monotonic);
     turn.error(format!("Could not start a worker (index: {}): {why}", slot.0));
-    count_early_death(turn);
+    if generation.is_some_and(|generation| turn.state.is_startable(generation)) {
+        count_early_death(turn);
+    }
+    if generation == Some(turn.state.generation) {
+        rollout::start_failed(turn, slot, why);
+    }
 }
 
 /// A child was reaped.
 pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus) {
     let Some(worker) = turn.state.workers.remove(&pid) else {
+        if rollout::check_ended(turn, pid, status) {
+            return;
+        }
         turn.debug(format!("Reaped process {pid}, which is no worker: {status}"));
         return;
     };
@@ -108,11 +139,16 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus) {
         "===> Exited worker {pid} (index: {}){before_ack}: {status} after {age:.3}s",
         worker.slot.0
     );
-    upgrade::progress(turn, &message);
-    let current = worker.generation == turn.state.generation;
-    if !up && current && !worker.is_signaled() && turn.state.stopping.is_none() {
+    progress(turn, &message);
+    if worker.is_signaled() || turn.state.stopping.is_some() {
+        return;
+    }
+    let deaths = turn.state.slot_deaths.entry(worker.slot).or_default();
+    *deaths = deaths.saturating_add(1);
+    if !up && turn.state.is_startable(worker.generation) {
         count_early_death(turn);
     }
+    rollout::worker_ended(turn, pid, &worker, up, status);
 }
 
 /// A worker counts as up. Answers whether it newly does.
@@ -130,7 +166,7 @@ pub(super) fn acknowledge(turn: &mut Turn, pid: Pid) {
         AckMode::Timer(_) => "timer",
     };
     let (count, target) = (turn.state.acked_count(), turn.state.config.target);
-    upgrade::progress(turn, &format!("Up to {count} / {target} {mode} ACKs{ending}"));
+    progress(turn, &format!("Up to {count} / {target} {mode} ACKs{ending}"));
 }
 
 /// Changes the target number of workers; the next turn acts on it.
@@ -161,18 +197,17 @@ fn is_ack_due(worker: &Worker, mode: AckMode, now: Now) -> bool {
 
 fn kill_overdue(turn: &mut Turn) {
     let timeout = turn.state.config.signal_timeout;
-    if timeout.is_none() {
-        return;
-    }
     let now = turn.now.monotonic;
     let is_due = |worker: &Worker| worker.kill_due_at(timeout).is_some_and(|due| due <= now);
-    let overdue: Vec<Pid> =
-        turn.state.workers.iter().filter(|(_, w)| is_due(w)).map(|(pid, _)| *pid).collect();
-    for pid in &overdue {
-        let after = timeout.unwrap_or_default().as_secs_f64();
+    let overdue = turn.state.workers.iter().filter(|(_, worker)| is_due(worker));
+    let overdue: Vec<(Pid, Duration)> = overdue
+        .map(|(pid, worker)| (*pid, worker.signal_timeout(timeout).unwrap_or_default()))
+        .collect();
+    for (pid, after) in overdue {
+        let after = after.as_secs_f64();
         turn.info(format!("Worker {pid} is still there {after}s after its signal: sending KILL"));
+        turn.tell_to_go(&[pid], Signal::Kill);
     }
-    turn.tell_to_go(&overdue, Signal::Kill);
 }
 
 /// Tells surplus workers of the newest code to go: first those that are not up, then the highest
@@ -198,7 +233,8 @@ fn replenish(turn: &mut Turn) {
     let most = if turn.state.last_spawned_on.is_none() { 1 } else { SPAWNS_PER_TURN };
     let batch = most.saturating_sub(turn.state.ordered.len());
     for _ in 0..batch {
-        if spawn_due_at(turn.state).is_none_or(|due| due > now) {
+        let Some((due, generation)) = next_start(turn.state) else { return };
+        if due > now {
             return;
         }
         let state = &mut *turn.state;
@@ -211,23 +247,36 @@ fn replenish(turn: &mut Turn) {
             state.last_spawn_at = Some(now);
         }
         let slot = state.free_slot();
-        let generation = state.generation;
         state.ordered.insert(slot, generation);
         turn.actions.push(Action::Spawn { slot, generation });
     }
 }
 
-/// When one more worker may be started; `None` while none is wanted or allowed.
+/// Of which code one more worker is wanted. While a canary shows what it is worth there is one of it
+/// and no second, and the old ones stay as many as are wanted.
+fn wanted(state: &State) -> Option<Generation> {
+    let (new, before) = (state.generation, state.rollout.as_ref().filter(|r| r.is_canary()));
+    match before {
+        None => (state.missing_count() > 0).then_some(new),
+        Some(_) if state.present_count() == 0 => Some(new),
+        Some(rollout) => (state.missing_before_count() > 0).then_some(rollout.from),
+    }
+}
+
+/// When one more worker may be started, and of which code; `None` while none is wanted or allowed.
 ///
 /// The first N start at once. Later the number that waits for its ACK is limited. After deaths
 /// before an ACK one at a time starts, backed off; otherwise replacements are immediate, at a pace.
-fn spawn_due_at(state: &State) -> Option<Monotonic> {
-    if state.stopping.is_some() || state.missing_count() == 0 || state.has_given_up() {
+fn next_start(state: &State) -> Option<(Monotonic, Generation)> {
+    if state.stopping.is_some() || state.has_given_up() || rollout::room_for_additional(state) == 0
+    {
         return None;
     }
-    if upgrade::room_for_additional(state) == 0 {
-        return None;
-    }
+    let generation = wanted(state)?;
+    Some((start_due_at(state)?, generation))
+}
+
+fn start_due_at(state: &State) -> Option<Monotonic> {
     if state.cold_start_count > 0 {
         return Some(Monotonic(0));
     }
@@ -251,7 +300,26 @@ fn pace_burst_span(state: &State) -> Duration {
     pace_period(state).saturating_mul(state.config.target.saturating_mul(PACE_BURST))
 }
 
-fn count_early_death(turn: &mut Turn) {
+/// Whoever waits for as many workers as are wanted has them.
+fn settle(turn: &mut Turn) {
+    let state = &*turn.state;
+    if !state.waiters.iter().any(|waiter| waiter.waits_for == WaitsFor::Settled) {
+        return;
+    }
+    let target = state.config.target;
+    let told = if state.has_given_up() {
+        let message = format!("Not settled: {} of {target} are up", state.current_capacity());
+        Answer { outcome: Outcome::Failed, message }
+    } else if state.capacity() == target && state.staying_count() == target {
+        Answer::done(format!("{target} workers are up"))
+    } else {
+        return;
+    };
+    waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
+}
+
+/// One more death, or something as bad, before an ACK.
+pub(super) fn count_early_death(turn: &mut Turn) {
     turn.state.early_death_count = turn.state.early_death_count.saturating_add(1);
     if turn.state.config.retries == Some(turn.state.early_death_count) {
         count_attempts(turn);
@@ -261,12 +329,12 @@ fn count_early_death(turn: &mut Turn) {
 /// Gives up when as many attempts as may be have failed, and tells whoever waits.
 pub(super) fn count_attempts(turn: &mut Turn) {
     let count = turn.state.early_death_count;
-    if turn.state.has_given_up() {
+    // In a roll-out the old code is what is started next.
+    if turn.state.has_given_up() && turn.state.rollout.is_none() {
         turn.error(format!(
             "Giving up after {count} consecutive deaths before an ACK (--retries): nothing more \
              is started until `config` raises retries, or an upgrade brings other code"
         ));
-        upgrade::stalled(turn, count);
     }
 }
 
@@ -280,7 +348,15 @@ fn leave_when_done(turn: &mut Turn) {
         upgrade::abandon(turn);
     }
     if let Some(Stopping { exit_code: code }) = turn.state.stopping {
-        turn.info("All workers are gone");
+        let message = "All workers are gone";
+        turn.info(message);
+        say_farewell(turn, message);
         turn.actions.push(Action::Exit { code });
     }
+}
+
+/// Those who wait for the end of the master hear of it.
+pub(super) fn say_farewell(turn: &mut Turn, message: &str) {
+    let told = Answer::done(message);
+    waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Exit, &told);
 }

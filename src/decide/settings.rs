@@ -3,20 +3,22 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use crate::decide::waiters::Answer;
 use crate::decide::{Turn, command, pool};
 use crate::protocol::{Bound, Setting, SettingError, parse_settings, span};
 use crate::state::{AckMode, Config, RolloutBounds, SECONDS_MAX, Verbosity, WORKERS_MAX};
 
 /// Applies the mapping that the words make together; joined, so that nobody has to quote it.
-pub(super) fn change(turn: &mut Turn, words: &[String]) -> String {
+pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
     if words.is_empty() {
-        return "config needs a mapping of settings, such as: config '{seconds: 2}'".to_owned();
+        let why = "config needs a mapping of settings, such as: config '{seconds: 2}'";
+        return Answer::not_understood(why);
     }
     let changed = parse_settings(&words.join(" "))
         .map_err(|SettingError(why)| why)
         .and_then(|settings| check(turn, settings));
     match changed {
-        Err(why) => why,
+        Err(why) => Answer::not_understood(why),
         Ok((config, changes)) => {
             let target = config.target;
             let had_given_up = turn.state.has_given_up();
@@ -30,7 +32,7 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> String {
                 false => format!("Changed {}", changes.join(", ")),
             };
             turn.info(message.clone());
-            message
+            Answer::done(message)
         }
     }
 }

@@ -9,13 +9,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::cli::Options;
+use crate::master::deployment;
 use crate::master::handover::verify_descriptors;
 use crate::master::launch::Launch;
 use crate::master::takeover::{self, Peeked};
 use crate::master::workers::find_program;
 use crate::ruby::{Original, Takeover};
 use crate::schema;
-use crate::state::{CandidateReport, FEATURES, SCHEMA_VERSIONS, release};
+use crate::state::{CandidateReport, FEATURES, SCHEMA_VERSIONS, State, UpgradeKind, release};
 use crate::sys::{descriptor, process, user};
 
 /// Checks a command line, and a state where one is given. Answers what to print.
@@ -38,11 +39,13 @@ pub fn check(
     let path = launch.environment.iter().find(|(name, _)| name == "PATH");
     let path = path.map(|(_, value)| value.as_os_str());
     let config = &options.config;
+    let deployment = deployment::resolve(config)?;
     if let Some(name) = config.command.first() {
-        lines.push(format!("program: {}", executable("program", name, path)?));
+        let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_deref());
+        lines.push(format!("program: {}", executable("program", name, path, directory)?));
     }
     if let Some(name) = config.reexec_as.first() {
-        lines.push(format!("re-exec command: {}", executable("--reexec-as", name, path)?));
+        lines.push(format!("re-exec command: {}", executable("--reexec-as", name, path, None)?));
     }
     match takeover::peek(&launch.open_at_start) {
         Peeked::Nothing => {}
@@ -81,6 +84,7 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
         if report.is_some() {
             verify_descriptors(&handover)?;
             verify_user(handover.state.master_pid.0)?;
+            verify_program(&handover.state)?;
         }
         Ok(format!("state: version {}, {} workers", header.version, handover.state.workers.len()))
     });
@@ -102,6 +106,16 @@ fn verify_user(master_pid: i32) -> Result<(), String> {
     }
 }
 
+/// New workers could not be started from a program that is not there.
+fn verify_program(state: &State) -> Result<(), String> {
+    if state.reexec.is_none_or(|reexec| reexec.kind == UpgradeKind::Reload) {
+        return Ok(());
+    }
+    let directory = state.next_deployment.as_ref().and_then(|next| next.directory.as_deref());
+    let directory = directory.unwrap_or(Path::new(""));
+    deployment::executable(&directory.join(&state.config.command[0]))
+}
+
 fn say(number: RawFd, has_adopted: bool) -> io::Result<()> {
     let report = CandidateReport {
         pid: process::own_pid(),
@@ -115,16 +129,16 @@ fn say(number: RawFd, has_adopted: bool) -> io::Result<()> {
 }
 
 /// The path of a program that can be executed.
-fn executable(what: &str, name: &OsString, path: Option<&OsStr>) -> Result<String, String> {
-    use std::os::unix::fs::PermissionsExt;
+fn executable(
+    what: &str,
+    name: &OsString,
+    path: Option<&OsStr>,
+    directory: Option<&Path>,
+) -> Result<String, String> {
     let found = find_program(name, path).map_err(|why| format!("{what}: {why}"))?;
-    let shown = found.display();
-    let metadata = fs::metadata(Path::new(&found))
-        .map_err(|error| format!("{what}: cannot execute {shown}: {error}"))?;
-    match metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
-        true => Ok(shown.to_string()),
-        false => Err(format!("{what}: {shown} is not an executable file (chmod +x)")),
-    }
+    let found = directory.unwrap_or(Path::new("")).join(found);
+    deployment::executable(&found).map_err(|why| format!("{what}: {why}"))?;
+    Ok(found.display().to_string())
 }
 
 fn list(versions: &[u16]) -> String {

@@ -18,7 +18,7 @@ use crate::master::workers::Inheritance;
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN, status};
 use crate::ruby::Original;
 use crate::schema::{self, Carried, CarriedFile, Handover, Identity, Role};
-use crate::state::{ExitStatus, Pid, Reexec, Stage, release};
+use crate::state::{ExitStatus, Pid, Reexec, Rollout, Stage, release};
 use crate::sys::file::Owned;
 use crate::sys::poll::Poll;
 use crate::sys::signal::{self, Signals, Stranger};
@@ -369,7 +369,8 @@ pub fn verify_descriptors(handover: &Handover) -> Result<(), String> {
     Ok(())
 }
 
-/// Workers that somebody else has reaped: a shell that ran in our place.
+/// Workers, and the command of `--on-canary`, that somebody else has reaped: a shell that ran in our
+/// place.
 fn lost_workers(handover: &Handover) -> Vec<(Pid, ExitStatus)> {
     // The pidfd is asked first: a pid that was reaped may be another process's by now.
     let reaped = |pid: &Pid| -> Option<ExitStatus> {
@@ -380,8 +381,9 @@ fn lost_workers(handover: &Handover) -> Vec<(Pid, ExitStatus)> {
         }
     };
     let gone = |pid: &Pid| (!process::is_child(pid.0)).then_some(ExitStatus::Unknown);
-    let workers = handover.state.workers.keys();
-    workers.filter_map(|pid| Some((*pid, reaped(pid).or_else(|| gone(pid))?))).collect()
+    let check = handover.state.rollout.as_ref().and_then(Rollout::check);
+    let children = handover.state.workers.keys().chain(&check);
+    children.filter_map(|pid| Some((*pid, reaped(pid).or_else(|| gone(pid))?))).collect()
 }
 
 fn watch(handover: &Handover, signals: &Signals) -> io::Result<Poll> {

@@ -2,9 +2,11 @@
 //! carries actions out. It decides nothing.
 
 mod adoption;
+mod canary;
 mod candidate;
 mod check;
 mod connections;
+mod deployment;
 mod files;
 mod handback;
 mod handover;
@@ -26,7 +28,9 @@ use std::time::Duration;
 
 use crate::decide::{Action, Event, Level, Sender, next_deadline, step};
 use crate::protocol::Request;
-use crate::state::{ConnectionId, ExitStatus, Monotonic, Now, Pid, Realtime, Signal, Slot, State};
+use crate::state::{
+    ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Realtime, Signal, Slot, State,
+};
 use crate::sys::file::Owned;
 use crate::sys::poll::{Interest, Poll, Ready};
 use crate::sys::process::{self, WaitStatus};
@@ -200,7 +204,7 @@ impl Master {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Spawn { slot, generation: _ } => self.spawn(slot),
+            Action::Spawn { slot, generation } => self.spawn(slot, generation),
             Action::Signal { pid, signal } => self.send_signal(pid, signal),
             // How it goes on is not told to those who do not read; how it ends is.
             Action::Reply { connection, reply }
@@ -216,6 +220,8 @@ impl Master {
                 self.handover_due = Some(Successor::Einhorn { schema });
             }
             Action::HandBack => self.handover_due = Some(Successor::Ruby),
+            Action::RunCanaryCheck { worker, generation } => self.run_check(worker, generation),
+            Action::KillCheck { process } => self.kill_check(process),
             Action::Exit { code } => self.exit_code = Some(code),
         }
     }
@@ -224,8 +230,13 @@ impl Master {
         self.log.write(self.state.config.verbosity, level, message);
     }
 
-    fn spawn(&mut self, slot: Slot) {
-        let started = match self.inheritance.start(&self.state, slot) {
+    fn spawn(&mut self, slot: Slot, generation: Generation) {
+        let started = deployment::place(&self.state, generation).and_then(|directory| {
+            let started =
+                self.inheritance.start(&self.state, slot, generation, directory.as_deref())?;
+            Ok((started, directory))
+        });
+        let (started, directory) = match started {
             Ok(started) => started,
             Err(why) => return self.events.push_back(Event::SpawnFailed { slot, why }),
         };
@@ -234,7 +245,7 @@ impl Master {
             self.log(Level::Error, &format!("Cannot set the nice level of worker {pid}: {error}"));
         }
         let connection = started.connection.and_then(|ours| self.give(pid, ours));
-        self.events.push_back(Event::Spawned { slot, pid: Pid(pid), connection });
+        self.events.push_back(Event::Spawned { slot, pid: Pid(pid), connection, directory });
         if let Some(level) = self.state.config.nice.worker {
             self.renice(level, pid);
         }

@@ -1,16 +1,19 @@
 //! A preflight: a candidate, started with the real state, that says whether it could take over.
 //! The loop goes on meanwhile.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use crate::decide::{Event, Level, Preflight as Outcome};
 use crate::master::candidate::Candidate;
+use crate::master::deployment;
 use crate::master::limits::original_limit;
 use crate::master::{CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN, Master};
 use crate::schema;
-use crate::state::{ExitStatus, Pid};
+use crate::state::{Deployment, ExitStatus, Pid};
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::spawn::{Plan, spawn};
 use crate::sys::{descriptor, limit, memfd, process, signal};
@@ -75,25 +78,27 @@ impl Master {
     pub(super) fn start_preflight(&mut self, schema: u16) {
         self.candidate = None;
         let event = match self.try_preflight(schema) {
-            Ok(preflight) => {
+            Ok((preflight, deployment)) => {
                 let pid = Pid(preflight.pid);
                 self.preflight = Some(preflight);
-                Event::PreflightStarted { pid }
+                Event::PreflightStarted { pid, deployment }
             }
             Err(why) => Event::PreflightEnded { outcome: Outcome::NotStarted { why } },
         };
         self.events.push_back(event);
     }
 
-    fn try_preflight(&self, schema: u16) -> Result<Preflight, String> {
+    fn try_preflight(&self, schema: u16) -> Result<(Preflight, Option<Deployment>), String> {
+        let deployment = deployment::next(&self.state)?;
         let candidate = Candidate::find(&self.state.config, &self.inheritance)?;
         let failed = |what: &str, error: io::Error| format!("{what}: {error}");
         let pipe = || descriptor::pipe().map_err(|error| failed("cannot make a pipe", error));
         let (report, report_end) = pipe()?;
         let (output, output_end) = pipe()?;
         let nothing = File::open("/dev/null").map_err(|error| failed("/dev/null", error))?;
-        let handover =
+        let mut handover =
             self.handover(&[]).map_err(|error| failed("cannot list descriptors", error))?;
+        handover.state.next_deployment.clone_from(&deployment);
         let bytes = schema::encode(&handover, schema, None, Some(report_end.as_raw_fd()))
             .map_err(|error| error.to_string())?;
         let state = memfd::sealed("einhorn-preflight", &bytes)
@@ -102,6 +107,9 @@ impl Master {
         inherited.extend([state.as_raw_fd(), report_end.as_raw_fd()]);
         let config = &self.state.config;
         let path = candidate.path().map_err(|error| failed("its path", error))?;
+        let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_ref());
+        let directory = directory.map(|path| CString::new(path.as_os_str().as_bytes()));
+        let directory = directory.transpose().map_err(|error| error.to_string())?;
         let arguments = candidate
             .arguments(state.as_raw_fd(), &["--upgrade-check"], config)
             .map_err(|error| failed("its arguments", error))?;
@@ -111,7 +119,7 @@ impl Master {
             program: candidate.program(&path),
             arguments: &arguments,
             environment: &environment,
-            directory: None,
+            directory: directory.as_ref(),
             inherited: &inherited,
             stdio: Some([nothing.as_raw_fd(), output_number, output_number]),
             mask: self.inheritance.mask(),
@@ -133,7 +141,7 @@ impl Master {
             let _ = process::kill_group(spawned.pid, 9);
             failed("cannot watch it", error)
         })?;
-        Ok(preflight)
+        Ok((preflight, deployment))
     }
 
     /// Reads what the candidate says.

@@ -10,13 +10,14 @@ use anyhow::{Result, anyhow};
 use crate::cli::{BindWord, Options};
 use crate::decide::Level;
 use crate::master::connections::Connections;
+use crate::master::deployment;
 use crate::master::files::{self, Undo};
 use crate::master::launch::Launch;
 use crate::master::listeners::Binder;
 use crate::master::log::Log;
 use crate::master::workers::{Inheritance, find_program};
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN};
-use crate::state::{self, Config, Listener, Pid, State};
+use crate::state::{self, Config, Generation, Listener, Pid, State};
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::Signals;
 use crate::sys::{descriptor, limit, process, socket, title};
@@ -49,6 +50,7 @@ impl Master {
         let pid = process::own_pid();
         descriptor::close_inherited_on_exec()?;
         resolve_program(&mut options.config, &launch.environment)?;
+        let deployment = deployment::resolve(&options.config).map_err(|why| anyhow!(why))?;
         let mut log = open_log(&options.config, pid)?;
         let open_files = limit::open_files()?;
         let inheritance = Inheritance::new(launch.origin(open_files));
@@ -60,7 +62,8 @@ impl Master {
         let config = options.config;
         prepare_process(&config, open_files, &mut log);
         warn_of_small_backlog(&config, &claims.listeners, &mut log);
-        let state = State::new(config, claims.listeners, Pid(pid), limit::processor_count());
+        let mut state = State::new(config, claims.listeners, Pid(pid), limit::processor_count());
+        state.deployments.extend(deployment.map(|begun| (Generation(0), begun)));
         #[cfg(feature = "next")]
         let state = State { note: options.note, ..state };
         let mut master = Master {

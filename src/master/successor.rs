@@ -1,10 +1,11 @@
 //! Who goes on where this image stops, and the exec that makes it so.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use crate::master::Master;
 use crate::master::candidate::Candidate;
+use crate::sys::descriptor;
 use crate::sys::exec::{Exec, exec};
 use crate::sys::limit::{Limit, OpenFiles};
 use crate::sys::signal::Stranger;
@@ -52,12 +53,16 @@ impl Master {
             .arguments(state.as_raw_fd(), &[], config)
             .map_err(|error| failed("its arguments", &error))?;
         let environment = self.inheritance.environment_without(&config.drop_env_vars);
+        let next = self.state.next_deployment.as_ref();
+        let directory = next.and_then(|next| next.directory.as_deref());
+        let directory = directory.map(descriptor::open_path).transpose();
+        let directory = directory.map_err(|error| failed("its directory", &error))?;
         let error = exec(&Exec {
             program: candidate.program(&path),
             arguments: &arguments,
             environment: &environment,
             carried: &carried,
-            directory: None,
+            directory: directory.as_ref().map(AsFd::as_fd),
             umask: None,
             limits: &limits,
             stranger,

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use crate::schema::Origin;
-use crate::state::{self, Listener, Slot, State};
+use crate::state::{self, Generation, Listener, Pid, Slot, State};
 use crate::sys::limit::OpenFiles;
 use crate::sys::signal::{self, Mask};
 use crate::sys::spawn::{Plan, Program, Spawned, spawn};
@@ -66,11 +66,17 @@ impl Inheritance {
         kept.filter_map(|(name, value)| variable(name, value).ok()).collect()
     }
 
-    /// Starts a worker.
+    /// Starts a worker, in a directory where one is given.
     ///
     /// # Errors
     /// What failed, on which path, and why, in words.
-    pub fn start(&self, state: &State, slot: Slot) -> Result<Started, String> {
+    pub fn start(
+        &self,
+        state: &State,
+        slot: Slot,
+        generation: Generation,
+        directory: Option<&Path>,
+    ) -> Result<Started, String> {
         let failed = |what: &str, error: &io::Error| format!("{what}: {error}");
         let given = match state.config.command_socket_as_fd {
             true => {
@@ -85,7 +91,8 @@ impl Inheritance {
         let theirs = given.as_ref().map(|(_, theirs)| theirs.as_raw_fd());
         let mut inherited: Vec<i32> = state.listeners.iter().map(|l| l.descriptor).collect();
         inherited.extend(theirs);
-        let environment = self.environment_of(state, slot, theirs);
+        let deployed = deployed(state, generation, directory);
+        let environment = self.environment_of(state, slot, theirs, &deployed);
         let config = &state.config;
         let nice = match (&config.nice.renice_command, config.nice.worker) {
             (None, Some(level)) => Some(level),
@@ -93,10 +100,51 @@ impl Inheritance {
             _ => config.nice.master.is_some().then_some(self.origin.nice),
         };
         let death_signal = config.kill_children_on_exit.then(|| signal::number("USR2")).flatten();
-        let process = self
-            .spawn(&config.command, &environment, &inherited, nice, death_signal)
-            .map_err(|error| explain(Path::new(&config.command[0]), &error))?;
+        let start = Start {
+            directory,
+            inherited: &inherited,
+            nice,
+            death_signal,
+            environment: &environment,
+        };
+        let process = self.spawn(&config.command, &start)?;
         Ok(Started { process, connection: given.map(|(ours, _)| ours) })
+    }
+
+    /// Starts the command of `--on-canary` for a worker. Answers its pid.
+    ///
+    /// # Errors
+    /// What failed, on which path, and why, in words.
+    pub fn start_check(
+        &self,
+        state: &State,
+        worker: Pid,
+        generation: Generation,
+        directory: Option<PathBuf>,
+    ) -> Result<i32, String> {
+        let mut command = state.config.rollout.on_canary.clone();
+        command[0] = find_program(&command[0], self.path())?.into_os_string();
+        let facts = [
+            ("EINHORN_CANARY_PID", worker.to_string().into()),
+            ("EINHORN_CANARY_GENERATION", generation.0.to_string().into()),
+            ("EINHORN_MASTER_PID", state.master_pid.to_string().into()),
+            ("EINHORN_SOCK_PATH", state.config.socket_path.clone().into()),
+        ];
+        let deployed = deployed(state, generation, directory.as_deref());
+        let mut environment = self.environment_with(&deployed);
+        environment.extend(
+            facts.iter().filter_map(|(name, value): &(&str, OsString)| {
+                variable(OsStr::new(name), value).ok()
+            }),
+        );
+        let start = Start {
+            directory: directory.as_deref(),
+            environment: &environment,
+            inherited: &[],
+            nice: Some(self.origin.nice),
+            death_signal: None,
+        };
+        Ok(self.spawn(&command, &start)?.pid)
     }
 
     /// Starts a program that is no worker, in the original environment. Answers its pid.
@@ -108,27 +156,31 @@ impl Inheritance {
         let mut words = command.to_vec();
         words[0] = program.into_os_string();
         let environment = self.environment_without(&[]);
-        let spawned = self.spawn(&words, &environment, &[], Some(self.origin.nice), None);
-        Ok(spawned.map_err(|error| explain(Path::new(&words[0]), &error))?.pid)
+        let start = Start {
+            directory: None,
+            environment: &environment,
+            inherited: &[],
+            nice: Some(self.origin.nice),
+            death_signal: None,
+        };
+        Ok(self.spawn(&words, &start)?.pid)
     }
 
-    fn spawn(
-        &self,
-        command: &[OsString],
-        environment: &[CString],
-        inherited: &[i32],
-        nice: Option<i32>,
-        death_signal: Option<i32>,
-    ) -> io::Result<Spawned> {
-        let arguments = command
-            .iter()
-            .map(|word| CString::new(word.as_bytes()))
-            .collect::<Result<Vec<_>, _>>()?;
+    fn spawn(&self, command: &[OsString], start: &Start<'_>) -> Result<Spawned, String> {
+        let Start { directory, environment, inherited, nice, death_signal } = *start;
+        let program = directory.unwrap_or(Path::new("")).join(&command[0]);
+        let failed = |error: io::Error| explain(&program, &error);
+        let string = |word: &OsStr| {
+            CString::new(word.as_bytes()).map_err(|error| failed(io::Error::from(error)))
+        };
+        let arguments =
+            command.iter().map(|word| string(word)).collect::<Result<Vec<_>, String>>()?;
+        let directory = directory.map(|path| string(path.as_os_str())).transpose()?;
         spawn(&Plan {
             program: Program::Path(&arguments[0]),
             arguments: &arguments,
             environment,
-            directory: None,
+            directory: directory.as_ref(),
             inherited,
             stdio: None,
             mask: self.mask(),
@@ -136,9 +188,16 @@ impl Inheritance {
             nice,
             death_signal,
         })
+        .map_err(failed)
     }
 
-    fn environment_of(&self, state: &State, slot: Slot, given: Option<i32>) -> Vec<CString> {
+    fn environment_of(
+        &self,
+        state: &State,
+        slot: Slot,
+        given: Option<i32>,
+        deployed: &[(OsString, OsString)],
+    ) -> Vec<CString> {
         let config = &state.config;
         let announced: Vec<&Listener> = state
             .listeners
@@ -165,8 +224,41 @@ impl Inheritance {
             ours.push(("EINHORN_SOCK_FD".to_owned(), number.to_string().into()));
         }
         let ours = ours.iter().filter_map(|(name, value)| variable(OsStr::new(name), value).ok());
-        self.environment_without(&[]).into_iter().chain(ours).collect()
+        self.environment_with(deployed).into_iter().chain(ours).collect()
     }
+
+    /// The original environment with further variables, which replace those of the same name.
+    fn environment_with(&self, added: &[(OsString, OsString)]) -> Vec<CString> {
+        let replaced: Vec<OsString> = added.iter().map(|(name, _)| name.clone()).collect();
+        let mut environment = self.environment_without(&replaced);
+        environment.extend(added.iter().filter_map(|(name, value)| variable(name, value).ok()));
+        environment
+    }
+}
+
+/// What is particular to a start.
+struct Start<'a> {
+    directory: Option<&'a Path>,
+    environment: &'a [CString],
+    inherited: &'a [i32],
+    nice: Option<i32>,
+    death_signal: Option<i32>,
+}
+
+/// The variables that a generation adds: those of `--env-file`, and where it is started.
+fn deployed(
+    state: &State,
+    generation: Generation,
+    directory: Option<&Path>,
+) -> Vec<(OsString, OsString)> {
+    let deployment = state.deployments.get(&generation);
+    let mut variables = deployment.map(|d| d.environment.clone()).unwrap_or_default();
+    if let Some(directory) = directory {
+        // Shells believe it, and it named the directory of whoever started the master.
+        variables.retain(|(name, _)| name != "PWD");
+        variables.push(("PWD".into(), directory.into()));
+    }
+    variables
 }
 
 fn variable(name: &OsStr, value: &OsStr) -> Result<CString, std::ffi::NulError> {
@@ -180,7 +272,7 @@ fn variable(name: &OsStr, value: &OsStr) -> Result<CString, std::ffi::NulError> 
 
 /// Whether einhorn itself sets a variable: a master that is a worker of another must not hand on
 /// descriptors that only it has.
-fn is_ours(name: &OsStr) -> bool {
+pub fn is_ours(name: &OsStr) -> bool {
     const NAMES: [&str; 5] = [
         "EINHORN_MASTER_PID",
         "EINHORN_SOCK_PATH",

@@ -31,23 +31,27 @@ pub struct Command {
 /// documents come from this table.
 pub const COMMANDS: &[Command] = &[
     Command {
+        name: "abort",
+        help: Some("Stop the upgrade in progress; the code before it serves on, or again"),
+    },
+    Command {
         name: "config",
         help: Some(
             "Change settings of the running master (args: a YAML or JSON mapping, such as \
              '{seconds: 2}')",
         ),
     },
-    Command { name: "dec", help: Some("Run one worker fewer") },
+    Command { name: "dec", help: Some("Run one worker fewer (args: [--wait])") },
     Command {
         name: "die",
         help: Some(
             "Send SIGNAL (default: USR2) to all workers, stop spawning new ones, and exit once \
-             all workers are gone (args: [SIGNAL])",
+             all workers are gone (args: [SIGNAL] [--wait])",
         ),
     },
     Command { name: "ehlo", help: None },
     Command { name: "help", help: Some("Print out available commands") },
-    Command { name: "inc", help: Some("Run one worker more") },
+    Command { name: "inc", help: Some("Run one worker more (args: [--wait])") },
     Command { name: "louder", help: Some("Log more") },
     Command { name: "quieter", help: Some("Log less") },
     Command {
@@ -57,7 +61,7 @@ pub const COMMANDS: &[Command] = &[
              to a Ruby Einhorn)",
         ),
     },
-    Command { name: "set_workers", help: Some("Run N workers (args: N)") },
+    Command { name: "set_workers", help: Some("Run N workers (args: N [--wait])") },
     Command {
         name: "signal",
         help: Some("Send one or more signals to all workers (args: SIG1 [SIG2 ...])"),
@@ -76,6 +80,10 @@ pub const COMMANDS: &[Command] = &[
             "Re-execute the master, then start a whole new set of workers and stop the old ones \
              once all new ones are up (args: [--to-ruby])",
         ),
+    },
+    Command {
+        name: "wait",
+        help: Some("Wait for the upgrade in progress, or tell how the last one ended"),
     },
     Command { name: "worker:ack", help: None },
     Command { name: "worker:ping", help: None },

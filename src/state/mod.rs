@@ -24,7 +24,7 @@ pub use upgrade::{
     CandidateReport, FEATURES, Reexec, SCHEMA_VERSIONS, Stage, UpgradeKind, Waiter, WaitsFor,
     release,
 };
-pub use worker::{Generation, Pid, Ping, Slot, Worker};
+pub use worker::{Generation, OVERRUN_GRACE, Pid, Ping, Slot, Worker};
 
 /// A connection to the command socket; numbers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,20 +164,40 @@ impl State {
         count(self.current_workers().filter(|(_, worker)| worker.is_acked()))
     }
 
-    /// Workers of the newest code that are ordered or started, and neither ACKed nor told to go.
+    /// Whether workers of this code are started now: of that which is meant to serve, and while a
+    /// canary shows what it is worth also of that before it.
+    pub fn is_startable(&self, generation: Generation) -> bool {
+        let before = self.rollout.as_ref().filter(|rollout| rollout.is_canary());
+        generation == self.generation || before.is_some_and(|rollout| rollout.from == generation)
+    }
+
+    /// Workers of code that is started now that are ordered or started, and neither ACKed nor told to
+    /// go.
     pub fn unacked_count(&self) -> u32 {
-        let started = self
-            .current_workers()
-            .filter(|(_, worker)| !worker.is_acked() && !worker.is_signaled());
-        count(started) + self.ordered_count()
+        let waits = |worker: &&Worker| {
+            !worker.is_acked() && !worker.is_signaled() && self.is_startable(worker.generation)
+        };
+        count(self.workers.values().filter(waits))
+            + count(self.ordered.values().filter(|generation| self.is_startable(**generation)))
     }
 
     /// How many more workers of the newest code there should be. Those told to go that still live
     /// count as present, so a slow drain never puts more processes on the machine than were asked
     /// for (behaviour.md section 4).
     pub fn missing_count(&self) -> u32 {
-        let present = count(self.current_workers()) + self.ordered_count();
-        self.config.target.saturating_sub(present)
+        self.config.target.saturating_sub(self.present_count())
+    }
+
+    /// Workers of the code that is meant to serve, ordered or living.
+    pub fn present_count(&self) -> u32 {
+        let ordered = self.ordered.values().filter(|generation| **generation == self.generation);
+        count(self.current_workers()) + count(ordered)
+    }
+
+    /// How many more workers of other code there should be while a canary shows what it is worth.
+    pub fn missing_before_count(&self) -> u32 {
+        let all = count(self.workers.values()) + count(self.ordered.values());
+        self.config.target.saturating_sub(all - self.present_count())
     }
 
     /// The lowest index that no live or ordered worker uses.
@@ -235,11 +255,6 @@ impl State {
     /// Whether `-r` attempts have failed in a row, so that nothing more is started.
     pub fn has_given_up(&self) -> bool {
         self.config.retries.is_some_and(|retries| self.early_death_count >= retries)
-    }
-
-    /// Workers ordered of the newest code.
-    fn ordered_count(&self) -> u32 {
-        count(self.ordered.values().filter(|generation| **generation == self.generation))
     }
 
     /// Says which invariant does not hold, if one does not.

@@ -110,6 +110,14 @@ impl Rollout {
         Rollout { stage, ..Rollout::new(kind, from, began_at, began_at) }
     }
 
+    /// The process of `--on-canary`, while it runs.
+    pub fn check(&self) -> Option<Pid> {
+        match self.stage {
+            RolloutStage::Canary { check } => check?.process,
+            RolloutStage::Replacing => None,
+        }
+    }
+
     /// Whether the first new worker still has to show what it is worth.
     pub fn is_canary(&self) -> bool {
         matches!(self.stage, RolloutStage::Canary { .. })

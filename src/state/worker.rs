@@ -9,6 +9,10 @@ use crate::scalar::Scalar;
 use crate::state::config::AckMode;
 use crate::state::{ConnectionId, Monotonic, Now, Realtime, Signal};
 
+/// How long a worker may outlive its signal that was never ACKed in time: it has not begun to serve,
+/// and until it is gone no other is started in its place.
+pub const OVERRUN_GRACE: Duration = Duration::from_secs(10);
+
 /// A process id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(pub i32);
@@ -108,6 +112,14 @@ impl Worker {
         if self.signaled.contains(&Signal::Kill) {
             return None;
         }
-        Some(self.told_to_go_at? + timeout?)
+        Some(self.told_to_go_at? + self.signal_timeout(timeout)?)
+    }
+
+    /// How long it may outlive its signal, with this `--signal-timeout`.
+    pub fn signal_timeout(&self, timeout: Option<Duration>) -> Option<Duration> {
+        match self.has_overrun {
+            true => Some(timeout.map_or(OVERRUN_GRACE, |timeout| timeout.min(OVERRUN_GRACE))),
+            false => timeout,
+        }
     }
 }

@@ -69,7 +69,7 @@ fn master(to: To) -> Master {
     master.start(&orders);
     let orders = master.turn_at(0);
     let connection = Some(ConnectionId(2));
-    master.tell(Event::Spawned { slot: Slot(1), pid: Pid(1001), connection });
+    master.tell(Event::Spawned { slot: Slot(1), pid: Pid(1001), connection, directory: None });
     master.start(&orders[1..]);
     master.ack(&[1000, 1002]);
     if to == To::Stopping {
@@ -154,7 +154,7 @@ fn a_connection_is_given_as_long_as_its_worker_lives() {
     // Another worker may get the pid while a descendant of the first holds the connection.
     master.turn_at(1);
     let connection = Some(ConnectionId(3));
-    master.tell(Event::Spawned { slot: Slot(1), pid: Pid(1001), connection });
+    master.tell(Event::Spawned { slot: Slot(1), pid: Pid(1001), connection, directory: None });
     let close = Action::Close { connection: ConnectionId(2) };
     assert!(master.tell(requested(2, "{command: worker:ping, pid: 1001}")).contains(&close));
 }

@@ -113,7 +113,7 @@ impl Master {
 
     /// A fit candidate was asked for, and is this image a moment later.
     pub(crate) fn reexec(&mut self) {
-        self.tell(Event::PreflightStarted { pid: Pid(2000) });
+        self.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
         let orders = self.tell(ended(ExitStatus::Code(0), Some(fit()), ""));
         assert!(orders.iter().any(|order| matches!(order, Action::HandOver { .. })), "{orders:?}");
         self.tell(adopted());
@@ -130,7 +130,7 @@ impl Master {
         for order in orders {
             let Action::Spawn { slot, .. } = order else { panic!("not a start: {order:?}") };
             let pid = Pid(1000 + i32::try_from(slot.0).unwrap());
-            let started = Event::Spawned { slot: *slot, pid, connection: None };
+            let started = Event::Spawned { slot: *slot, pid, connection: None, directory: None };
             assert_eq!(without_log(self.tell(started)), []);
         }
     }

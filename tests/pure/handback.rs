@@ -332,7 +332,7 @@ fn a_hand_back_wants_a_ruby_einhorn_in_the_process_that_was_started() {
     ] {
         let mut master = connected(config(1));
         master.ask("{command: upgrade, args: [--to-ruby]}");
-        master.tell(Event::PreflightStarted { pid: Pid(2000) });
+        master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
         let actions = master.tell(ended(status, report, words));
         let Some(why) = why else {
             assert!(actions.contains(&Action::HandBack), "{actions:?}");
@@ -352,7 +352,7 @@ fn a_hand_back_wants_a_ruby_einhorn_in_the_process_that_was_started() {
 fn a_silent_check_that_took_too_long_is_refused() {
     let mut master = connected(config(1));
     master.ask("{command: upgrade, args: [--to-ruby]}");
-    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     master.turn_at(100_000);
     let actions = master.tell(ended(ExitStatus::Code(0), None, RUBY));
     assert!(heard(&actions)[0].1.contains("took longer than"), "{actions:?}");
@@ -384,7 +384,7 @@ fn a_hand_back_that_fails_leaves_nothing_of_it() {
     let mut master = connected(config(1));
     let before = master.state.clone();
     master.ask("{command: upgrade, args: [--to-ruby]}");
-    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     master.tell(ended(ExitStatus::Code(0), None, RUBY));
     let actions = master.tell(Event::HandOverFailed { why: "no such file".to_owned() });
     let told = "Could not upgrade, and went on as before: no such file";

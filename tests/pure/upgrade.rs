@@ -311,7 +311,7 @@ fn whoever_asks_last_says_how_but_a_reload_takes_no_roll_out_away() {
 fn a_candidate_that_takes_too_long_is_ended_once() {
     let mut master = manual(1, 1);
     master.signal(Signal::Hup);
-    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     let due_ms = master.now_ms + u64::try_from(PREFLIGHT_MAX.as_millis()).unwrap();
     assert_eq!(deadline_ms(&master.state), Some(due_ms));
     assert_eq!(master.turn_at(due_ms - 1), []);
@@ -329,7 +329,7 @@ fn a_stop_ends_the_candidate_wherever_it_is() {
         let mut master = manual(1, 1);
         master.signal(Signal::Hup);
         if news > 0 {
-            master.tell(Event::PreflightStarted { pid: Pid(2000) });
+            master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
         }
         if news > 1 {
             master.tell(ended(ExitStatus::Code(0), Some(fit()), ""));
@@ -339,7 +339,7 @@ fn a_stop_ends_the_candidate_wherever_it_is() {
         assert_eq!(master.signal(Signal::Term), [ends, &term].concat());
         assert_eq!(master.state.reexec, None);
         if news == 0 {
-            let started = Event::PreflightStarted { pid: Pid(2000) };
+            let started = Event::PreflightStarted { pid: Pid(2000), deployment: None };
             assert_eq!(without_log(master.tell(started)), [Action::KillPreflight]);
         }
         if news < 2 {
@@ -372,7 +372,7 @@ fn a_failed_exec_changes_nothing() {
     let mut master = manual(1, 1);
     let before = master.state.clone();
     master.signal(Signal::Hup);
-    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     master.tell(ended(ExitStatus::Code(0), Some(fit()), ""));
     master.tell(Event::HandOverFailed { why: "no such file".to_owned() });
     assert_eq!(master.state, before);
@@ -383,7 +383,7 @@ fn a_failed_exec_changes_nothing() {
 fn a_rollback_changes_nothing_and_is_not_tried_again_at_once() {
     let mut master = manual(1, 1);
     master.signal(Signal::Hup);
-    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     master.tell(ended(ExitStatus::Code(0), Some(fit()), ""));
     master.tell(Event::RolledBack { why: "it does not like us".to_owned() });
     assert_eq!((master.state.reexec_count, master.state.generation), (0, Generation(0)));
@@ -398,7 +398,7 @@ fn a_rollback_changes_nothing_and_is_not_tried_again_at_once() {
 fn deaths_across_the_exec_are_told_first() {
     let mut master = manual(2, 2);
     master.signal(Signal::Hup);
-    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     master.tell(ended(ExitStatus::Code(0), Some(fit()), ""));
     master.exit(1000);
     master.tell(adopted());
@@ -411,7 +411,7 @@ fn deaths_across_the_exec_are_told_first() {
 fn an_older_release_is_asked_again_in_its_own_version() {
     let mut master = manual(1, 1);
     assert_eq!(master.signal(Signal::Hup), [Action::StartPreflight { schema: 2 }]);
-    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     let older = CandidateReport { reads: vec![1], ..fit() };
     let refused = CandidateReport { has_adopted: false, ..older.clone() };
     let again = master.tell(ended(ExitStatus::Code(1), Some(refused), ""));
@@ -419,7 +419,7 @@ fn an_older_release_is_asked_again_in_its_own_version() {
     // It may have been replaced by a newer one meanwhile, which is not asked a third time.
     for reads in [vec![1], vec![1, 2, 3]] {
         let mut master = Master { state: master.state.clone(), ..master };
-        master.tell(Event::PreflightStarted { pid: Pid(2000) });
+        master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
         let report = CandidateReport { reads, ..older.clone() };
         let orders = master.tell(ended(ExitStatus::Code(0), Some(report), ""));
         assert_eq!(without_log(orders), [Action::HandOver { schema: 1 }]);
@@ -433,7 +433,7 @@ fn a_release_that_does_not_know_what_is_in_use_is_refused_by_name() {
     let mut master = manual(1, 1);
     master.state.note = Some("it matters".to_owned());
     master.signal(Signal::Hup);
-    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     let older = CandidateReport { reads: vec![1], features: Vec::new(), ..fit() };
     let orders = master.tell(ended(ExitStatus::Code(0), Some(older), ""));
     let why = "Not upgrading: einhorn 9.9.9 does not know \"note\", which is in use".to_owned();

@@ -21,7 +21,7 @@ fn conversation(master: &mut Master, events: Vec<Event>) -> Vec<String> {
 
 /// A candidate that runs, and then is found fit.
 fn found_fit() -> [Event; 2] {
-    let started = Event::PreflightStarted { pid: Pid(2000) };
+    let started = Event::PreflightStarted { pid: Pid(2000), deployment: None };
     [started, ended(ExitStatus::Code(0), Some(fit()), "")]
 }
 
@@ -58,7 +58,7 @@ fn an_upgrade_is_done_when_the_last_new_worker_is_up() {
     said.extend(conversation(&mut master, found_fit().to_vec()));
     said.extend(conversation(&mut master, vec![adopted(), Event::Turn]));
     let slot = *master.state.ordered.keys().next().unwrap();
-    let started = Event::Spawned { slot, pid: Pid(1001), connection: None };
+    let started = Event::Spawned { slot, pid: Pid(1001), connection: None, directory: None };
     said.extend(conversation(&mut master, vec![started]));
     master.now_ms = 2000;
     said.extend(conversation(&mut master, vec![Event::Turn, Event::Turn]));
@@ -91,7 +91,7 @@ fn a_fleet_is_done_when_all_of_it_is_up() {
     let slots: Vec<_> = master.state.ordered.keys().copied().collect();
     for slot in slots {
         let pid = Pid(1000 + i32::try_from(slot.0).unwrap());
-        master.tell(Event::Spawned { slot, pid, connection: None });
+        master.tell(Event::Spawned { slot, pid, connection: None, directory: None });
     }
     master.tell(Event::Opened { connection: ConnectionId(9) });
     for pid in 1003..1006 {
@@ -175,7 +175,7 @@ fn a_refusal_says_why() {
     for (status, report, words, why) in refusals() {
         let mut master = busy();
         master.tell(requested(1, "{command: upgrade, id: x}"));
-        master.tell(Event::PreflightStarted { pid: Pid(2000) });
+        master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
         let said = said(&mut master, ended(status, report, words));
         assert_eq!(said, [format!("reply x: Not upgrading: {why}")]);
         assert_eq!((master.state.reexec, master.state.waiters.len()), (None, 0));
@@ -205,7 +205,7 @@ fn other_failures_say_why() {
         assert_eq!(said(&mut master, event), [due]);
     }
     master.tell(requested(1, "{command: upgrade}"));
-    master.tell(Event::PreflightStarted { pid: Pid(2000) });
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     master.now_ms = 40_000;
     master.tell(Event::Turn);
     let killed = ExitStatus::Killed { number: 9, signal: None, core_dumped: false };
@@ -287,7 +287,7 @@ fn a_roll_out_that_gives_up_says_so_and_the_next_one_begins_anew() {
     let exit = |pid| Event::Exited { pid: Pid(pid), status: ExitStatus::Code(1) };
     master.tell(Event::Turn);
     let slot = *master.state.ordered.keys().next().unwrap();
-    master.tell(Event::Spawned { slot, pid: Pid(1001), connection: None });
+    master.tell(Event::Spawned { slot, pid: Pid(1001), connection: None, directory: None });
     let told = said(&mut master, exit(1001));
     let why = "Upgrade failed: 1 consecutive deaths before an ACK (--retries); the old workers \
                serve on";

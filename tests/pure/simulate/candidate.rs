@@ -115,7 +115,7 @@ impl World {
             let pid = Pid(self.next_pid);
             self.next_pid += 1;
             candidate.pid = Some(pid);
-            return Some(told(Event::PreflightStarted { pid }));
+            return Some(told(Event::PreflightStarted { pid, deployment: None }));
         }
         if candidate.ends_at.is_none_or(|at| at > self.now) {
             return None;

@@ -73,6 +73,8 @@ fn done(due: &Due, actions: &[Action]) -> Broken {
             Action::Spawn { .. }
             | Action::Signal { .. }
             | Action::Reply { .. }
+            | Action::RunCanaryCheck { .. }
+            | Action::KillCheck { .. }
             | Action::Log { .. } => {}
         }
     }

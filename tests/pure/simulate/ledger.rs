@@ -72,8 +72,8 @@ impl Ledger {
     pub(super) fn happened(&mut self, now: u64, event: &Event, meaning: &Meaning) -> Due {
         let mut due = Due { open: self.upgrade.open(), ..Due::default() };
         match event {
-            Event::Turn => {}
-            Event::Spawned { slot, pid, connection } => {
+            Event::Turn | Event::CheckStarted { .. } | Event::CheckNotStarted { .. } => {}
+            Event::Spawned { slot, pid, connection, directory: _ } => {
                 self.spawned(now, slot.0, *pid, *connection, &mut due);
             }
             Event::SpawnFailed { slot, .. } => {

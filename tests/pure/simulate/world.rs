@@ -192,7 +192,7 @@ impl World {
         if let Some(process) = self.processes.get_mut(&pid.0) {
             process.connection = connection;
         }
-        told(Event::Spawned { slot, pid, connection })
+        told(Event::Spawned { slot, pid, connection, directory: None })
     }
 
     fn connect(&mut self) -> ConnectionId {
@@ -331,7 +331,10 @@ impl World {
                     self.handover_due = Some(Successor::Einhorn(*schema))
                 }
                 Action::HandBack => self.handover_due = Some(Successor::Ruby),
-                Action::Reply { .. } | Action::Log { .. } => {}
+                Action::Reply { .. }
+                | Action::RunCanaryCheck { .. }
+                | Action::KillCheck { .. }
+                | Action::Log { .. } => {}
             }
         }
         exit

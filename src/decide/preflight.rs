@@ -1,0 +1,109 @@
+//! What a candidate's check says of it (docs/handover.md).
+
+use crate::decide::event::Preflight;
+use crate::decide::upgrade::{Asked, PREFLIGHT_MAX};
+use crate::ruby;
+use crate::state::{CandidateReport, ExitStatus, SCHEMA_VERSIONS};
+
+/// How many schema versions back a release writes, which is what makes a downgrade possible.
+const SCHEMA_VERSIONS_WRITTEN: usize = 3;
+
+/// What follows from a preflight.
+pub(super) enum Verdict {
+    Accept { release: String, schema: u16 },
+    HandBack,
+    AskAgain { schema: u16 },
+    Refuse { why: String },
+}
+
+/// The schema versions that this release writes, oldest first.
+pub(super) fn writable() -> &'static [u16] {
+    &SCHEMA_VERSIONS[SCHEMA_VERSIONS.len().saturating_sub(SCHEMA_VERSIONS_WRITTEN)..]
+}
+
+/// What follows from a preflight that was asked for like this, with a state of this version.
+pub(super) fn verdict(
+    outcome: &Preflight,
+    asked: Asked,
+    schema: u16,
+    is_overdue: bool,
+    in_use: &[&str],
+) -> Verdict {
+    let refuse = |why: String| Verdict::Refuse { why };
+    let (pid, status, report, words, is_cut) = match outcome {
+        Preflight::NotStarted { why } => return refuse(why.clone()),
+        Preflight::Ended { pid, status, report, last_words, is_cut } => {
+            (*pid, *status, report.as_ref(), last_words.trim(), *is_cut)
+        }
+    };
+    let said = |what: String| match words {
+        "" => format!("{what}; it said nothing"),
+        words => format!("{what}; its last words: {words}"),
+    };
+    if is_overdue {
+        let seconds = PREFLIGHT_MAX.as_secs();
+        return refuse(said(format!(
+            "the new release took longer than {seconds}s to check itself"
+        )));
+    }
+    let Some(report) = report else {
+        let unfit = asked.is_hand_back.then(|| ruby::unfit(words, pid, is_cut));
+        return match unreported(status, unfit) {
+            None => Verdict::HandBack,
+            Some(why) => refuse(said(why)),
+        };
+    };
+    if asked.is_hand_back {
+        return refuse(format!(
+            "the re-exec command runs einhorn {}, which is no Ruby Einhorn: leave out --to-ruby",
+            report.release
+        ));
+    }
+    if report.pid != pid.0 {
+        return refuse(format!(
+            "the re-exec command runs einhorn as a child (pid {} instead of {pid}): its last \
+             command must be run with `exec`",
+            report.pid
+        ));
+    }
+    if let Some(unknown) = in_use.iter().find(|name| !report.features.iter().any(|f| f == *name)) {
+        return refuse(format!(
+            "einhorn {} does not know {unknown:?}, which is in use",
+            report.release
+        ));
+    }
+    match best_schema(report) {
+        None => refuse(format!(
+            "einhorn {} reads schema versions {:?}, and this release writes {:?}",
+            report.release,
+            report.reads,
+            writable()
+        )),
+        // Never upwards, so that there is an end to it.
+        Some(best) if best < schema => Verdict::AskAgain { schema: best },
+        Some(_) if report.has_adopted && status == ExitStatus::Code(0) => {
+            Verdict::Accept { release: report.release.clone(), schema }
+        }
+        Some(_) => refuse(said(format!("einhorn {} cannot take over ({status})", report.release))),
+    }
+}
+
+/// Why a candidate that reports nothing is refused; `None` for a Ruby Einhorn that was asked for,
+/// of which `unfit` says what is wrong.
+fn unreported(status: ExitStatus, unfit: Option<Option<String>>) -> Option<String> {
+    match (status, unfit) {
+        (ExitStatus::Code(0), Some(unfit)) => unfit,
+        (ExitStatus::Code(0), None) => Some(
+            "the check passed without a report, as a Ruby Einhorn's does; to hand back to one: \
+             einhornsh -e 'upgrade --to-ruby'. If it is none, the command runs no einhorn, or a \
+             wrapper closes descriptors"
+                .to_owned(),
+        ),
+        (status, _) => Some(format!("the check of the new release failed ({status})")),
+    }
+}
+
+/// The newest version that both know.
+fn best_schema(report: &CandidateReport) -> Option<u16> {
+    writable().iter().copied().filter(|version| report.reads.contains(version)).max()
+}

@@ -1,0 +1,436 @@
+//! The roll-out of new workers: its canary, its failures, its end, and the old workers that it does
+//! not need any more (behaviour.md section 6, docs/decisions/0010-upgrades-that-end.md).
+
+use crate::decide::action::Action;
+use crate::decide::waiters::{self, Answer, progress};
+use crate::decide::{Turn, list, pool};
+use crate::outcome::Outcome;
+use crate::state::{
+    AckMode, CanaryCheck, EndedUpgrade, ExitStatus, FAILURES_TOLD, Failure, Generation, Monotonic,
+    Pid, Rollout, RolloutKind, RolloutStage, Signal, Slot, State, UpgradeKind, WaitsFor, Worker,
+};
+
+/// New code begins to take over.
+pub(super) fn begin(turn: &mut Turn, kind: RolloutKind, asked_at: Monotonic) {
+    let from = supersede(turn);
+    let state = &mut *turn.state;
+    state.reexec = None;
+    for waiter in &mut state.waiters {
+        if waiter.waits_for == WaitsFor::Upgrade {
+            waiter.waits_for = WaitsFor::Rollout;
+        }
+    }
+    state.newest_generation.0 = state.newest_generation.0.saturating_add(1);
+    state.generation = state.newest_generation;
+    state.rollout = Some(Rollout::new(kind, from, asked_at, turn.now.monotonic));
+    state.last_upgraded_on = Some(turn.now.realtime);
+    if let Some(deployment) = state.next_deployment.take() {
+        state.deployments.insert(state.generation, deployment);
+    }
+    let kept = [from, state.generation];
+    state.deployments.retain(|generation, _| kept.contains(generation));
+    if let Some(retries) = state.config.retries.filter(|_| state.has_given_up()) {
+        // New code earns an attempt, and no more than that.
+        state.early_death_count = retries.saturating_sub(1);
+    }
+    state.cold_start_count = match kind {
+        RolloutKind::Fleet => state.config.target,
+        RolloutKind::Smooth => 0,
+    };
+    let name = if kind == RolloutKind::Smooth { "smooth" } else { "fleet" };
+    let release = release(turn.state, turn.state.generation);
+    progress(turn, &format!("Starting {name} upgrade from version {}{release}...", from.0));
+}
+
+/// Ends a roll-out in favour of another. Answers the generation to go back to if that one fails.
+fn supersede(turn: &mut Turn) -> Generation {
+    let Some(from) = turn.state.rollout.as_ref().map(|rollout| rollout.from) else {
+        return turn.state.generation;
+    };
+    progress(turn, "Bumping the version and starting over with the newest code");
+    let why = "Upgrade superseded: a newer one has begun";
+    let told = Answer { outcome: Outcome::Superseded, message: why.to_owned() };
+    // Clients of the original know of no such end: theirs is that of the newest.
+    let is_superseded = |waits_for, wants_events| waits_for == WaitsFor::Rollout && wants_events;
+    waiters::finish(turn, |w| is_superseded(w.waits_for, w.wants_events), &told);
+    close(turn);
+    from
+}
+
+/// What a re-exec without a roll-out takes anew: the environment. The code stays that of the
+/// generation.
+pub(super) fn reload_deployment(turn: &mut Turn) {
+    let state = &mut *turn.state;
+    let Some(next) = state.next_deployment.take() else { return };
+    state.deployments.entry(state.generation).or_default().environment = next.environment;
+}
+
+/// A worker has ended that nobody had told to go.
+pub(super) fn worker_ended(
+    turn: &mut Turn,
+    pid: Pid,
+    worker: &Worker,
+    is_up: bool,
+    status: ExitStatus,
+) {
+    if worker.generation != turn.state.generation {
+        return;
+    }
+    let Some(rollout) = &turn.state.rollout else { return };
+    let is_recycled = status == ExitStatus::Code(0) && is_up && !rollout.is_canary();
+    if is_recycled {
+        return;
+    }
+    if let RolloutStage::Canary { check: Some(check) } = rollout.stage
+        && check.worker == pid
+    {
+        forget_check(turn);
+    }
+    let age = turn.now.monotonic.since(worker.spawned_at);
+    let what = match is_up {
+        true => format!("{status} after its ACK"),
+        false => status.to_string(),
+    };
+    note(turn, Failure { pid: Some(pid), slot: worker.slot, what, age });
+}
+
+/// A worker of the serving generation could not be started.
+pub(super) fn start_failed(turn: &mut Turn, slot: Slot, why: &str) {
+    if turn.state.rollout.is_some() {
+        let what = format!("could not be started: {why}");
+        note(turn, Failure { pid: None, slot, what, age: std::time::Duration::ZERO });
+    }
+}
+
+fn note(turn: &mut Turn, failure: Failure) {
+    let most = turn.state.failures_max();
+    let Some(rollout) = &mut turn.state.rollout else { return };
+    rollout.failure_count = rollout.failure_count.saturating_add(1);
+    let count = rollout.failure_count;
+    if rollout.failures.len() < FAILURES_TOLD {
+        rollout.failures.push(failure);
+    }
+    progress(turn, &format!("Failure {count} of this upgrade; {most} end it"));
+}
+
+/// The command of `--on-canary` runs.
+pub(super) fn check_started(turn: &mut Turn, pid: Pid) {
+    match &mut turn.state.rollout {
+        Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. })
+            if check.process.is_none() =>
+        {
+            check.process = Some(pid);
+        }
+        _ => turn.actions.push(Action::KillCheck { process: pid }),
+    }
+}
+
+/// The command of `--on-canary` could not be started.
+pub(super) fn check_not_started(turn: &mut Turn, why: &str) {
+    if turn.state.rollout.as_ref().is_some_and(Rollout::is_canary) {
+        end(turn, Outcome::Failed, &format!("--on-canary could not be started: {why}"));
+    }
+}
+
+/// A child that is no worker has ended. Answers whether it was the command of `--on-canary`.
+pub(super) fn check_ended(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool {
+    let Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. }) =
+        turn.state.rollout
+    else {
+        return false;
+    };
+    if check.process != Some(pid) {
+        return false;
+    }
+    if status == ExitStatus::Code(0) && !check.is_overdue {
+        pass_canary(turn, check.worker);
+        return true;
+    }
+    let CanaryCheck { worker, is_overdue, .. } = check;
+    // It is over; nothing is left of it to be ended.
+    set_check(turn, None);
+    let what = match is_overdue {
+        true => {
+            let most = turn.state.config.rollout.on_canary_timeout.as_secs_f64();
+            format!("took longer than {most}s")
+        }
+        false => format!("ended with {status}"),
+    };
+    end(turn, Outcome::Failed, &format!("--on-canary for worker {worker} {what}"));
+    true
+}
+
+/// A turn's share: what falls due, the end of the roll-out, old workers that are not needed.
+pub(super) fn reconcile(turn: &mut Turn) {
+    fail_overdue_acks(turn);
+    end_exhausted(turn);
+    judge_canary(turn);
+    complete(turn);
+    cull_old(turn);
+}
+
+/// Workers that have waited too long for their ACK.
+fn fail_overdue_acks(turn: &mut Turn) {
+    let now = turn.now.monotonic;
+    let is_due = |worker: &Worker| ack_overdue_at(turn.state, worker).is_some_and(|due| due <= now);
+    let overdue = turn.state.current_workers().filter(|(_, worker)| is_due(worker));
+    let overdue: Vec<Pid> = overdue.map(|(pid, _)| pid).collect();
+    let most = turn.state.config.rollout.ack_timeout.unwrap_or_default().as_secs_f64();
+    for pid in overdue {
+        let Some(worker) = turn.state.workers.get_mut(&pid) else { continue };
+        worker.has_overrun = true;
+        let (slot, age) = (worker.slot, now.since(worker.spawned_at));
+        progress(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
+        turn.tell_to_go(&[pid], Signal::Usr2);
+        pool::count_early_death(turn);
+        note(turn, Failure { pid: Some(pid), slot, what: format!("no ACK within {most}s"), age });
+    }
+}
+
+/// When a new worker of a roll-out has waited too long for its ACK; in manual mode only.
+fn ack_overdue_at(state: &State, worker: &Worker) -> Option<Monotonic> {
+    let is_waited_for = state.rollout.is_some()
+        && state.config.ack_mode == AckMode::Manual
+        && !worker.is_acked()
+        && !worker.is_signaled();
+    Some(worker.spawned_at + state.config.rollout.ack_timeout.filter(|_| is_waited_for)?)
+}
+
+fn end_exhausted(turn: &mut Turn) {
+    let Some(rollout) = &turn.state.rollout else { return };
+    let count = rollout.failure_count;
+    let began_at = rollout.began_at;
+    if count >= turn.state.failures_max() {
+        let last = rollout.failures.first().map(told).unwrap_or_default();
+        let noun = if count == 1 { "new worker" } else { "new workers" };
+        return end(turn, Outcome::Failed, &format!("{count} {noun} failed, the first: {last}"));
+    }
+    if turn.state.has_given_up() {
+        let deaths = turn.state.early_death_count;
+        let why = format!("{deaths} consecutive deaths before an ACK (--retries)");
+        return end(turn, Outcome::Failed, &why);
+    }
+    if let Some(most) = turn.state.config.rollout.upgrade_timeout
+        && began_at + most <= turn.now.monotonic
+    {
+        let why = format!("the roll-out took longer than {}s", most.as_secs_f64());
+        end(turn, Outcome::TimedOut, &why);
+    }
+}
+
+/// A failure in words.
+fn told(failure: &Failure) -> String {
+    let Failure { pid, slot, what, age } = failure;
+    match pid {
+        Some(pid) => {
+            format!("worker {pid} (index: {}): {what}, {:.3}s old", slot.0, age.as_secs_f64())
+        }
+        None => format!("index {}: {what}", slot.0),
+    }
+}
+
+/// Asks of the first new worker what the others wait for.
+fn judge_canary(turn: &mut Turn) {
+    let Some(Rollout { stage: RolloutStage::Canary { check }, .. }) = turn.state.rollout else {
+        return;
+    };
+    let now = turn.now.monotonic;
+    match (check, canary(turn.state)) {
+        (Some(CanaryCheck { process, deadline, is_overdue: false, worker }), _)
+            if deadline <= now =>
+        {
+            set_check(turn, Some(CanaryCheck { process, deadline, is_overdue: true, worker }));
+            turn.actions.extend(process.map(|process| Action::KillCheck { process }));
+        }
+        (None, Some((pid, up_at))) if up_at + turn.state.config.rollout.canary <= now => {
+            if turn.state.config.rollout.on_canary.is_empty() {
+                return pass_canary(turn, pid);
+            }
+            let deadline = now + turn.state.config.rollout.on_canary_timeout;
+            let check = CanaryCheck { worker: pid, process: None, deadline, is_overdue: false };
+            set_check(turn, Some(check));
+            progress(turn, &format!("Asking --on-canary about worker {pid}"));
+            let generation = turn.state.generation;
+            turn.actions.push(Action::RunCanaryCheck { worker: pid, generation });
+        }
+        _ => {}
+    }
+}
+
+/// The first new worker that is up, and since when.
+fn canary(state: &State) -> Option<(Pid, Monotonic)> {
+    let mut staying = state.current_workers().filter(|(_, worker)| !worker.is_signaled());
+    staying.find_map(|(pid, worker)| Some((pid, worker.acked_at?)))
+}
+
+fn pass_canary(turn: &mut Turn, pid: Pid) {
+    if let Some(rollout) = &mut turn.state.rollout {
+        rollout.stage = RolloutStage::Replacing;
+        progress(turn, &format!("Worker {pid} is well: replacing the others"));
+    }
+}
+
+fn set_check(turn: &mut Turn, new: Option<CanaryCheck>) {
+    if let Some(Rollout { stage: RolloutStage::Canary { check }, .. }) = &mut turn.state.rollout {
+        *check = new;
+    }
+}
+
+/// Ends the command of `--on-canary`, if it runs; what becomes of it is nobody's business any more.
+fn forget_check(turn: &mut Turn) {
+    if let Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. }) =
+        turn.state.rollout
+    {
+        set_check(turn, None);
+        let process = check.process.filter(|_| !check.is_overdue);
+        turn.actions.extend(process.map(|process| Action::KillCheck { process }));
+    }
+}
+
+/// The new generation serves alone once as many of its workers are up as are wanted.
+fn complete(turn: &mut Turn) {
+    let is_over = |rollout: &Rollout| !rollout.is_canary();
+    if !turn.state.rollout.as_ref().is_some_and(is_over)
+        || turn.state.current_capacity() < turn.state.config.target
+    {
+        return;
+    }
+    let version = turn.state.generation.0;
+    let release = release(turn.state, turn.state.generation);
+    progress(turn, &format!("Upgraded successfully to version {version}{release}"));
+    let numbers = waiters::numbers(turn.state, turn.now.monotonic);
+    if let Some(ended) = close(turn) {
+        let message = "Upgrade done".to_owned();
+        let ended = EndedUpgrade { outcome: Outcome::Done, message, ..ended };
+        waiters::finish_upgrade(turn, ended, numbers, &[WaitsFor::Rollout]);
+    }
+}
+
+/// Ends a roll-out without success: the generation before it is meant to serve again.
+pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
+    let numbers = waiters::numbers(turn.state, turn.now.monotonic);
+    let Some(from) = turn.state.rollout.as_ref().map(|rollout| rollout.from) else { return };
+    let Some(ended) = close(turn) else { return };
+    let state = &mut *turn.state;
+    state.generation = from;
+    state.deployments.retain(|generation, _| *generation == from);
+    state.cold_start_count = 0;
+    // The streak was that of the other code.
+    state.early_death_count = 0;
+    let how = match outcome {
+        Outcome::TimedOut => "timed out",
+        Outcome::Aborted => "aborted",
+        _ => "failed",
+    };
+    let (up, target) = (state.current_capacity(), state.config.target);
+    let release = release(state, from);
+    let then = match up < target {
+        true => format!("version {}{release} comes back, {up} of {target} are up", from.0),
+        false => format!("version {}{release} serves on", from.0),
+    };
+    let message = format!("Upgrade {how}: {why}; {then}");
+    turn.error(message.clone());
+    let ended = EndedUpgrade { outcome, message, ..ended };
+    waiters::finish_upgrade(turn, ended, numbers, &[WaitsFor::Rollout]);
+}
+
+/// The master is going down, and with it the roll-out.
+pub(super) fn abandon(turn: &mut Turn, told: &Answer) {
+    let numbers = waiters::numbers(turn.state, turn.now.monotonic);
+    if let Some(ended) = close(turn) {
+        let Answer { outcome, message } = told.clone();
+        let ended = EndedUpgrade { outcome, message, ..ended };
+        waiters::finish_upgrade(turn, ended, numbers, &[WaitsFor::Rollout]);
+    }
+}
+
+/// Takes the roll-out out of the state. Answers its story so far, how it ended left open.
+fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
+    forget_check(turn);
+    let rollout = turn.state.rollout.take()?;
+    let deployment = turn.state.deployments.get(&turn.state.generation);
+    Some(EndedUpgrade {
+        kind: match rollout.kind {
+            RolloutKind::Smooth => UpgradeKind::Smooth,
+            RolloutKind::Fleet => UpgradeKind::Fleet,
+        },
+        generation: turn.state.generation,
+        directory: deployment.and_then(|deployment| deployment.directory.clone()),
+        outcome: Outcome::Superseded,
+        message: String::new(),
+        took: turn.now.monotonic.since(rollout.asked_at),
+        ended_on: turn.now.realtime,
+        failures: rollout.failures,
+    })
+}
+
+/// ` (DIRECTORY)` of a generation that has one.
+fn release(state: &State, generation: Generation) -> String {
+    let deployed = state.deployments.get(&generation).and_then(|d| d.directory.as_ref());
+    deployed.map(|directory| format!(" ({})", directory.display())).unwrap_or_default()
+}
+
+/// When something of a roll-out falls due.
+pub(super) fn deadline(state: &State) -> Option<Monotonic> {
+    let rollout = state.rollout.as_ref()?;
+    let bounds = &state.config.rollout;
+    let timeout = bounds.upgrade_timeout.map(|most| rollout.began_at + most);
+    let canary = match (rollout.stage, canary(state)) {
+        (RolloutStage::Canary { check: Some(check) }, _) => {
+            (!check.is_overdue).then_some(check.deadline)
+        }
+        (RolloutStage::Canary { check: None }, Some((_, up_at))) => Some(up_at + bounds.canary),
+        _ => None,
+    };
+    let overdue = state.current_workers().filter_map(|(_, worker)| ack_overdue_at(state, worker));
+    overdue.chain(timeout).chain(canary).min()
+}
+
+/// How many more workers a roll-out may start now, by `--max-upgrade-additional`.
+pub(super) fn room_for_additional(state: &State) -> u32 {
+    match (&state.rollout, state.config.max_upgrade_additional) {
+        (Some(_), Some(additional)) => {
+            state.config.target.saturating_add(additional).saturating_sub(state.staying_count())
+        }
+        _ => u32::MAX,
+    }
+}
+
+/// Tells old workers to go that are not needed any more. Those that serve stay until as many new
+/// ones are up, so that the capacity never falls below the target.
+fn cull_old(turn: &mut Turn) {
+    let state = &*turn.state;
+    let mut old: Vec<(Pid, &Worker)> = state.old_workers().collect();
+    let excess = match &state.rollout {
+        None => idle_count(&old) + surplus(state, old.len() - idle_count(&old)),
+        Some(rollout) if rollout.is_canary() => 0,
+        // A fleet that does not fit beside the old workers would wait for ever; it comes in waves.
+        Some(Rollout { kind: RolloutKind::Fleet, .. })
+            if state.missing_count() <= room_for_additional(state) =>
+        {
+            0
+        }
+        Some(_) => surplus(state, old.len()),
+    };
+    if excess == 0 {
+        return;
+    }
+    old.sort_by_key(|(_, worker)| (worker.is_acked(), worker.slot));
+    let going: Vec<Pid> = old.iter().take(excess).map(|(pid, _)| *pid).collect();
+    let count = going.len();
+    progress(turn, &format!("Sending USR2 to {count} old workers: {}", list(&going)));
+    turn.tell_to_go(&going, Signal::Usr2);
+}
+
+/// Workers of another generation that do not serve yet.
+fn idle_count(old: &[(Pid, &Worker)]) -> usize {
+    old.iter().filter(|(_, worker)| !worker.is_acked()).count()
+}
+
+/// How many old workers can be done without: as many as there are above the target together with
+/// those of the serving generation that are up. Old ones that do not serve go first, so those that
+/// do are never missed.
+fn surplus(state: &State, old_count: usize) -> usize {
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    (old_count + count(state.current_capacity())).saturating_sub(count(state.config.target))
+}

@@ -1,0 +1,221 @@
+//! Clients that wait: how what they wait for goes on, and one last line each.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::decide::Turn;
+use crate::decide::action::Action;
+use crate::outcome::Outcome;
+use crate::protocol::{End, News, NewsFailure, NewsStage, Numbers, Progress, Reply};
+use crate::scalar::Scalar;
+use crate::state::{
+    ConnectionId, EndedUpgrade, Failure, Monotonic, Reexec, Stage, State, UpgradeKind, Waiter,
+    WaitsFor,
+};
+
+/// How much one client may wait for; it is told of every step of each. Nobody waits for more than a
+/// few.
+const WAITERS_MAX: usize = 256;
+
+/// Who has sent a request.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    pub(super) connection: ConnectionId,
+    pub(super) request_id: Option<Scalar>,
+    /// Whether it wants news of the kind that programs read.
+    pub(super) wants_events: bool,
+}
+
+/// The one reply to a request, or the last one.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) outcome: Outcome,
+    pub(super) message: String,
+}
+
+impl Answer {
+    /// It was done, or is what was asked about.
+    pub(super) fn done(message: impl Into<String>) -> Answer {
+        Answer { outcome: Outcome::Done, message: message.into() }
+    }
+
+    /// The command or its arguments are wrong.
+    pub(super) fn not_understood(message: impl Into<String>) -> Answer {
+        Answer { outcome: Outcome::NotUnderstood, message: message.into() }
+    }
+
+    /// It cannot be done now.
+    pub(super) fn refused(message: impl Into<String>) -> Answer {
+        Answer { outcome: Outcome::Refused, message: message.into() }
+    }
+}
+
+/// Answers a request that is not waited for.
+pub(super) fn answer(turn: &mut Turn, asker: &Asker, answer: Answer) {
+    let event = asker.wants_events.then(|| {
+        let numbers = numbers(turn.state, turn.now.monotonic);
+        end(numbers, &answer, serving_release(turn.state), &[])
+    });
+    send(turn, asker, answer.message, false, event);
+}
+
+/// Takes on a client that waits, if it may, and tells it so.
+pub(super) fn join(turn: &mut Turn, asker: Asker, waits_for: WaitsFor, message: &str) -> bool {
+    let waiting = turn.state.waiters.iter().filter(|known| known.connection == asker.connection);
+    if waiting.count() >= WAITERS_MAX {
+        let why = format!("Not done: this client waits for {WAITERS_MAX} things already");
+        answer(turn, &asker, Answer::refused(why));
+        return false;
+    }
+    let Asker { connection, request_id, wants_events } = asker;
+    let waiter = Waiter { connection, request_id, waits_for, wants_events };
+    tell(turn, &waiter, message);
+    turn.state.waiters.push(waiter);
+    true
+}
+
+/// `wait`: joins those who wait for the upgrade in progress, or tells how the last one ended.
+pub(super) fn attach(turn: &mut Turn, asker: Asker) {
+    let state = &*turn.state;
+    let waits_for = match (&state.reexec, &state.rollout, state.upgrade_due_at) {
+        (Some(Reexec { kind: UpgradeKind::Reload, .. }), None, None) => WaitsFor::Reexec,
+        (Some(Reexec { kind: UpgradeKind::Smooth | UpgradeKind::Fleet, .. }), ..)
+        | (_, None, Some(_)) => WaitsFor::Upgrade,
+        (_, Some(_), _) => WaitsFor::Rollout,
+        (None, None, None) => return tell_last(turn, &asker),
+    };
+    join(turn, asker, waits_for, "Waiting for the upgrade in progress");
+}
+
+fn tell_last(turn: &mut Turn, asker: &Asker) {
+    let Some(ended) = turn.state.last_upgrade.clone() else {
+        return answer(turn, asker, Answer::done("There was no upgrade to wait for"));
+    };
+    let message = format!("No upgrade is in progress. How the last one ended: {}", ended.message);
+    let told = Answer { outcome: ended.outcome, message };
+    let event = asker.wants_events.then(|| {
+        let numbers = Numbers {
+            generation: ended.generation.0,
+            elapsed_ms: millis(ended.took),
+            ..numbers(turn.state, turn.now.monotonic)
+        };
+        end(numbers, &told, ended.directory.as_deref(), &ended.failures)
+    });
+    send(turn, asker, told.message, false, event);
+}
+
+/// Logs how something goes on, and tells everyone who waits.
+pub(super) fn progress(turn: &mut Turn, message: &str) {
+    turn.info(message);
+    for waiter in turn.state.waiters.clone() {
+        tell(turn, &waiter, message);
+    }
+}
+
+/// Tells a client how it goes on.
+pub(super) fn tell(turn: &mut Turn, waiter: &Waiter, message: &str) {
+    let event = waiter.wants_events.then(|| {
+        News::Progress(Progress {
+            stage: stage(turn.state, waiter.waits_for),
+            numbers: numbers(turn.state, turn.now.monotonic),
+            message: message.to_owned(),
+        })
+    });
+    send(turn, &asker(waiter), message.to_owned(), true, event);
+}
+
+/// Notes how an upgrade has ended, and gives everyone who waits for one of these their last line.
+pub(super) fn finish_upgrade(
+    turn: &mut Turn,
+    ended: EndedUpgrade,
+    numbers: Numbers,
+    waits_for: &[WaitsFor],
+) {
+    let told = Answer { outcome: ended.outcome, message: ended.message.clone() };
+    for waiter in &take(turn, |waiter| waits_for.contains(&waiter.waits_for)) {
+        let event = || end(numbers, &told, ended.directory.as_deref(), &ended.failures);
+        let event = waiter.wants_events.then(event);
+        send(turn, &asker(waiter), told.message.clone(), false, event);
+    }
+    turn.state.last_upgrade = Some(ended);
+}
+
+/// Gives some of those who wait their last line.
+pub(super) fn finish(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, told: &Answer) {
+    let numbers = numbers(turn.state, turn.now.monotonic);
+    for waiter in &take(turn, is_over) {
+        let event = || end(numbers, told, serving_release(turn.state), &[]);
+        let event = waiter.wants_events.then(event);
+        send(turn, &asker(waiter), told.message.clone(), false, event);
+    }
+}
+
+fn take(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool) -> Vec<Waiter> {
+    let (done, staying): (Vec<Waiter>, Vec<Waiter>) =
+        std::mem::take(&mut turn.state.waiters).into_iter().partition(is_over);
+    turn.state.waiters = staying;
+    done
+}
+
+fn asker(waiter: &Waiter) -> Asker {
+    let Waiter { connection, request_id, waits_for: _, wants_events } = waiter.clone();
+    Asker { connection, request_id, wants_events }
+}
+
+fn send(turn: &mut Turn, asker: &Asker, message: String, wait: bool, event: Option<News>) {
+    let event = event.map(|news| news.to_json());
+    let reply = Reply { message, request_id: asker.request_id.clone(), wait, event };
+    turn.actions.push(Action::Reply { connection: asker.connection, reply });
+}
+
+fn end(numbers: Numbers, told: &Answer, release: Option<&Path>, failures: &[Failure]) -> News {
+    let failure = |failure: &Failure| NewsFailure {
+        pid: failure.pid.map(|pid| pid.0),
+        slot: failure.slot.0,
+        what: failure.what.clone(),
+        age_ms: millis(failure.age),
+        last_words: None,
+    };
+    News::End(End {
+        outcome: told.outcome,
+        exit_status: told.outcome.exit_status(),
+        numbers,
+        release: release.map(|directory| directory.display().to_string()),
+        message: told.message.clone(),
+        failures: failures.iter().map(failure).collect(),
+    })
+}
+
+/// The directory of `--chdir` in which the serving generation began.
+fn serving_release(state: &State) -> Option<&Path> {
+    state.deployments.get(&state.generation)?.directory.as_deref()
+}
+
+/// How far an upgrade is, or how many workers there are.
+pub(super) fn numbers(state: &State, now: Monotonic) -> Numbers {
+    let asked_at = state.reexec.map(|reexec| reexec.asked_at);
+    let asked_at = asked_at.or(state.rollout.as_ref().map(|rollout| rollout.asked_at));
+    Numbers {
+        generation: state.generation.0,
+        acked: state.current_capacity(),
+        target: state.config.target,
+        old_left: u32::try_from(state.old_workers().count()).unwrap_or(u32::MAX),
+        failed: state.rollout.as_ref().map_or(0, |rollout| rollout.failure_count),
+        elapsed_ms: asked_at.map_or(0, |at| millis(now.since(at))),
+    }
+}
+
+fn stage(state: &State, waits_for: WaitsFor) -> NewsStage {
+    match (waits_for, &state.reexec, &state.rollout) {
+        (WaitsFor::Settled, ..) => NewsStage::Settling,
+        (WaitsFor::Exit, ..) => NewsStage::Stopping,
+        (_, Some(Reexec { stage: Stage::Preflight { .. }, .. }), _) => NewsStage::Preflight,
+        (_, Some(Reexec { stage: Stage::HandingOver, .. }), _) => NewsStage::HandingOver,
+        (_, None, Some(rollout)) if rollout.is_canary() => NewsStage::Canary,
+        (_, None, _) => NewsStage::Rollout,
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,163 @@
+//! What `--chdir` and `--env-file` mean: looked up when a generation begins, and held to as long as
+//! it can be.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::master::workers::{explain, is_ours};
+use crate::state::{Config, Deployment, Generation, State};
+
+/// The longest file of variables in bytes. What execve(2) takes of arguments and environment
+/// together is some megabytes; a file of a few hundred lines has a few kilobytes.
+const ENV_FILE_MAX: u64 = 256 * 1024;
+
+/// Looks up what the options mean now; `None` without either of them.
+///
+/// # Errors
+/// What is missing or cannot be read, in words.
+pub fn resolve(config: &Config) -> Result<Option<Deployment>, String> {
+    if config.chdir.is_none() && config.env_file.is_none() {
+        return Ok(None);
+    }
+    let directory = config.chdir.as_deref().map(|path| release(path, config)).transpose()?;
+    let environment = config.env_file.as_deref().map(read_variables).transpose()?;
+    Ok(Some(Deployment { directory, environment: environment.unwrap_or_default() }))
+}
+
+/// The same for the upgrade that is under way. A reload begins no code: it takes the environment
+/// anew, and stays where the code is that it has.
+///
+/// # Errors
+/// The same.
+pub fn next(state: &State) -> Result<Option<Deployment>, String> {
+    if state.reexec.is_some_and(|reexec| reexec.kind.rollout().is_some()) {
+        return resolve(&state.config);
+    }
+    let stays = Config { chdir: None, ..state.config.clone() };
+    let next = resolve(&stays)?.unwrap_or_default();
+    let directory = place(state, state.generation).unwrap_or_default();
+    let is_deployed = state.config.chdir.is_some() || state.config.env_file.is_some();
+    Ok(is_deployed.then_some(Deployment { directory, ..next }))
+}
+
+/// The directory that `--chdir` means now, with the program in it.
+fn release(path: &Path, config: &Config) -> Result<PathBuf, String> {
+    let directory = follow(path)?;
+    let program = Path::new(&config.command[0]);
+    // The program of the first start was found by then, or the master was not started.
+    if program.is_relative() {
+        executable(&directory.join(program))?;
+    }
+    Ok(directory)
+}
+
+fn follow(path: &Path) -> Result<PathBuf, String> {
+    let failed = |error: io::Error| {
+        format!("--chdir: there is no release directory {}: {error}", path.display())
+    };
+    let directory = fs::canonicalize(path).map_err(failed)?;
+    match directory.is_dir() {
+        true => Ok(directory),
+        false => Err(format!("--chdir: {} is no directory", path.display())),
+    }
+}
+
+/// Whether a program can be executed, as far as its permissions tell.
+///
+/// # Errors
+/// What keeps it from that, with its path.
+pub fn executable(program: &Path) -> Result<(), String> {
+    let found = fs::metadata(program).map_err(|error| explain(program, &error))?;
+    match found.is_file() && found.permissions().mode() & 0o111 != 0 {
+        true => Ok(()),
+        false => Err(explain(program, &io::ErrorKind::PermissionDenied.into())),
+    }
+}
+
+/// The variables of a file, in its order: `NAME=VALUE` lines as dotenv files have them.
+fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
+    let failed = |what: &dyn std::fmt::Display| format!("--env-file {}: {what}", path.display());
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    file.take(ENV_FILE_MAX + 1).read_to_string(&mut text).map_err(|error| failed(&error))?;
+    if text.len() as u64 > ENV_FILE_MAX {
+        return Err(failed(&format!("it has more than {ENV_FILE_MAX} bytes")));
+    }
+    let mut variables: Vec<(OsString, OsString)> = Vec::new();
+    for variable in dotenvy::from_read_iter(text.as_bytes()) {
+        let (name, value) = variable.map_err(|error| failed(&in_words(&error, &text)))?;
+        if name.contains('\0') || value.contains('\0') {
+            return Err(failed(&format!("{name:?} has a NUL in it")));
+        }
+        if is_ours(OsStr::new(&name)) {
+            return Err(failed(&format!("{name} is set by einhorn itself")));
+        }
+        // Of a name that stands twice the last value holds.
+        variables.retain(|(known, _)| *known != *name);
+        variables.push((name.into(), value.into()));
+    }
+    Ok(variables)
+}
+
+/// What is wrong with a file of variables; its values are secrets.
+fn in_words(error: &dotenvy::Error, text: &str) -> String {
+    match error {
+        dotenvy::Error::LineParse(line, _) => {
+            let number = text.lines().position(|known| known == line).map(|at| at + 1);
+            let number = number.map(|number| format!("line {number}")).unwrap_or_default();
+            format!("{number} is no NAME=VALUE; quote values with blanks or quotes in them")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Where a worker of a generation is started: where that has begun, or, if that is gone, where
+/// `--chdir` leads now.
+///
+/// # Errors
+/// Neither is there.
+pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>, String> {
+    let Some(chdir) = &state.config.chdir else { return Ok(None) };
+    let began_in = state.deployments.get(&generation).and_then(|d| d.directory.as_ref());
+    match began_in.filter(|directory| directory.is_dir()) {
+        Some(directory) => Ok(Some(directory.clone())),
+        None => follow(chdir).map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn read(text: &[u8]) -> Result<Vec<(String, String)>, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text).unwrap();
+        let path = file.path().display().to_string();
+        let pairs = read_variables(file.path()).map_err(|why| why.replace(&path, "FILE"))?;
+        let text = |word: OsString| word.into_string().unwrap();
+        Ok(pairs.into_iter().map(|(name, value)| (text(name), text(value))).collect())
+    }
+
+    #[test]
+    fn variables_are_read_as_dotenv_files_have_them() {
+        let text = "# a comment\nA=1\n\nexport B='two words' # more\nC=\"x\\ny\"\nA=3\nD=\n";
+        let expected = [("B", "two words"), ("C", "x\ny"), ("A", "3"), ("D", "")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(read(text.as_bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_bad_line_is_named_by_its_number_and_not_quoted() {
+        let why = read(b"A=1\nSECRET opensesame\n").unwrap_err();
+        assert!(why.contains("line 2 is no NAME=VALUE"), "{why}");
+        assert!(!why.contains("opensesame"), "{why}");
+        assert!(read(b"A=\xff\n").unwrap_err().contains("UTF-8"));
+        assert!(read(b"EINHORN_FD_0=3\n").unwrap_err().contains("by einhorn itself"));
+        assert!(read(&vec![b'#'; 300_000]).unwrap_err().contains("more than 262144 bytes"));
+    }
+}
