@@ -2,6 +2,7 @@
 
 mod address;
 mod long_option;
+mod value;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,13 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
-use crate::protocol::span;
+use crate::cli::value::{
+    Limit, Words, above_zero, above_zero_or_none, ack_mode, at_least_one, backlog, nice,
+    reexec_mode, retries, shell_words, zero_or_more,
+};
 use crate::state::{
-    AckMode, Bind, Config, Nice, ReexecMode, RolloutBounds, SCHEMA_VERSIONS, SECONDS_MAX,
-    Verbosity, WORKERS_MAX, default_file_name, release,
+    AckMode, Bind, Config, Nice, ReexecMode, RolloutBounds, SCHEMA_VERSIONS, Verbosity,
+    default_file_name, release,
 };
 
 pub use address::parse_bind;
@@ -197,14 +201,6 @@ struct Args {
     #[arg(trailing_var_arg = true, value_name = "PROGRAM")]
     program: Vec<OsString>,
 }
-
-/// A span that may be `none`. Not an `Option`, which the parser takes for an option left out.
-#[derive(Clone, Copy, Debug)]
-struct Limit(Option<Duration>);
-
-/// Shell words in one argument.
-#[derive(Clone, Debug)]
-struct Words(Vec<OsString>);
 
 /// To which family host names are resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -449,91 +445,6 @@ fn split_bind_word(word: &str) -> Option<(&str, &str)> {
     }
     let at = word.rfind("=srv:")? + 1;
     Some((&word[..at], &word[at + "srv:".len()..]))
-}
-
-fn at_least_one(text: &str) -> Result<u32, String> {
-    bounded(text, 1, WORKERS_MAX)
-}
-
-fn retries(text: &str) -> Result<u32, String> {
-    bounded(text, 1, u32::MAX)
-}
-
-fn backlog(text: &str) -> Result<u32, String> {
-    bounded(text, 1, i32::MAX.unsigned_abs())
-}
-
-fn bounded(text: &str, min: u32, max: u32) -> Result<u32, String> {
-    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
-    number.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
-}
-
-fn above_zero(text: &str) -> Result<Duration, String> {
-    seconds(text, false)
-}
-
-fn zero_or_more(text: &str) -> Result<Duration, String> {
-    seconds(text, true)
-}
-
-fn above_zero_or_none(text: &str) -> Result<Limit, String> {
-    match text {
-        "none" => Ok(Limit(None)),
-        text => {
-            let span = seconds(text, false).map(|span| Limit(Some(span)));
-            span.map_err(|why| format!("must be `none` or a number of seconds: it {why}"))
-        }
-    }
-}
-
-fn reexec_mode(text: &str) -> Result<ReexecMode, String> {
-    match text {
-        "exec" => Ok(ReexecMode::Exec),
-        "pinned" => Ok(ReexecMode::Pinned),
-        _ => Err("must be `exec` or `pinned`".to_owned()),
-    }
-}
-
-fn ack_mode(text: &str) -> Result<AckMode, String> {
-    if text == "manual" {
-        return Ok(AckMode::Manual);
-    }
-    let timer = seconds(text, true).map(AckMode::Timer);
-    timer.map_err(|why| format!("must be `manual` or a number of seconds: it {why}"))
-}
-
-fn seconds(text: &str, zero_allowed: bool) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| "must be a number of seconds".to_owned())?;
-    span("it", number, zero_allowed, SECONDS_MAX).map_err(|why| why.replacen("it ", "", 1))
-}
-
-fn shell_words(text: &str) -> Result<Words, String> {
-    let words = shell_words::split(text).map_err(|why| format!("is not shell words: {why}"))?;
-    match words.is_empty() {
-        true => Err("must name a command".to_owned()),
-        false => Ok(Words(words.into_iter().map(OsString::from).collect())),
-    }
-}
-
-fn nice(text: &str) -> Result<Nice, String> {
-    let mut parts = text.splitn(3, ':');
-    let mut level = || match parts.next() {
-        None | Some("") => Ok(None),
-        Some(part) => part.parse().ok().filter(|level| (-20..=19).contains(level)).map_or_else(
-            || Err(format!("must be levels from -20 to 19, not {part:?}")),
-            |level| Ok(Some(level)),
-        ),
-    };
-    let (master, worker) = (level()?, level()?);
-    if master.is_none() && worker.is_none() {
-        return Err("must give at least one level, such as 5 or 5:10".to_owned());
-    }
-    let renice_command = parts
-        .next()
-        .map(|command| shell_words::split(command).map_err(|why| format!("RENICE_CMD: {why}")))
-        .transpose()?
-        .filter(|words| !words.is_empty());
-    Ok(Nice { master, worker, renice_command })
 }
 
 #[cfg(test)]

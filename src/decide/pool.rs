@@ -252,8 +252,8 @@ fn replenish(turn: &mut Turn) {
     }
 }
 
-/// Of which code one more worker is wanted. While a canary shows what it is worth there is one of it
-/// and no second, and the old ones stay as many as are wanted.
+/// Of which code one more worker is wanted. While a canary shows what it is worth there is one of
+/// it and no second, and the old ones stay as many as are wanted.
 fn wanted(state: &State) -> Option<Generation> {
     let (new, before) = (state.generation, state.rollout.as_ref().filter(|r| r.is_canary()));
     match before {

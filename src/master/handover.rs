@@ -369,8 +369,8 @@ pub fn verify_descriptors(handover: &Handover) -> Result<(), String> {
     Ok(())
 }
 
-/// Workers, and the command of `--on-canary`, that somebody else has reaped: a shell that ran in our
-/// place.
+/// Workers, and the command of `--on-canary`, that somebody else has reaped: a shell that ran in
+/// our place.
 fn lost_workers(handover: &Handover) -> Vec<(Pid, ExitStatus)> {
     // The pidfd is asked first: a pid that was reaped may be another process's by now.
     let reaped = |pid: &Pid| -> Option<ExitStatus> {

@@ -171,8 +171,8 @@ impl State {
         generation == self.generation || before.is_some_and(|rollout| rollout.from == generation)
     }
 
-    /// Workers of code that is started now that are ordered or started, and neither ACKed nor told to
-    /// go.
+    /// Workers of code that is started now that are ordered or started, and neither ACKed nor told
+    /// to go.
     pub fn unacked_count(&self) -> u32 {
         let waits = |worker: &&Worker| {
             !worker.is_acked() && !worker.is_signaled() && self.is_startable(worker.generation)

@@ -9,8 +9,8 @@ use crate::scalar::Scalar;
 use crate::state::config::AckMode;
 use crate::state::{ConnectionId, Monotonic, Now, Realtime, Signal};
 
-/// How long a worker may outlive its signal that was never ACKed in time: it has not begun to serve,
-/// and until it is gone no other is started in its place.
+/// How long a worker may outlive its signal that was never ACKed in time: it has not begun to
+/// serve, and until it is gone no other is started in its place.
 pub const OVERRUN_GRACE: Duration = Duration::from_secs(10);
 
 /// A process id.

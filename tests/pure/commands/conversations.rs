@@ -72,6 +72,7 @@ fn an_upgrade_is_done_when_the_last_new_worker_is_up() {
             "more: Starting smooth upgrade from version 0...",
             "more: ===> Launched 1001 (index: 1)",
             "more: Up to 1 / 1 timer ACKs",
+            "more: Worker 1001 is well: replacing the others",
             "more: Upgraded successfully to version 1",
             "reply: Upgrade done",
         ]
@@ -255,6 +256,7 @@ fn a_refusal_in_a_roll_out_is_the_end_for_who_asked_and_news_for_who_waits() {
     master.tell(adopted());
     master.tell(requested(1, "{command: upgrade, id: 2}"));
     master.tell(requested(1, "{command: reload, id: 3}"));
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     let refused = ended(ExitStatus::Code(1), None, "");
     let why = "Not upgrading: the check of the new release failed (exit status 1); it said nothing";
     assert_eq!(
@@ -288,11 +290,11 @@ fn a_roll_out_that_gives_up_says_so_and_the_next_one_begins_anew() {
     master.tell(Event::Turn);
     let slot = *master.state.ordered.keys().next().unwrap();
     master.tell(Event::Spawned { slot, pid: Pid(1001), connection: None, directory: None });
-    let told = said(&mut master, exit(1001));
-    let why = "Upgrade failed: 1 consecutive deaths before an ACK (--retries); the old workers \
-               serve on";
-    assert_eq!(told.last(), Some(&format!("reply 1: {why}")));
-    master.tell(Event::Turn);
+    master.tell(exit(1001));
+    let told = said(&mut master, Event::Turn);
+    let why = "Upgrade failed: 1 consecutive deaths before an ACK (--retries); version 0 comes \
+               back, 0 of 1 are up";
+    assert_eq!(told, [format!("reply 1: {why}")]);
     assert!(master.state.ordered.is_empty() && master.state.workers.contains_key(&Pid(1000)));
     // The next release earns an attempt of its own.
     master.tell(requested(1, "{command: upgrade, id: 2}"));
@@ -310,5 +312,5 @@ fn a_client_waits_for_so_many_upgrades_and_no_more() {
         assert!(said[0].ends_with("Upgrading, as commanded"), "{said:?}");
     }
     let refused = said(&mut master, requested(1, "{command: upgrade, id: 256}"));
-    assert_eq!(refused, ["reply 256: Not upgrading: this client waits for 256 upgrades already"]);
+    assert_eq!(refused, ["reply 256: Not done: this client waits for 256 things already"]);
 }

@@ -319,6 +319,8 @@ const CONVERSATION: &[Transcript] = &[
         "{command: reload, id: x}",
         &["more x: Reloading, as commanded", "asks a candidate"],
     ),
+    (To::Manual, "{command: abort, id: 1}", &["reply 1: There is no upgrade to abort"]),
+    (To::Manual, "{command: wait, id: 1}", &["reply 1: There was no upgrade to wait for"]),
     (
         To::Stopping,
         "{command: upgrade, id: 1}",
