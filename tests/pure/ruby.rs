@@ -149,7 +149,7 @@ fn an_upgrade_that_was_asked_for_is_done_and_told() {
     let smooth = state(&capture("upgrade-smooth"));
     for (state, kind) in [(&fleet, UpgradeKind::Fleet), (&smooth, UpgradeKind::Smooth)] {
         assert_eq!(
-            untimed(&state),
+            untimed(state),
             Some(Reexec {
                 kind,
                 asked_at: Monotonic(0),
@@ -371,7 +371,7 @@ fn what_older_releases_do_not_say_is_found() {
         stage: Stage::HandingOver,
         is_hand_back: false,
     };
-    assert_eq!(untimed(&state), Some(reexec));
+    assert_eq!(untimed(state), Some(reexec));
     assert_eq!(state.config.socket_path, PathBuf::from("/run/web/bound.sock"));
     assert_eq!(state.config.pidfile, PathBuf::from("/run/web/einhorn.pid"));
     let slots: Vec<Slot> = state.workers.values().map(|worker| worker.slot).collect();
