@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::schema::{CarriedConnection, Handover, Header, Role};
-use crate::state::{AckMode, Address, Config, ConnectionId, Listener, Pid, SECONDS_MAX, State};
+use crate::state::{
+    AckMode, Address, Config, ConnectionId, Deployment, ENV_FILE_MAX, Listener, Pid, SECONDS_MAX,
+    State,
+};
 
 /// Refuses a hand-over that no master can have written, and says what is wrong with it.
 pub(super) fn check(header: &Header, handover: &Handover) -> Result<(), String> {
@@ -15,7 +19,8 @@ pub(super) fn check(header: &Header, handover: &Handover) -> Result<(), String> 
     check_descriptors(header, handover)?;
     check_connections(handover)?;
     check_helpers(handover)?;
-    check_words(handover)
+    check_words(handover)?;
+    check_deployments(handover)
 }
 
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
@@ -28,15 +33,21 @@ fn check_config(config: &Config) -> Result<(), String> {
         AckMode::Timer(after) => Some(after),
         AckMode::Manual => None,
     };
-    let max = Duration::from_secs_f64(SECONDS_MAX);
-    for span in [Some(config.respawn_interval), ack, config.signal_timeout].into_iter().flatten() {
-        ensure(span <= max, || format!("a span of {span:?} is out of bounds"))?;
-    }
+    let bounds = &config.rollout;
+    check_spans([Some(config.respawn_interval), ack, config.signal_timeout])?;
+    check_spans([bounds.ack_timeout, bounds.upgrade_timeout])?;
+    check_spans([Some(bounds.canary), Some(bounds.on_canary_timeout)])?;
     let nice = [config.nice.master, config.nice.worker];
     for level in nice.into_iter().flatten() {
         ensure((-20..=19).contains(&level), || format!("{level} is no nice level"))?;
     }
     Ok(())
+}
+
+fn check_spans(spans: impl IntoIterator<Item = Option<Duration>>) -> Result<(), String> {
+    let max = Duration::from_secs_f64(SECONDS_MAX);
+    let long = spans.into_iter().flatten().find(|span| *span > max);
+    long.map_or(Ok(()), |span| Err(format!("a span of {span:?} is out of bounds")))
 }
 
 /// Each number once, each role once, and the listeners as the state knows them.
@@ -118,16 +129,19 @@ fn check_words(handover: &Handover) -> Result<(), String> {
     let (origin, config) = (&handover.origin, &handover.state.config);
     let level = origin.nice;
     ensure((-20..=19).contains(&level), || format!("{level} is no nice level"))?;
-    let own = [
+    let always = [
         ("own_path", &origin.own_path),
         ("socket_path", &config.socket_path),
         ("pidfile", &config.pidfile),
         ("lockfile", &config.lockfile),
     ];
-    for (name, path) in own {
-        ensure(path.is_absolute(), || format!("`{name}` is no absolute path"))?;
-        check_nul(name, [path])?;
-    }
+    let given = [
+        ("chdir", &config.chdir),
+        ("env_file", &config.env_file),
+        ("metrics_file", &config.metrics_file),
+    ];
+    let given = given.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
+    check_paths(always.into_iter().chain(given))?;
     check_nul("own_name", [&origin.own_name])?;
     for (name, value) in &origin.environment {
         check_nul("environment", [name, value])?;
@@ -136,6 +150,7 @@ fn check_words(handover: &Handover) -> Result<(), String> {
     check_nul("command", &config.command)?;
     check_nul("reexec_as", &config.reexec_as)?;
     check_nul("drop_env_vars", &config.drop_env_vars)?;
+    check_nul("on_canary", &config.rollout.on_canary)?;
     check_nul("renice_command", config.nice.renice_command.iter().flatten())?;
     check_nul("files", handover.files.iter().map(|file| &file.path))?;
     let bound = handover.state.listeners.iter().filter_map(|l| match &l.bind.address {
@@ -143,6 +158,43 @@ fn check_words(handover: &Handover) -> Result<(), String> {
         Address::Tcp { .. } | Address::Udp { .. } => None,
     });
     check_nul("listeners", bound)
+}
+
+/// What workers are started with, and the directories that upgrades were about.
+fn check_deployments(handover: &Handover) -> Result<(), String> {
+    let state = &handover.state;
+    let failures = state.rollout.iter().flat_map(|rollout| &rollout.failures);
+    let ended = state.last_upgrade.iter();
+    let failures = failures.chain(ended.clone().flat_map(|ended| &ended.failures));
+    check_spans(failures.map(|failure| Some(failure.age)))?;
+    check_spans(ended.clone().map(|ended| Some(ended.took)))?;
+    let deployments = || state.deployments.values().chain(&state.next_deployment);
+    let directories = deployments().filter_map(|deployment| deployment.directory.as_ref());
+    let directories = directories
+        .chain(state.workers.values().filter_map(|worker| worker.directory.as_ref()))
+        .chain(ended.filter_map(|ended| ended.directory.as_ref()));
+    check_paths(directories.map(|path| ("directory", path)))?;
+    for Deployment { environment, .. } in deployments() {
+        let size = environment.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        ensure(size <= ENV_FILE_MAX, || format!("`--env-file` has given {size} bytes"))?;
+        for (name, value) in environment {
+            check_nul("environment", [name, value])?;
+            let is_name = !name.is_empty() && !name.as_bytes().contains(&b'=');
+            ensure(is_name, || "`--env-file` has given a variable without a name".to_owned())?;
+        }
+    }
+    Ok(())
+}
+
+/// Paths that mean the same wherever one stands.
+fn check_paths<'p>(
+    paths: impl IntoIterator<Item = (&'static str, &'p PathBuf)>,
+) -> Result<(), String> {
+    for (name, path) in paths {
+        ensure(path.is_absolute(), || format!("`{name}` is no absolute path"))?;
+        check_nul(name, [path])?;
+    }
+    Ok(())
 }
 
 fn check_nul(field: &str, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Result<(), String> {

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::error::DecodeError;
@@ -183,7 +184,23 @@ impl From<Text> for String {
     }
 }
 
+/// A span as nanoseconds; one that is too long for them is refused when it is read.
+pub(super) fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Every item of a list as its wire type, or back.
 pub(super) fn list<T>(items: impl IntoIterator<Item: Into<T>>) -> Vec<T> {
     items.into_iter().map(Into::into).collect()
+}
+
+/// Refuses lists whose keys are not in order, each once: a map would swallow the rest in silence.
+pub(super) fn ascending<K: Ord>(
+    name: &str,
+    keys: impl IntoIterator<Item = K>,
+) -> Result<(), String> {
+    match keys.into_iter().is_sorted_by(|a, b| a < b) {
+        true => Ok(()),
+        false => Err(format!("`{name}` are not in order, each once")),
+    }
 }

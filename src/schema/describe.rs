@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "next")]
-use crate::schema::v2;
-use crate::schema::{Header, SchemaError, adopt, codec, envelope, v1};
+use crate::schema::v3;
+use crate::schema::{Header, SchemaError, adopt, codec, envelope, v1, v2};
 
 /// What a person sees: the header, why a master refuses it if it does, every field by its name.
 #[derive(Serialize)]
@@ -27,8 +27,9 @@ pub fn describe(bytes: &[u8]) -> Result<String, SchemaError> {
     let (header, payload) = envelope::open(bytes)?;
     match header.version {
         1 => text::<v1::Handover>(&header, payload),
-        #[cfg(feature = "next")]
         2 => text::<v2::Handover>(&header, payload),
+        #[cfg(feature = "next")]
+        3 => text::<v3::Handover>(&header, payload),
         other => Err(SchemaError::UnknownVersion(other)),
     }
 }

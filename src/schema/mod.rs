@@ -15,7 +15,7 @@
 //!    `EINHORN_BLESS=1 cargo test --test pure schema`, and read their twins.
 //! 6. Say in `state-schema/README.md` and in the changelog what the version adds.
 //!
-//! `v2`, behind the cargo feature `next`, is an example for tests.
+//! `v3`, behind the cargo feature `next`, is an example for tests.
 
 mod check;
 mod codec;
@@ -25,8 +25,9 @@ mod error;
 mod handover;
 mod report;
 mod v1;
-#[cfg(feature = "next")]
 mod v2;
+#[cfg(feature = "next")]
+mod v3;
 
 pub use describe::describe;
 pub use envelope::{HEADER_BYTES, Header, STATE_MAX, read_header};
@@ -76,23 +77,6 @@ fn adopt(header: &Header, payload: &[u8]) -> Result<Handover, SchemaError> {
 
 #[cfg(not(feature = "next"))]
 fn write_payload(handover: &Handover, version: u16) -> Result<Vec<u8>, SchemaError> {
-    match version {
-        1 => codec::write(&v1::Handover::from(handover)),
-        other => Err(SchemaError::UnknownVersion(other)),
-    }
-}
-
-#[cfg(not(feature = "next"))]
-fn read_payload(version: u16, payload: &[u8]) -> Result<Handover, SchemaError> {
-    let newest: v1::Handover = match version {
-        1 => codec::read(payload)?,
-        other => return Err(SchemaError::UnknownVersion(other)),
-    };
-    newest.try_into().map_err(SchemaError::Inconsistent)
-}
-
-#[cfg(feature = "next")]
-fn write_payload(handover: &Handover, version: u16) -> Result<Vec<u8>, SchemaError> {
     let newest = v2::Handover::from(handover);
     match version {
         1 => codec::write(&v1::Handover::try_from(newest)?),
@@ -101,11 +85,33 @@ fn write_payload(handover: &Handover, version: u16) -> Result<Vec<u8>, SchemaErr
     }
 }
 
-#[cfg(feature = "next")]
+#[cfg(not(feature = "next"))]
 fn read_payload(version: u16, payload: &[u8]) -> Result<Handover, SchemaError> {
     let newest: v2::Handover = match version {
         1 => codec::read::<v1::Handover>(payload)?.into(),
         2 => codec::read(payload)?,
+        other => return Err(SchemaError::UnknownVersion(other)),
+    };
+    newest.try_into().map_err(SchemaError::Inconsistent)
+}
+
+#[cfg(feature = "next")]
+fn write_payload(handover: &Handover, version: u16) -> Result<Vec<u8>, SchemaError> {
+    let newest = v3::Handover::from(handover);
+    match version {
+        1 => codec::write(&v1::Handover::try_from(v2::Handover::try_from(newest)?)?),
+        2 => codec::write(&v2::Handover::try_from(newest)?),
+        3 => codec::write(&newest),
+        other => Err(SchemaError::UnknownVersion(other)),
+    }
+}
+
+#[cfg(feature = "next")]
+fn read_payload(version: u16, payload: &[u8]) -> Result<Handover, SchemaError> {
+    let newest: v3::Handover = match version {
+        1 => v2::Handover::from(codec::read::<v1::Handover>(payload)?).into(),
+        2 => codec::read::<v2::Handover>(payload)?.into(),
+        3 => codec::read(payload)?,
         other => return Err(SchemaError::UnknownVersion(other)),
     };
     newest.try_into().map_err(SchemaError::Inconsistent)

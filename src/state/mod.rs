@@ -15,8 +15,8 @@ pub use config::{
 };
 pub use listener::{Address, Bind, Family, Listener, ListenerOptions, Origin};
 pub use rollout::{
-    ACK_TIMEOUT, CanaryCheck, Deployment, EndedUpgrade, FAILURES_TOLD, Failure, ON_CANARY_TIMEOUT,
-    Rollout, RolloutBounds, RolloutKind, RolloutStage, UPGRADE_FAILURES_MIN,
+    ACK_TIMEOUT, CanaryCheck, Deployment, ENV_FILE_MAX, EndedUpgrade, FAILURES_TOLD, Failure,
+    ON_CANARY_TIMEOUT, Rollout, RolloutBounds, RolloutKind, RolloutStage, UPGRADE_FAILURES_MIN,
 };
 pub use signal::{ExitStatus, Signal};
 pub use time::{Monotonic, Now, Realtime};
@@ -286,6 +286,7 @@ impl State {
         let goes_on = self.stopping.is_some() && is_upgrading;
         ensure(!goes_on, text("an upgrade goes on though the master is on its way out"))?;
         self.check_workers()?;
+        self.check_rollouts()?;
         self.check_clients()
     }
 
@@ -298,7 +299,9 @@ impl State {
             let agrees = worker.is_signaled() == worker.told_to_go_at.is_some();
             ensure(agrees, named("it was told to go at no time, or never with a time"))?;
         }
-        Ok(())
+        let newest = self.ordered.values().max();
+        let is_given = newest.is_none_or(|generation| *generation <= self.newest_generation);
+        ensure(is_given, || "a worker of the future is ordered".to_owned())
     }
 
     fn check_clients(&self) -> Result<(), String> {

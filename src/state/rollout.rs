@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::outcome::Outcome;
-use crate::state::{Generation, Monotonic, Pid, Realtime, Slot, UpgradeKind};
+use crate::state::{Generation, Monotonic, Pid, Realtime, Slot, State, UpgradeKind, ensure};
 
 /// `--ack-timeout` unless it is given: programs that load a large application take a minute; one
 /// that takes two has hung.
@@ -20,6 +20,10 @@ pub const UPGRADE_FAILURES_MIN: u32 = 3;
 
 /// How many failures of a roll-out are told of: the first ones say why, the others repeat it.
 pub const FAILURES_TOLD: usize = 8;
+
+/// How much `--env-file` may say, in bytes of names and values: execve(2) takes two megabytes of
+/// arguments and environment together where the stack has its usual limit, and none needs half.
+pub const ENV_FILE_MAX: usize = 1024 * 1024;
 
 /// What bounds a roll-out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,4 +195,55 @@ pub struct Deployment {
     pub directory: Option<PathBuf>,
     /// The variables of `--env-file`, in its order.
     pub environment: Vec<(OsString, OsString)>,
+}
+
+impl State {
+    /// Says which invariant of roll-outs and deployments does not hold, if one does not.
+    pub(super) fn check_rollouts(&self) -> Result<(), String> {
+        let text = |what: &'static str| move || what.to_owned();
+        let is_some_allowed = self.config.rollout.failures_max.is_none_or(|max| max >= 1);
+        ensure(is_some_allowed, text("`--upgrade-max-failures` is 0"))?;
+        if let Some(rollout) = &self.rollout {
+            self.check_rollout(rollout)?;
+        }
+        if let Some(ended) = &self.last_upgrade {
+            let is_known = ended.generation <= self.newest_generation;
+            ensure(is_known, text("the last upgrade was about a generation of the future"))?;
+            let are_few = ended.failures.len() <= FAILURES_TOLD;
+            ensure(are_few, text("the last upgrade tells of too many failures"))?;
+        }
+        self.check_deployments()
+    }
+
+    fn check_rollout(&self, rollout: &Rollout) -> Result<(), String> {
+        let text = |what: &'static str| move || what.to_owned();
+        let told = rollout.failures.len();
+        let are_counted = u32::try_from(told).is_ok_and(|told| told <= rollout.failure_count);
+        ensure(are_counted, text("a roll-out tells of failures that it does not count"))?;
+        ensure(told <= FAILURES_TOLD, text("a roll-out tells of too many failures"))?;
+        let RolloutStage::Canary { check } = rollout.stage else { return Ok(()) };
+        ensure(rollout.kind == RolloutKind::Smooth, text("a fleet has no canary"))?;
+        let Some(CanaryCheck { process: Some(process), .. }) = check else { return Ok(()) };
+        let is_other = process.0 > 1 && process != self.master_pid;
+        ensure(is_other && !self.workers.contains_key(&process), || {
+            format!("the check of the canary, {process}, is another process")
+        })
+    }
+
+    /// What generations are started with is there for a reason, and theirs.
+    fn check_deployments(&self) -> Result<(), String> {
+        let text = |what: &'static str| move || what.to_owned();
+        let newest = self.deployments.keys().max();
+        let is_given = newest.is_none_or(|generation| *generation <= self.newest_generation);
+        ensure(is_given, text("a generation of the future is deployed"))?;
+        let deployments = || self.deployments.values().chain(&self.next_deployment);
+        let workers = self.workers.values().filter_map(|worker| worker.directory.as_ref());
+        let deployed = deployments().filter_map(|deployment| deployment.directory.as_ref());
+        let directory = workers.chain(deployed).next();
+        let is_asked = self.config.chdir.is_some() || directory.is_none();
+        ensure(is_asked, text("there is a directory without `--chdir`"))?;
+        let has_variables = deployments().any(|deployment| !deployment.environment.is_empty());
+        let is_asked = self.config.env_file.is_some() || !has_variables;
+        ensure(is_asked, text("there are variables without `--env-file`"))
+    }
 }

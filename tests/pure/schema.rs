@@ -1,10 +1,11 @@
 //! The schema of the state: golden files, refused files, and what holds of every state.
 //!
 //! `state-schema/vN` holds what a version is. With `EINHORN_BLESS=1` these tests write its files
-//! anew, from the values in `schema/golden.rs` and `schema/refused.rs`, unless the version is
-//! released; without that variable they compare.
+//! anew, from the values in `schema/golden` and `schema/refused`, unless the version is sealed;
+//! without that variable they compare.
 
 mod allocation;
+mod down;
 mod fields;
 mod golden;
 mod refused;
@@ -21,36 +22,46 @@ use einhorn::state::{
     Worker, release,
 };
 
+/// The newest of [`VERSIONS`].
+const NEWEST: u16 = VERSIONS[VERSIONS.len() - 1];
+
 /// What decoding may ask for at once whatever a length in the state says: serde trusts a list's
 /// length up to a megabyte.
 const PIECE_MAX: usize = 2 * 1024 * 1024;
 
+/// The versions that have a folder, oldest first.
+const VERSIONS: &[u16] = &[1, 2];
+
+/// The versions whose files stay what they are, each with a digest of its whole folder. A line
+/// here is written once and never changed: whoever has to change one is about to break a state that
+/// some master has handed over, or will.
+const SEALED: &[(u16, u64)] = &[(1, 0x4000_148c_c0a2_7dbc)];
+
 #[test]
 fn golden_states_read_as_what_they_mean() {
-    for golden in golden::all() {
-        let bytes = encode(&golden.handover, 1, golden.rollback, golden.report).expect(golden.name);
-        verify(&format!("golden/{}.bin", golden.name), &bytes);
-        verify(&corpus(golden.name), &bytes);
-        assert_eq!(decode(&bytes), Ok(golden.handover), "{}", golden.name);
+    for golden in golden::everything() {
+        let bytes = golden.bytes();
+        verify(golden.version, &format!("golden/{}.bin", golden.name), &bytes);
+        verify(golden.version, &corpus(golden.version, golden.name), &bytes);
         let header = read_header(&bytes).expect(golden.name);
-        assert_eq!((header.version, header.flags), (1, 0), "{}", golden.name);
+        assert_eq!((header.version, header.flags), (golden.version, 0), "{}", golden.name);
         assert_eq!((header.rollback, header.report), (golden.rollback, golden.report));
+        assert_eq!(decode(&bytes), Ok(golden.handover), "{}", golden.name);
     }
 }
 
 #[test]
 fn golden_states_have_readable_twins_without_secrets() {
-    for golden in golden::all() {
-        let bytes = encode(&golden.handover, 1, golden.rollback, golden.report).expect(golden.name);
-        let text = describe(&bytes).expect(golden.name);
+    for golden in golden::everything() {
+        let text = describe(&golden.bytes()).expect(golden.name);
         assert!(!text.contains("opensesame"), "{} gives a secret away", golden.name);
-        verify(&format!("golden/{}.txt", golden.name), text.as_bytes());
+        verify(golden.version, &format!("golden/{}.txt", golden.name), text.as_bytes());
     }
 }
 
 #[test]
 fn refused_states_give_their_errors() {
-    for file in refused::all() {
+    for file in refused::everything() {
         let error = decode(&file.bytes).expect_err(file.name);
         let variant = format!("{error:?}");
         let variant = variant.split([' ', '(']).next().unwrap_or_default();
@@ -59,9 +70,9 @@ fn refused_states_give_their_errors() {
         let says = error.to_string();
         let says = says.split(": this release").next().unwrap_or_default();
         let text = format!("expect: {variant}\nsays: {says}\ncomment: {}\n", file.comment);
-        verify(&format!("refused/{}.bin", file.name), &file.bytes);
-        verify(&corpus(file.name), &file.bytes);
-        verify(&format!("refused/{}.txt", file.name), text.as_bytes());
+        verify(file.version, &format!("refused/{}.bin", file.name), &file.bytes);
+        verify(file.version, &corpus(file.version, file.name), &file.bytes);
+        verify(file.version, &format!("refused/{}.txt", file.name), text.as_bytes());
         // What people ask to see is shown in spite of a fact that cannot be, which it names.
         match describe(&file.bytes) {
             Ok(shown) => {
@@ -77,39 +88,48 @@ fn refused_states_give_their_errors() {
 
 #[test]
 fn digests_name_every_file_and_nothing_else_is_there() {
-    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
-    for golden in golden::all() {
-        let bytes = encode(&golden.handover, 1, golden.rollback, golden.report).expect(golden.name);
-        files.push((format!("golden/{}", golden.name), bytes));
-    }
-    files.extend(refused::all().into_iter().map(|f| (format!("refused/{}", f.name), f.bytes)));
-    files.sort();
-    let mut digests = String::new();
-    for (name, bytes) in &files {
-        digests += &format!("{:016x} {:5} {name}.bin\n", digest(bytes), bytes.len());
-    }
-    verify("DIGESTS", digests.as_bytes());
-    if is_blessing() {
-        return; // other threads are about to write the files
-    }
-    let mut expected: Vec<String> =
-        files.iter().flat_map(|(name, _)| [format!("{name}.bin"), format!("{name}.txt")]).collect();
-    expected.sort();
-    let mut found = Vec::new();
-    for part in ["golden", "refused"] {
-        for entry in fs::read_dir(folder().join(part)).expect("a folder of the schema") {
-            let name = entry.expect("an entry").file_name();
-            found.push(format!("{part}/{}", name.to_str().expect("a UTF-8 name")));
+    for version in VERSIONS {
+        let golden = golden::all(*version).into_iter();
+        let mut files: Vec<(String, Vec<u8>)> =
+            golden.map(|golden| (format!("golden/{}", golden.name), golden.bytes())).collect();
+        let refused = refused::all(*version).into_iter();
+        files.extend(refused.map(|file| (format!("refused/{}", file.name), file.bytes)));
+        files.sort();
+        let mut digests = String::new();
+        for (name, bytes) in &files {
+            digests += &format!("{:016x} {:5} {name}.bin\n", digest(bytes), bytes.len());
         }
+        verify(*version, "DIGESTS", digests.as_bytes());
+        if is_blessed(*version) {
+            continue; // other threads are about to write the files
+        }
+        let states =
+            files.iter().flat_map(|(name, _)| ["bin", "txt"].map(|e| format!("{name}.{e}")));
+        let mut expected: Vec<String> =
+            states.chain(["DIGESTS".to_owned(), "fields.md".to_owned()]).collect();
+        expected.sort();
+        assert_eq!(names(*version), expected, "files without a state, or the other way round");
     }
-    found.sort();
-    assert_eq!(found, expected, "files without a state, or the other way round");
+}
+
+#[test]
+fn sealed_versions_stay_what_they_are() {
+    for (version, seal) in SEALED {
+        let mut all = Vec::new();
+        for name in names(*version) {
+            let content = fs::read(folder(*version).join(&name)).expect("a file of the schema");
+            all.extend_from_slice(format!("{name} {}\n", content.len()).as_bytes());
+            all.extend_from_slice(&content);
+        }
+        let found = digest(&all);
+        assert_eq!(found, *seal, "state-schema/v{version} has changed: {found:#x}");
+    }
 }
 
 #[test]
 fn no_part_of_a_state_is_a_state() {
-    for golden in golden::all() {
-        let bytes = encode(&golden.handover, 1, golden.rollback, golden.report).expect(golden.name);
+    for golden in golden::everything() {
+        let bytes = golden.bytes();
         for length in 0..bytes.len() {
             let needed = if length < HEADER_BYTES { HEADER_BYTES } else { bytes.len() };
             let (length, needed) = (length as u64, needed as u64);
@@ -121,8 +141,8 @@ fn no_part_of_a_state_is_a_state() {
 
 #[test]
 fn a_flipped_bit_is_noticed_wherever_it_is() {
-    for golden in golden::all() {
-        let good = encode(&golden.handover, 1, golden.rollback, golden.report).expect(golden.name);
+    for golden in golden::everything() {
+        let good = golden.bytes();
         for at in 0..good.len() {
             for bit in 0..8 {
                 let mut bytes = good.clone();
@@ -140,29 +160,32 @@ fn a_flipped_bit_is_noticed_wherever_it_is() {
 
 #[test]
 fn no_payload_panics_or_asks_for_much_memory() {
-    let payload = encode(&golden::busy(), 1, None, None).expect("busy")[HEADER_BYTES..].to_vec();
-    let try_one = |payload: &[u8]| {
-        let bytes = refused::sealed(payload);
-        let (answer, largest) = allocation::largest(|| decode(&bytes));
-        assert!(largest <= PIECE_MAX, "{largest} bytes at once for {}", bytes.len());
-        if let Ok(handover) = answer {
-            assert_eq!(encode(&handover, 1, None, None), Ok(bytes));
+    for version in VERSIONS {
+        let busy = encode(&golden::busy(*version), *version, None, None).expect("busy");
+        let payload = &busy[HEADER_BYTES..];
+        let try_one = |payload: &[u8]| {
+            let bytes = refused::sealed(*version, payload);
+            let (answer, largest) = allocation::largest(|| decode(&bytes));
+            assert!(largest <= PIECE_MAX, "{largest} bytes at once for {}", bytes.len());
+            if let Ok(handover) = answer {
+                assert_eq!(encode(&handover, *version, None, None), Ok(bytes));
+            }
+        };
+        for length in 0..payload.len() {
+            try_one(&payload[..length]);
         }
-    };
-    for length in 0..payload.len() {
-        try_one(&payload[..length]);
-    }
-    for at in 0..payload.len() {
-        let mut changed = payload.clone();
-        changed[at] ^= 0xff;
-        try_one(&changed);
-        // As part of a length below the limit, or far above it.
-        for byte in [0x01, 0x7f] {
-            changed.get_mut(at..at + 4).unwrap_or_default().fill(byte);
+        for at in 0..payload.len() {
+            let mut changed = payload.to_vec();
+            changed[at] ^= 0xff;
             try_one(&changed);
+            // As part of a length below the limit, or far above it.
+            for byte in [0x01, 0x7f] {
+                changed.get_mut(at..at + 4).unwrap_or_default().fill(byte);
+                try_one(&changed);
+            }
         }
     }
-    for file in refused::all() {
+    for file in refused::everything() {
         let (answer, largest) = allocation::largest(|| decode(&file.bytes));
         assert!(answer.is_err() && largest <= PIECE_MAX, "{}: {largest} at once", file.name);
     }
@@ -170,7 +193,7 @@ fn no_payload_panics_or_asks_for_much_memory() {
 
 #[test]
 fn large_states_travel() {
-    let mut handover = golden::busy();
+    let mut handover = golden::busy(NEWEST);
     handover.state.config.target = 10_000;
     handover.state.cold_start_count = 0;
     let spawned = Now { monotonic: Monotonic(1), realtime: Realtime(2) };
@@ -182,16 +205,16 @@ fn large_states_travel() {
     for connection in &mut handover.connections {
         connection.output = vec![b'\n'; 8 * 1024 * 1024];
     }
-    let bytes = encode(&handover, 1, None, None).expect("a large state");
+    let bytes = encode(&handover, NEWEST, None, None).expect("a large state");
     assert_eq!(decode(&bytes), Ok(handover));
 }
 
 #[test]
 fn an_id_that_equals_nothing_travels() {
-    let mut handover = golden::busy();
+    let mut handover = golden::busy(NEWEST);
     let nan = einhorn::scalar::Scalar::Float(f64::NAN);
     handover.state.waiters[0].request_id = Some(nan);
-    let bytes = encode(&handover, 1, None, None).expect("a state with a NaN");
+    let bytes = encode(&handover, NEWEST, None, None).expect("a state with a NaN");
     let back = decode(&bytes).expect("a state with a NaN");
     assert_eq!(format!("{back:?}"), format!("{handover:?}"));
 }
@@ -199,9 +222,9 @@ fn an_id_that_equals_nothing_travels() {
 #[test]
 fn what_must_not_travel_is_not_written() {
     let refuse = |change: &dyn Fn(&mut Handover)| {
-        let mut handover = golden::fresh();
+        let mut handover = golden::fresh(NEWEST);
         change(&mut handover);
-        let error = encode(&handover, 1, Some(41), Some(42)).expect_err("it cannot be");
+        let error = encode(&handover, NEWEST, Some(41), Some(42)).expect_err("it cannot be");
         assert!(matches!(error, SchemaError::Inconsistent(_)), "{error:?}");
     };
     refuse(&|handover| handover.state.config.command.clear());
@@ -211,16 +234,16 @@ fn what_must_not_travel_is_not_written() {
     refuse(&|handover| handover.state.config.respawn_interval = std::time::Duration::MAX);
     let unknown = SCHEMA_VERSIONS.last().expect("a version") + 1;
     for version in [0, unknown, u16::MAX] {
-        let answer = encode(&golden::fresh(), version, None, None);
+        let answer = encode(&golden::fresh(NEWEST), version, None, None);
         assert_eq!(answer, Err(SchemaError::UnknownVersion(version)));
     }
-    let answer = encode(&golden::fresh(), 1, Some(0), None);
+    let answer = encode(&golden::fresh(NEWEST), NEWEST, Some(0), None);
     assert!(matches!(answer, Err(SchemaError::Inconsistent(_))), "{answer:?}");
 }
 
 #[test]
 fn headers_of_later_versions_are_read() {
-    let mut bytes = encode(&golden::fresh(), 1, Some(41), None).expect("fresh");
+    let mut bytes = encode(&golden::fresh(NEWEST), NEWEST, Some(41), None).expect("fresh");
     bytes[8..12].copy_from_slice(&[57, 48, 1, 0]);
     let crc = crc32fast::hash(&bytes[..32]);
     bytes[32..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
@@ -296,49 +319,10 @@ fn other_words_are_no_report() {
     assert_eq!(parse_report(&good.replace("pid", &format!("x={}\npid", "y".repeat(99_999)))), None);
 }
 
-/// The release after this one knows a version and a fact more.
-#[cfg(feature = "next")]
-mod next {
-    use super::*;
-
-    #[test]
-    fn version_1_goes_up_and_comes_down_again() {
-        for golden in golden::all() {
-            let old = encode(&golden.handover, 1, golden.rollback, golden.report).expect("v1");
-            let read = decode(&old).expect("v1");
-            let new = encode(&read, 2, golden.rollback, golden.report).expect("v2");
-            assert_eq!(read_header(&new).map(|header| header.version), Ok(2));
-            let read = decode(&new).expect("v2");
-            assert_eq!(read, golden.handover, "{}", golden.name);
-            assert_eq!(encode(&read, 1, golden.rollback, golden.report), Ok(old));
-        }
-    }
-
-    #[test]
-    fn a_feature_in_use_does_not_come_down() {
-        let mut handover = golden::busy();
-        assert!(handover.state.features_in_use().is_empty());
-        handover.state.note = Some("remember".into());
-        assert_eq!(handover.state.features_in_use(), ["note"]);
-        let new = encode(&handover, 2, None, None).expect("v2");
-        assert!(describe(&new).expect("v2").contains("note: remember"));
-        assert_eq!(decode(&new), Ok(handover.clone()));
-        let error = encode(&handover, 1, None, None).expect_err("v1 has no word for it");
-        assert_eq!(error, SchemaError::FeatureInUse { feature: "note", version: 1 });
-        assert!(error.to_string().contains("note"));
-    }
-}
-
-/// Whether a release has written version 1: from then on its files stay what they are.
-const RELEASED: bool = false;
-
-/// Compares a file of version 1 with what it must hold, or writes it when that was asked for.
-fn verify(name: &str, content: &[u8]) {
-    let path = folder().join(name);
-    if is_blessing() {
-        if RELEASED {
-            panic!("{name}: a released version never changes");
-        }
+/// Compares a file of a version with what it must hold, or writes it when that was asked for.
+fn verify(version: u16, name: &str, content: &[u8]) {
+    let path = folder(version).join(name);
+    if is_blessed(version) {
         fs::create_dir_all(path.parent().expect("a file in a folder")).expect("a folder");
         fs::write(&path, content).expect("a file of the schema");
     }
@@ -354,17 +338,35 @@ fn digest(bytes: &[u8]) -> u64 {
 }
 
 /// Where the fuzzer finds a copy of a state.
-fn corpus(name: &str) -> String {
-    format!("../../fuzz/corpus/state_decode/{}", name.replace('-', "_"))
+fn corpus(version: u16, name: &str) -> String {
+    let prefix = if version == 1 { String::new() } else { format!("v{version}_") };
+    format!("../../fuzz/corpus/state_decode/{prefix}{}", name.replace('-', "_"))
 }
 
-fn is_blessing() -> bool {
-    std::env::var_os("EINHORN_BLESS").is_some()
+/// Whether a version's files are to be written anew.
+fn is_blessed(version: u16) -> bool {
+    let is_sealed = SEALED.iter().any(|(sealed, _)| *sealed == version);
+    std::env::var_os("EINHORN_BLESS").is_some() && !is_sealed
 }
 
-/// The folder of version 1.
-fn folder() -> PathBuf {
-    root().join("state-schema/v1")
+/// Every file in the folder of a version, sorted.
+fn names(version: u16) -> Vec<String> {
+    let mut names = Vec::new();
+    for part in ["", "golden/", "refused/"] {
+        for entry in fs::read_dir(folder(version).join(part)).expect("a folder of the schema") {
+            let entry = entry.expect("an entry");
+            if entry.file_type().expect("a type").is_file() {
+                names.push(format!("{part}{}", entry.file_name().to_str().expect("a UTF-8 name")));
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
+/// The folder of a version.
+fn folder(version: u16) -> PathBuf {
+    root().join(format!("state-schema/v{version}"))
 }
 
 fn root() -> PathBuf {

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::codec::{Bytes, Text, list};
+use crate::schema::codec::{Bytes, Text, list, nanos};
+use crate::schema::v2;
 use crate::state;
 
 /// The options, defaults filled in.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Config {
+pub(in crate::schema) struct Config {
     pub original_command: Vec<Bytes>,
     pub command: Vec<Bytes>,
     pub target: u32,
@@ -35,14 +36,14 @@ pub(super) struct Config {
 
 /// How a worker comes to count as up.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum AckMode {
+pub(in crate::schema) enum AckMode {
     Manual,
     Timer { after_ns: u64 },
 }
 
 /// `--nice`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Nice {
+pub(in crate::schema) struct Nice {
     pub master: Option<i32>,
     pub worker: Option<i32>,
     pub renice_command: Option<Vec<Text>>,
@@ -50,7 +51,7 @@ pub(super) struct Nice {
 
 /// A bound listener.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Listener {
+pub(in crate::schema) struct Listener {
     pub address: Address,
     pub options: ListenerOptions,
     pub asked_by: AskedBy,
@@ -61,7 +62,7 @@ pub(super) struct Listener {
 
 /// Where a listener is bound.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Address {
+pub(in crate::schema) enum Address {
     Tcp { host: Text, port: u16 },
     Udp { host: Text, port: u16 },
     Unix { path: Bytes, mode: Option<u32>, owner: Option<Text>, group: Option<Text> },
@@ -69,7 +70,7 @@ pub(super) enum Address {
 
 /// How it is bound.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ListenerOptions {
+pub(in crate::schema) struct ListenerOptions {
     pub reuse_address: bool,
     pub nonblocking: bool,
     pub v6only: bool,
@@ -77,22 +78,17 @@ pub(super) struct ListenerOptions {
 
 /// Who asked for a listener.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum AskedBy {
+pub(in crate::schema) enum AskedBy {
     Option,
     Word,
 }
 
 /// Which family its socket is of.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Family {
+pub(in crate::schema) enum Family {
     Inet,
     Inet6,
     Unix,
-}
-
-/// A span as nanoseconds; one that is too long for them is refused when it is read.
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl From<&state::Config> for Config {
@@ -119,7 +115,7 @@ impl From<&state::Config> for Config {
             drop_env_vars,
             verbosity,
             syslog,
-            reexec_mode: _,
+            reexec_mode: _, // versions after this one carry it
             rollout: _,
             chdir: _,
             env_file: _,
@@ -208,6 +204,19 @@ impl From<Config> for state::Config {
             syslog,
             reexec_mode: state::ReexecMode::Exec,
             rollout: state::RolloutBounds::default(),
+            chdir: None,
+            env_file: None,
+            metrics_file: None,
+        }
+    }
+}
+
+impl From<Config> for v2::Config {
+    fn from(first: Config) -> v2::Config {
+        v2::Config {
+            first,
+            reexec_mode: v2::ReexecMode::Exec,
+            rollout: v2::RolloutBounds::default(),
             chdir: None,
             env_file: None,
             metrics_file: None,

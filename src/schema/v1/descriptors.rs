@@ -1,14 +1,16 @@
 //! What lives in the master and not in its decisions: origin, descriptors, buffers, files.
 
+use std::ffi::OsString;
+
 use serde::{Deserialize, Serialize};
 
-use crate::schema::codec::{Bytes, Secret, Text};
+use crate::schema::codec::{Bytes, Secret, Text, list};
 use crate::schema::handover;
 use crate::state::{ConnectionId, Pid};
 
 /// What the first image was started with.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Origin {
+pub(in crate::schema) struct Origin {
     pub own_path: Bytes,
     pub own_name: Bytes,
     pub environment: Vec<Variable>,
@@ -20,14 +22,14 @@ pub(super) struct Origin {
 
 /// An environment variable.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Variable {
+pub(in crate::schema) struct Variable {
     pub name: Bytes,
     pub value: Secret,
 }
 
 /// A descriptor that travels.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Carried {
+pub(in crate::schema) struct Carried {
     pub role: Role,
     pub number: i32,
     pub identity: Identity,
@@ -35,7 +37,7 @@ pub(super) struct Carried {
 
 /// What a descriptor is for.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Role {
+pub(in crate::schema) enum Role {
     CommandSocket,
     Listener { index: u32 },
     Connection { id: u64 },
@@ -47,7 +49,7 @@ pub(super) enum Role {
 
 /// What must be found under its number.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub(in crate::schema) struct Identity {
     pub device: u64,
     pub inode: u64,
     pub file_type: u32,
@@ -57,7 +59,7 @@ pub(super) struct Identity {
 
 /// The buffers of a connection.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct CarriedConnection {
+pub(in crate::schema) struct CarriedConnection {
     pub id: u64,
     pub input: Bytes,
     pub is_discarding: bool,
@@ -69,14 +71,14 @@ pub(super) struct CarriedConnection {
 
 /// A child that is no worker.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Helper {
+pub(in crate::schema) struct Helper {
     pub pid: i32,
     pub purpose: Text,
 }
 
 /// A file that the master removes when it leaves.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct CarriedFile {
+pub(in crate::schema) struct CarriedFile {
     pub path: Bytes,
     pub device: u64,
     pub inode: u64,
@@ -93,13 +95,10 @@ impl From<&handover::Origin> for Origin {
             open_files_hard,
             nice,
         } = origin;
-        let variables = environment
-            .iter()
-            .map(|(name, value)| Variable { name: name.into(), value: value.into() });
         Origin {
             own_path: own_path.into(),
             own_name: own_name.into(),
-            environment: variables.collect(),
+            environment: list(environment),
             blocked_signals: *blocked_signals,
             open_files_soft: *open_files_soft,
             open_files_hard: *open_files_hard,
@@ -119,17 +118,27 @@ impl From<Origin> for handover::Origin {
             open_files_hard,
             nice,
         } = wire;
-        let pairs =
-            environment.into_iter().map(|Variable { name, value }| (name.into(), value.into()));
         handover::Origin {
             own_path: own_path.into(),
             own_name: own_name.into(),
-            environment: pairs.collect(),
+            environment: list(environment),
             blocked_signals,
             open_files_soft,
             open_files_hard,
             nice,
         }
+    }
+}
+
+impl From<&(OsString, OsString)> for Variable {
+    fn from((name, value): &(OsString, OsString)) -> Variable {
+        Variable { name: name.into(), value: value.into() }
+    }
+}
+
+impl From<Variable> for (OsString, OsString) {
+    fn from(Variable { name, value }: Variable) -> (OsString, OsString) {
+        (name.into(), value.into())
     }
 }
 

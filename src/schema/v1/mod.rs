@@ -1,25 +1,29 @@
-//! Version 1 of the payload. Each type here is frozen with the first release that writes it: it
-//! gains, loses, moves and renames nothing, and `state-schema/v1/fields.md` says what it means.
+//! Version 1 of the payload. Each type here is frozen: it gains, loses, moves and renames nothing,
+//! and `state-schema/v1/fields.md` says what it means. Later versions go on using those that have
+//! not changed since.
 //!
 //! `_ns` spans are nanoseconds. `_at_ns` instants are nanoseconds of `CLOCK_MONOTONIC`, `_on_ns`
 //! nanoseconds of `CLOCK_REALTIME` since 1970.
 
 mod config;
 mod descriptors;
+mod lost;
 mod state;
 mod upgrade;
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::codec::{Text, list};
-use crate::schema::handover;
-use crate::schema::v1::descriptors::{Carried, CarriedConnection, CarriedFile, Helper, Origin};
-use crate::schema::v1::state::State;
-use crate::state::ConnectionId;
+use crate::schema::codec::Text;
+use crate::schema::{SchemaError, v2};
+
+pub(super) use config::{Config, Listener};
+pub(super) use descriptors::{Carried, CarriedConnection, CarriedFile, Helper, Origin, Variable};
+pub(super) use state::{Connection, Order, State, Stopping, Worker};
+pub(super) use upgrade::{Rollout, Scalar, Stage, UpgradeKind};
 
 /// The payload.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Handover {
+pub(in crate::schema) struct Handover {
     release: Text,
     state: State,
     origin: Origin,
@@ -30,35 +34,8 @@ pub(super) struct Handover {
     files: Vec<CarriedFile>,
 }
 
-impl From<&handover::Handover> for Handover {
-    fn from(handover: &handover::Handover) -> Handover {
-        let handover::Handover {
-            release,
-            state,
-            origin,
-            descriptors,
-            connections,
-            next_connection,
-            helpers,
-            files,
-        } = handover;
-        Handover {
-            release: release.into(),
-            state: state.into(),
-            origin: origin.into(),
-            descriptors: list(descriptors),
-            connections: list(connections),
-            next_connection: next_connection.0,
-            helpers: list(helpers),
-            files: list(files),
-        }
-    }
-}
-
-impl TryFrom<Handover> for handover::Handover {
-    type Error = String;
-
-    fn try_from(wire: Handover) -> Result<handover::Handover, String> {
+impl From<Handover> for v2::Handover {
+    fn from(wire: Handover) -> v2::Handover {
         let Handover {
             release,
             state,
@@ -69,15 +46,47 @@ impl TryFrom<Handover> for handover::Handover {
             helpers,
             files,
         } = wire;
-        Ok(handover::Handover {
-            release: release.into(),
-            state: state.try_into()?,
-            origin: origin.into(),
-            descriptors: list(descriptors),
-            connections: list(connections),
-            next_connection: ConnectionId(next_connection),
-            helpers: list(helpers),
-            files: list(files),
+        let state = state.into();
+        v2::Handover {
+            release,
+            state,
+            origin,
+            descriptors,
+            connections,
+            next_connection,
+            helpers,
+            files,
+        }
+    }
+}
+
+impl TryFrom<v2::Handover> for Handover {
+    type Error = SchemaError;
+
+    fn try_from(wire: v2::Handover) -> Result<Handover, SchemaError> {
+        let v2::Handover {
+            release,
+            state,
+            origin,
+            descriptors,
+            connections,
+            next_connection,
+            helpers,
+            files,
+        } = wire;
+        if let Some(feature) = lost::feature_in_use(&state) {
+            return Err(SchemaError::FeatureInUse { feature, version: 1 });
+        }
+        let state = state.into();
+        Ok(Handover {
+            release,
+            state,
+            origin,
+            descriptors,
+            connections,
+            next_connection,
+            helpers,
+            files,
         })
     }
 }

@@ -1,18 +1,19 @@
 //! What the master knows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::scalar;
-use crate::schema::codec::{Text, list};
+use crate::schema::codec::{Text, ascending, list};
 use crate::schema::v1::config::{Config, Listener};
 use crate::schema::v1::upgrade::{Reexec, Rollout, Scalar, Waiter};
+use crate::schema::v2;
 use crate::state::{self, ConnectionId, Generation, Monotonic, Pid, Realtime, Signal, Slot};
 
 /// All that the decisions rest on.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct State {
+pub(in crate::schema) struct State {
     pub config: Config,
     pub master_pid: i32,
     pub processor_count: u32,
@@ -38,7 +39,7 @@ pub(super) struct State {
 
 /// A child that was not reaped yet.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Worker {
+pub(in crate::schema) struct Worker {
     pub pid: i32,
     pub slot: u32,
     pub generation: u32,
@@ -54,93 +55,33 @@ pub(super) struct Worker {
 
 /// The last ping of a worker.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Ping {
+pub(in crate::schema) struct Ping {
     pub arrived_on_ns: i64,
     pub request_id: Option<Scalar>,
 }
 
 /// A worker that was ordered and is not started yet.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Order {
+pub(in crate::schema) struct Order {
     pub slot: u32,
     pub generation: u32,
 }
 
 /// A connection to the command socket.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Connection {
+pub(in crate::schema) struct Connection {
     pub id: u64,
     pub given_to: Option<i32>,
 }
 
 /// That the master is on its way out.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Stopping {
+pub(in crate::schema) struct Stopping {
     pub exit_code: i32,
 }
 
-impl From<&state::State> for State {
-    fn from(state: &state::State) -> State {
-        let state::State {
-            config,
-            master_pid,
-            processor_count,
-            listeners,
-            workers,
-            ordered,
-            connections,
-            generation,
-            reexec_count,
-            cold_start_count,
-            early_death_count,
-            last_spawn_at,
-            last_spawned_on,
-            pace_used_until,
-            stopping,
-            reexec,
-            rollout,
-            waiters,
-            reexecuted_at,
-            upgrade_due_at,
-            last_upgraded_on,
-            newest_generation: _,
-            last_upgrade: _,
-            deployments: _,
-            next_deployment: _,
-            slot_deaths: _,
-            #[cfg(feature = "next")]
-                note: _, // version 2 carries it
-        } = state;
-        State {
-            config: config.into(),
-            master_pid: master_pid.0,
-            processor_count: *processor_count,
-            listeners: list(listeners),
-            workers: list(workers),
-            ordered: list(ordered),
-            connections: list(connections),
-            generation: generation.0,
-            reexec_count: *reexec_count,
-            cold_start_count: *cold_start_count,
-            early_death_count: *early_death_count,
-            last_spawn_at_ns: last_spawn_at.map(|at| at.0),
-            last_spawned_on_ns: last_spawned_on.map(|on| on.0),
-            pace_used_until_at_ns: pace_used_until.0,
-            stopping: stopping.map(|state::Stopping { exit_code }| Stopping { exit_code }),
-            reexec: reexec.as_ref().map(Reexec::from),
-            rollout: rollout.as_ref().map(|rollout| rollout.kind.into()),
-            waiters: list(waiters),
-            reexecuted_at_ns: reexecuted_at.map(|at| at.0),
-            upgrade_due_at_ns: upgrade_due_at.map(|at| at.0),
-            last_upgraded_on_ns: last_upgraded_on.map(|on| on.0),
-        }
-    }
-}
-
-impl TryFrom<State> for state::State {
-    type Error = String;
-
-    fn try_from(wire: State) -> Result<state::State, String> {
+impl From<State> for v2::State {
+    fn from(wire: State) -> v2::State {
         let State {
             config,
             master_pid,
@@ -164,52 +105,106 @@ impl TryFrom<State> for state::State {
             upgrade_due_at_ns,
             last_upgraded_on_ns,
         } = wire;
-        ascending("workers", workers.iter().map(|worker| worker.pid))?;
-        ascending("ordered", ordered.iter().map(|order| order.slot))?;
-        ascending("connections", connections.iter().map(|connection| connection.id))?;
-        let workers = workers.into_iter().map(<(Pid, state::Worker)>::try_from);
-        let mut state = state::State {
+        let from = generation_before(generation, &workers);
+        let began_at_ns = last_spawn_at_ns.or(reexecuted_at_ns).unwrap_or_default();
+        v2::State {
             config: config.into(),
-            master_pid: Pid(master_pid),
+            master_pid,
             processor_count,
-            listeners: list(listeners),
-            workers: workers.collect::<Result<_, _>>()?,
-            ordered: ordered.into_iter().map(Into::into).collect(),
-            connections: connections.into_iter().map(Into::into).collect(),
-            generation: Generation(generation),
+            listeners,
+            workers: list(workers),
+            ordered,
+            connections,
+            generation,
+            newest_generation: generation,
             reexec_count,
             cold_start_count,
             early_death_count,
-            last_spawn_at: last_spawn_at_ns.map(Monotonic),
-            last_spawned_on: last_spawned_on_ns.map(Realtime),
-            pace_used_until: Monotonic(pace_used_until_at_ns),
-            stopping: stopping.map(|Stopping { exit_code }| state::Stopping { exit_code }),
+            last_spawn_at_ns,
+            last_spawned_on_ns,
+            pace_used_until_at_ns,
+            stopping,
             reexec: reexec.map(Into::into),
-            rollout: None,
-            waiters: list(waiters),
-            reexecuted_at: reexecuted_at_ns.map(Monotonic),
-            upgrade_due_at: upgrade_due_at_ns.map(Monotonic),
-            last_upgraded_on: last_upgraded_on_ns.map(Realtime),
-            newest_generation: Generation(generation),
+            rollout: rollout.map(|kind| kind.resumed(from, began_at_ns)),
             last_upgrade: None,
-            deployments: BTreeMap::new(),
+            deployments: Vec::new(),
             next_deployment: None,
-            slot_deaths: BTreeMap::new(),
-            #[cfg(feature = "next")]
-            note: None,
-        };
-        let began_at = state.last_spawn_at.or(state.reexecuted_at).unwrap_or_default();
-        let from = state.generation_before();
-        state.rollout = rollout.map(|kind| state::Rollout::resumed(kind.into(), from, began_at));
-        Ok(state)
+            slot_deaths: Vec::new(),
+            waiters: list(waiters),
+            reexecuted_at_ns,
+            upgrade_due_at_ns,
+            last_upgraded_on_ns,
+        }
     }
 }
 
-/// Refuses lists whose keys are not in order, each once: a map would swallow the rest in silence.
-fn ascending<K: Ord>(name: &str, keys: impl IntoIterator<Item = K>) -> Result<(), String> {
-    match keys.into_iter().is_sorted_by(|a, b| a < b) {
-        true => Ok(()),
-        false => Err(format!("`{name}` are not in order, each once")),
+impl From<v2::State> for State {
+    fn from(wire: v2::State) -> State {
+        let v2::State {
+            config,
+            master_pid,
+            processor_count,
+            listeners,
+            workers,
+            ordered,
+            connections,
+            generation,
+            newest_generation: _,
+            reexec_count,
+            cold_start_count,
+            early_death_count,
+            last_spawn_at_ns,
+            last_spawned_on_ns,
+            pace_used_until_at_ns,
+            stopping,
+            reexec,
+            rollout,
+            last_upgrade: _,
+            deployments: _,
+            next_deployment: _,
+            slot_deaths: _,
+            waiters,
+            reexecuted_at_ns,
+            upgrade_due_at_ns,
+            last_upgraded_on_ns,
+        } = wire;
+        State {
+            config: config.first,
+            master_pid,
+            processor_count,
+            listeners,
+            workers: workers.into_iter().map(|worker| worker.first).collect(),
+            ordered,
+            connections,
+            generation,
+            reexec_count,
+            cold_start_count,
+            early_death_count,
+            last_spawn_at_ns,
+            last_spawned_on_ns,
+            pace_used_until_at_ns,
+            stopping,
+            reexec: reexec.map(Into::into),
+            rollout: rollout.map(|rollout| rollout.kind),
+            waiters: list(waiters),
+            reexecuted_at_ns,
+            upgrade_due_at_ns,
+            last_upgraded_on_ns,
+        }
+    }
+}
+
+/// Which generation served before a roll-out that tells nothing of it: the newest of which workers
+/// still serve, or else the one before.
+fn generation_before(generation: u32, workers: &[Worker]) -> u32 {
+    let staying = workers.iter().filter(|worker| worker.signaled.is_empty());
+    let older = staying.map(|worker| worker.generation).filter(|other| *other < generation);
+    older.max().unwrap_or(generation.saturating_sub(1))
+}
+
+impl From<Worker> for v2::Worker {
+    fn from(first: Worker) -> v2::Worker {
+        v2::Worker { first, directory: None, has_overrun: false }
     }
 }
 
@@ -226,7 +221,7 @@ impl From<(&Pid, &state::Worker)> for Worker {
             last_signaled_on,
             ping,
             connection,
-            directory: _,
+            directory: _, // versions after this one carry it
             has_overrun: _,
         } = worker;
         Worker {
@@ -328,5 +323,17 @@ impl From<Connection> for (ConnectionId, state::Connection) {
     fn from(wire: Connection) -> (ConnectionId, state::Connection) {
         let Connection { id, given_to } = wire;
         (ConnectionId(id), state::Connection { given_to: given_to.map(Pid) })
+    }
+}
+
+impl From<state::Stopping> for Stopping {
+    fn from(state::Stopping { exit_code }: state::Stopping) -> Stopping {
+        Stopping { exit_code }
+    }
+}
+
+impl From<Stopping> for state::Stopping {
+    fn from(Stopping { exit_code }: Stopping) -> state::Stopping {
+        state::Stopping { exit_code }
     }
 }

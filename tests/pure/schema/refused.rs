@@ -1,11 +1,16 @@
-//! The bytes that no release may take for a state, with the error that each must give.
+//! The bytes that no release may take for a state, with the error that each must give. What later
+//! versions go on using of version 1 stands there.
 
-use einhorn::schema::{HEADER_BYTES, STATE_MAX, encode};
+mod v1;
+mod v2;
 
-use super::golden;
+use einhorn::schema::HEADER_BYTES;
+
+use super::VERSIONS;
 
 /// A file that must be refused.
 pub(super) struct Refused {
+    pub(super) version: u16,
     pub(super) name: &'static str,
     /// The variant of `SchemaError`.
     pub(super) expect: &'static str,
@@ -14,326 +19,24 @@ pub(super) struct Refused {
     pub(super) bytes: Vec<u8>,
 }
 
-/// All of them.
-pub(super) fn all() -> Vec<Refused> {
-    let mut all = ends();
-    all.extend(headers());
-    all.extend(structures());
-    all.extend(numbers());
-    all.extend(workers());
-    all.extend(descriptors());
-    all.extend(connections());
-    all
+/// All of them, by version.
+pub(super) fn everything() -> impl Iterator<Item = Refused> {
+    VERSIONS.iter().flat_map(|version| all(*version))
 }
 
-fn refused(
-    name: &'static str,
-    expect: &'static str,
-    comment: &'static str,
-    bytes: Vec<u8>,
-) -> Refused {
-    Refused { name, expect, comment, bytes }
+/// All of a version.
+pub(super) fn all(version: u16) -> Vec<Refused> {
+    if version == 1 { v1::all() } else { v2::all() }
 }
 
-/// Bytes that are missing, too many, or something else altogether.
-fn ends() -> Vec<Refused> {
-    let good = fresh();
-    let until = |length: usize| good[..length].to_vec();
-    let crlf = good.iter().flat_map(|byte| if *byte == b'\n' { vec![13, 10] } else { vec![*byte] });
-    vec![
-        refused("empty", "Truncated", "No bytes at all.", Vec::new()),
-        refused("header-cut", "Truncated", "One byte less than a header.", until(35)),
-        refused("header-only", "Truncated", "A header without its payload.", until(HEADER_BYTES)),
-        refused("payload-cut", "Truncated", "The last byte is missing.", until(good.len() - 1)),
-        refused("trailing", "TrailingBytes", "One byte more.", [&good[..], &[0]].concat()),
-        refused(
-            "text",
-            "BadMagic",
-            "A text. One that begins with `---` is taken for a Ruby master's.",
-            b":state:\n  :children: {}\n  :generation: 0\n".to_vec(),
-        ),
-        refused("line-ends", "BadMagic", "Converted as if it were text.", crlf.collect()),
-    ]
-}
-
-/// Headers that are wrong, and a payload that is not what its header vouches for.
-fn headers() -> Vec<Refused> {
-    let header = |at: usize, bytes: &[u8]| {
-        let mut header = fresh();
-        header[at..at + bytes.len()].copy_from_slice(bytes);
-        mend_header(header)
-    };
-    let flip = |at: usize| {
-        let mut bytes = fresh();
-        bytes[at] ^= 1;
-        bytes
-    };
-    let too_large = (STATE_MAX - HEADER_BYTES + 1) as u64;
-    let inconsistent = |name, comment, bytes| refused(name, "Inconsistent", comment, bytes);
-    vec![
-        refused("header-flipped", "HeaderDamaged", "A bit of the rollback descriptor.", flip(12)),
-        refused("version-flipped", "HeaderDamaged", "Version 1 has become version 0.", flip(8)),
-        refused("payload-flipped", "PayloadDamaged", "A bit of the payload.", flip(336)),
-        refused("flags", "UnknownFlags", "Flags of a later release.", header(10, &[0, 128])),
-        refused("version-zero", "UnknownVersion", "There is no version 0.", header(8, &[0, 0])),
-        refused(
-            "version-later",
-            "UnknownVersion",
-            "A release far ahead; its payload is not looked at.",
-            header(8, &[255, 255])[..HEADER_BYTES].to_vec(),
-        ),
-        refused(
-            "length-large",
-            "TooLarge",
-            "One byte more than the limit; none of them is there.",
-            header(20, &too_large.to_le_bytes()),
-        ),
-        refused("length-absurd", "TooLarge", "All bits set.", header(20, &[255; 8])),
-        inconsistent(
-            "rollback-standard",
-            "The image to roll back to is standard error.",
-            header(12, &2i32.to_le_bytes()),
-        ),
-        inconsistent(
-            "rollback-listener",
-            "The image to roll back to is a listener.",
-            header(12, &6i32.to_le_bytes()),
-        ),
-        inconsistent(
-            "report-lock",
-            "The report would go to the lock file.",
-            header(16, &3i32.to_le_bytes()),
-        ),
-    ]
-}
-
-/// Payloads that are no version 1. The release, which comes first, is `0.1.0`; the first list is
-/// the command, of two words.
-fn structures() -> Vec<Refused> {
-    let payload = fresh()[HEADER_BYTES..].to_vec();
-    let text = |length: u64, text: &[u8]| {
-        fresh_with(&[u64s(&[5]), b"0.1.0".to_vec()], &[u64s(&[length]), text.to_vec()])
-    };
-    let command = |count: u64| {
-        fresh_with(&[b"0.1.0".to_vec(), u64s(&[2])], &[b"0.1.0".to_vec(), u64s(&[count])])
-    };
-    // The ACK mode, a timer, and the byte that says that there is no time-out.
-    let second = u64s(&[1_000_000_000]);
-    let ack_mode = |variant: u32, has_timeout: u8| {
-        let parts = |variant, byte| [u32s(&[variant]), second.clone(), vec![byte]];
-        fresh_with(&parts(1, 0), &parts(variant, has_timeout))
-    };
-    // The connection's buffers, which are empty, and its flags.
-    let is_discarding = |byte: u8| [u64s(&[16, 0]), vec![byte], u64s(&[0]), vec![0; 3]];
-    vec![
-        refused(
-            "text-absurd",
-            "Undecodable",
-            "The length of the release has all bits set.",
-            text(u64::MAX, b"0.1.0"),
-        ),
-        refused(
-            "text-hostile",
-            "Undecodable",
-            "The length of the release is below the limit; the bytes are not there.",
-            text(200 * 1024 * 1024, b"0.1.0"),
-        ),
-        refused("text-latin", "Undecodable", "The release is not UTF-8.", text(5, b"0.1.\xff")),
-        refused("list-absurd", "Undecodable", "The command has 2^64-1 words.", command(u64::MAX)),
-        refused("list-hostile", "Undecodable", "It has two million words.", command(2_000_000)),
-        refused("variant", "Undecodable", "An ACK mode of a later release.", ack_mode(2, 0)),
-        refused(
-            "option",
-            "Undecodable",
-            "A byte of 2 where 0 or 1 says whether there is a time-out.",
-            ack_mode(1, 2),
-        ),
-        refused(
-            "bool",
-            "Undecodable",
-            "A truth value of 2.",
-            fresh_with(&is_discarding(0), &is_discarding(2)),
-        ),
-        refused(
-            "payload-short",
-            "Undecodable",
-            "The payload stops inside its last field, and the header agrees.",
-            sealed(&payload[..payload.len() - 1]),
-        ),
-        refused(
-            "payload-long",
-            "UnreadBytes",
-            "A byte follows the last field, and the header counts it.",
-            sealed(&[&payload[..], &[0]].concat()),
-        ),
-    ]
-}
-
-/// Numbers and words of the configuration that cannot be.
-fn numbers() -> Vec<Refused> {
-    let second = 1_000_000_000;
-    // The target, the backlog, the respawn interval, a timer ACK.
-    let config = |target, interval| [u32s(&[target, 100]), u64s(&[interval]), u32s(&[1])];
-    let with = |target, interval| fresh_with(&config(1, second), &config(target, interval));
-    let word = |from: &[u8], to: &[u8]| fresh_with(&[from.to_vec()], &[to.to_vec()]);
-    let inconsistent = |name, comment, bytes| refused(name, "Inconsistent", comment, bytes);
-    vec![
-        inconsistent("target-zero", "No worker is asked for.", with(0, second)),
-        inconsistent("target-large", "More workers than can be.", with(10_001, second)),
-        inconsistent("span-long", "A respawn interval of 584 years.", with(1, u64::MAX)),
-        inconsistent(
-            "path-relative",
-            "Our own program is not absolute.",
-            word(b"/usr/bin/einhorn", b"usr//bin/einhorn"),
-        ),
-        inconsistent(
-            "nul",
-            "A variable that no C string holds.",
-            word(b"/usr/bin:/bin", b"/usr/bin\0/bin"),
-        ),
-    ]
-}
-
-/// Processes that cannot be.
-fn workers() -> Vec<Refused> {
-    let workers = |first, second| {
-        let bytes = replaced(&mid_upgrade(), &[u32s(&[4_001, 0, 0])], &[u32s(&[first, 0, 0])]);
-        replaced(&bytes, &[u32s(&[4_002, 1, 1])], &[u32s(&[second, 1, 1])])
-    };
-    let second = |slot, generation| {
-        replaced(&mid_upgrade(), &[u32s(&[4_002, 1, 1])], &[u32s(&[4_002, slot, generation])])
-    };
-    let signaled = |first: &[u8]| {
-        let list = |first: &[u8]| [u64s(&[4]), first.to_vec(), u64s(&[4]), b"USR2".to_vec()];
-        replaced(&busy(), &list(b"KILL"), &list(first))
-    };
-    let helper = |pid| [u32s(&[pid]), u64s(&[9]), b"candidate".to_vec()];
-    let inconsistent = |name, comment, bytes| refused(name, "Inconsistent", comment, bytes);
-    vec![
-        inconsistent(
-            "master-is-worker",
-            "The master's pid is its worker's.",
-            fresh_with(&[u32s(&[4_000, 2])], &[u32s(&[4_001, 2])]),
-        ),
-        inconsistent("workers-unordered", "Pids descend.", workers(4_002, 4_001)),
-        inconsistent("worker-twice", "Two workers have a pid.", workers(4_001, 4_001)),
-        inconsistent("worker-init", "A worker is process 1.", workers(1, 4_002)),
-        inconsistent("slot-twice", "Two workers have an index.", second(0, 1)),
-        inconsistent("worker-of-the-future", "Its code is newer than any.", second(1, 2)),
-        inconsistent("signal-unknown", "There is no SIGUSR7.", signaled(b"USR7")),
-        inconsistent("signal-twice", "A set with a member twice.", signaled(b"USR2")),
-        inconsistent(
-            "helper-is-worker",
-            "The candidate is a worker.",
-            replaced(&mid_upgrade(), &helper(4_003), &helper(4_001)),
-        ),
-    ]
-}
-
-/// Descriptors that cannot be, or that the state knows otherwise. They are patched where a role, a
-/// number and the device of the identity stand.
-fn descriptors() -> Vec<Refused> {
-    let lock = |number| [u32s(&[3, number]), u64s(&[9])];
-    let pidfile = |role| [u32s(&[role, 4]), u64s(&[9])];
-    let command_socket = |role| [u32s(&[role, 5]), u64s(&[8])];
-    let listener = |index, number| [u32s(&[1, index, number]), u64s(&[8])];
-    let pidfd = |pid| [u32s(&[5, pid, 10]), u64s(&[9])];
-    let stray = 6;
-    let inconsistent = |name, comment, bytes| refused(name, "Inconsistent", comment, bytes);
-    vec![
-        inconsistent(
-            "descriptor-standard",
-            "The lock file is standard error.",
-            fresh_with(&lock(3), &lock(2)),
-        ),
-        inconsistent(
-            "descriptor-twice",
-            "The lock file is the listener.",
-            fresh_with(&lock(3), &lock(6)),
-        ),
-        inconsistent(
-            "descriptor-negative",
-            "The lock file is no descriptor.",
-            fresh_with(&lock(3), &lock(u32::MAX)),
-        ),
-        inconsistent(
-            "command-socket-missing",
-            "Nobody could give a command.",
-            fresh_with(&command_socket(0), &command_socket(stray)),
-        ),
-        inconsistent("role-twice", "Two lock files.", fresh_with(&pidfile(4), &pidfile(3))),
-        inconsistent(
-            "listener-elsewhere",
-            "The state knows the listener under another number.",
-            fresh_with(&listener(0, 6), &listener(0, 7)),
-        ),
-        inconsistent(
-            "listener-unknown",
-            "A listener that the state does not know.",
-            fresh_with(&listener(0, 6), &listener(1, 6)),
-        ),
-        inconsistent(
-            "pidfd-unknown",
-            "A pidfd of no worker.",
-            replaced(&mid_upgrade(), &pidfd(4_002), &pidfd(4_009)),
-        ),
-    ]
-}
-
-/// Connections that the parts of a state tell of differently.
-fn connections() -> Vec<Refused> {
-    let connection = |id| [u32s(&[2]), u64s(&[id]), u32s(&[8]), u64s(&[8])];
-    let buffer = |id| [u64s(&[id, 0]), vec![0], u64s(&[0]), vec![0; 3]];
-    // The end of half a ping, nothing owed, and then it.
-    let given = |is_given| [b"\"pi\0".to_vec(), u64s(&[0]), vec![is_given]];
-    let next = |id| [vec![0, 0], u64s(&[id, 0, 1])];
-    let inconsistent = |name, comment, bytes| refused(name, "Inconsistent", comment, bytes);
-    vec![
-        inconsistent(
-            "connection-unknown",
-            "A connection that the state does not know.",
-            fresh_with(&connection(16), &connection(15)),
-        ),
-        inconsistent(
-            "buffers-unknown",
-            "Buffers of another connection.",
-            fresh_with(&buffer(16), &buffer(15)),
-        ),
-        inconsistent(
-            "given-and-not",
-            "The state has given a connection to a worker, and its buffers deny it.",
-            replaced(&busy(), &given(1), &given(0)),
-        ),
-        inconsistent(
-            "connection-not-older",
-            "The next connection would have the number of an open one.",
-            fresh_with(&next(17), &next(16)),
-        ),
-    ]
-}
-
-fn fresh() -> Vec<u8> {
-    encode(&golden::fresh(), 1, None, None).expect("a golden state")
-}
-
-fn mid_upgrade() -> Vec<u8> {
-    encode(&golden::mid_upgrade(), 1, None, None).expect("a golden state")
-}
-
-fn busy() -> Vec<u8> {
-    encode(&golden::busy(), 1, None, None).expect("a golden state")
-}
-
+/// Numbers as they are written.
 fn u32s(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
+/// Numbers as they are written.
 fn u64s(numbers: &[u64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
-}
-
-fn fresh_with(from: &[Vec<u8>], to: &[Vec<u8>]) -> Vec<u8> {
-    replaced(&fresh(), from, to)
 }
 
 /// Other bytes in the place of some that stand in the payload once, with checksums that agree.
@@ -344,14 +47,19 @@ fn replaced(state: &[u8], from: &[Vec<u8>], to: &[Vec<u8>]) -> Vec<u8> {
         (0..payload.len()).filter(|at| payload[*at..].starts_with(&from)).collect();
     let [at] = found[..] else { panic!("{from:?} is found at {found:?}") };
     payload.splice(at..at + from.len(), to);
-    sealed(&payload)
+    let version = u16::from_le_bytes([state[8], state[9]]);
+    sealed(version, &payload)
 }
 
-/// A payload of version 1 in a good envelope.
-pub(super) fn sealed(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = fresh()[..HEADER_BYTES].to_vec();
-    bytes[20..28].copy_from_slice(&(payload.len() as u64).to_le_bytes());
-    bytes[28..32].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+/// A payload of a version in a good envelope.
+pub(super) fn sealed(version: u16, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x89EINHRN\n".to_vec();
+    bytes.extend_from_slice(&version.to_le_bytes());
+    // No flags, no image to roll back to, nobody to report to.
+    bytes.extend_from_slice(&[0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    bytes.extend_from_slice(&[0; 4]);
     bytes.extend_from_slice(payload);
     mend_header(bytes)
 }
