@@ -38,8 +38,11 @@ pub(super) fn begin(turn: &mut Turn, kind: RolloutKind, asked_at: Monotonic) {
         RolloutKind::Smooth => 0,
     };
     let name = if kind == RolloutKind::Smooth { "smooth" } else { "fleet" };
-    let release = release(turn.state, turn.state.generation);
-    progress(turn, &format!("Starting {name} upgrade from version {}{release}...", from.0));
+    let to = match release(turn.state, turn.state.generation) {
+        release if release.is_empty() => release,
+        release => format!(" to version {}{release}", turn.state.generation.0),
+    };
+    progress(turn, &format!("Starting {name} upgrade from version {}{to}...", from.0));
 }
 
 /// Ends a roll-out in favour of another. Answers the generation to go back to if that one fails.
