@@ -9,4 +9,5 @@ pub mod ruby;
 pub mod scalar;
 pub mod schema;
 pub mod state;
+pub mod status;
 pub mod sys;

@@ -21,6 +21,8 @@ mod ruby;
 mod schema;
 /// `decide` in random worlds, from seeds, with its invariants checked after every event.
 mod simulate;
+/// How the master is, in each of its shapes.
+mod status;
 /// The rules that the tree itself keeps: floors, fences, sizes, names, documents.
 mod tidy;
 /// The rules of upgrades (behaviour.md sections 5 and 6), an example each.

@@ -7,12 +7,12 @@ use source::{Source, files, read, root, rust_files};
 
 /// Everything below the third floor.
 const LOWER: &[&str] =
-    &["scalar", "outcome", "state", "protocol", "ruby", "decide", "schema", "sys", "cli"];
+    &["scalar", "outcome", "state", "protocol", "ruby", "status", "decide", "schema", "sys", "cli"];
 
 /// Everything below the programs.
 const LIBRARY: &[&str] = &[
-    "scalar", "outcome", "state", "protocol", "ruby", "decide", "schema", "sys", "cli", "master",
-    "client",
+    "scalar", "outcome", "state", "protocol", "ruby", "status", "decide", "schema", "sys", "cli",
+    "master", "client",
 ];
 
 /// The rooms, floor by floor, and what each may import besides itself.
@@ -23,6 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("protocol", &["scalar", "outcome"]),
     ("schema", &["scalar", "outcome", "state", "protocol"]),
     ("ruby", &["scalar", "state", "protocol", "schema"]),
+    ("status", &["scalar", "outcome", "state", "protocol"]),
     ("decide", &["scalar", "outcome", "state", "protocol", "ruby"]),
     ("sys", &[]),
     ("cli", &["state", "protocol"]),
@@ -34,7 +35,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms that make no system call and read no clock, environment or randomness.
-const PURE_ROOMS: &[&str] = &["scalar", "outcome", "state", "protocol", "ruby", "decide", "schema"];
+const PURE_ROOMS: &[&str] =
+    &["scalar", "outcome", "state", "protocol", "ruby", "status", "decide", "schema"];
 
 /// The one file in which tests of real processes may sleep: it waits on conditions.
 const WAITING: &str = "tests/process/wait.rs";

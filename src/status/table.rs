@@ -1,0 +1,201 @@
+//! The document as tables for people.
+
+use comfy_table::CellAlignment::{self, Left, Right};
+use comfy_table::{Table, TableStyle};
+
+use crate::protocol::Numbers;
+use crate::status::document::{InProgress, ListenerStatus, Status, WorkerStatus};
+use crate::status::kinds::{Health, WorkerState};
+use crate::status::words::{printable, size, span};
+
+/// Whether a terminal shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Text and nothing else.
+    Plain,
+    /// With the colours of a terminal.
+    Coloured,
+}
+
+/// The colours of a terminal, by ECMA-48.
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const BOLD: &str = "\x1b[1m";
+const RESET: &str = "\x1b[0m";
+
+/// The blanks between two columns.
+const GAP: u16 = 2;
+
+/// What stands where nothing is known, or nothing applies.
+const NOTHING: &str = "-";
+
+/// How the master is, for people: what is wrong first, then a table of the master, of the workers
+/// and of the listeners.
+pub fn table(status: &Status, style: Style) -> String {
+    let mut out = String::new();
+    let mut say = |colour: &str, line: &str| {
+        out.push_str(&painted(style, colour, line));
+        out.push('\n');
+    };
+    match status.health {
+        Health::Ok => say(GREEN, "ok"),
+        Health::Degraded => {
+            let reasons = status.reasons.iter();
+            reasons.for_each(|why| say(RED, &format!("degraded: {}", printable(why))));
+        }
+    }
+    status.notes.iter().for_each(|note| say(YELLOW, &format!("note: {}", printable(note))));
+    let progress = status.in_progress.as_ref().map(progress);
+    progress.iter().for_each(|line| say(YELLOW, line));
+    let tables =
+        [(MASTER, master(status)), (WORKERS, workers(status)), (LISTENERS, listeners(status))];
+    for (columns, rows) in tables.into_iter().filter(|(_, rows)| !rows.is_empty()) {
+        say("", "");
+        laid_out(columns, rows).iter().for_each(|(colour, line)| say(colour, line));
+    }
+    out
+}
+
+/// A column: its title, and to which side its cells go; numbers go to the right.
+type Column = (&'static str, CellAlignment);
+
+const MASTER: &[Column] = &[
+    ("MASTER", Right),
+    ("NAME", Left),
+    ("RELEASE", Left),
+    ("GENERATION", Right),
+    ("UPTIME", Right),
+    ("RE-EXECS", Right),
+    ("TARGET", Right),
+    ("ACKED", Right),
+    ("MEMORY", Right),
+    ("IN PROGRESS", Left),
+];
+
+const WORKERS: &[Column] = &[
+    ("SLOT", Right),
+    ("PID", Right),
+    ("GENERATION", Right),
+    ("RELEASE", Left),
+    ("STATE", Left),
+    ("AGE", Right),
+    ("ACKED AFTER", Right),
+    ("RESTARTS", Right),
+    ("MEMORY", Right),
+    ("DEADLINE", Right),
+];
+
+const LISTENERS: &[Column] = &[
+    ("LISTENER", Left),
+    ("KIND", Left),
+    ("DESCRIPTOR", Right),
+    ("QUEUE", Right),
+    ("LIMIT", Right),
+    ("OF", Left),
+];
+
+/// A line of a table.
+struct Row {
+    colour: &'static str,
+    cells: Vec<String>,
+}
+
+fn master(status: &Status) -> Vec<Row> {
+    let master = &status.master;
+    let cells = vec![
+        master.pid.to_string(),
+        optional(master.name.as_deref(), printable),
+        printable(&master.release),
+        master.generation.to_string(),
+        optional(master.uptime_ms, span),
+        master.reexecs.to_string(),
+        master.target.to_string(),
+        master.acked.to_string(),
+        optional(master.memory_bytes, size),
+        optional(status.in_progress.as_ref(), |it| it.stage.words().to_owned()),
+    ];
+    vec![Row { colour: "", cells }]
+}
+
+fn workers(status: &Status) -> Vec<Row> {
+    let row = |worker: &WorkerStatus| Row {
+        colour: match worker.state {
+            WorkerState::Up => GREEN,
+            WorkerState::Starting | WorkerState::Canary | WorkerState::Draining => YELLOW,
+            WorkerState::Overrun => RED,
+        },
+        cells: vec![
+            worker.slot.to_string(),
+            worker.pid.to_string(),
+            worker.generation.to_string(),
+            optional(worker.release.as_deref(), printable),
+            worker.state.word().to_owned(),
+            span(worker.age_ms),
+            optional(worker.time_to_ack_ms, span),
+            worker.restarts.to_string(),
+            optional(worker.memory_bytes, size),
+            optional(worker.deadline_ms, left),
+        ],
+    };
+    status.workers.iter().map(row).collect()
+}
+
+fn listeners(status: &Status) -> Vec<Row> {
+    let row = |listener: &ListenerStatus| Row {
+        colour: match listener.queue {
+            Some(queue) if queue.depth >= queue.limit => RED,
+            _ => "",
+        },
+        cells: vec![
+            printable(&listener.address),
+            listener.kind.word().to_owned(),
+            listener.descriptor.to_string(),
+            optional(listener.queue, |queue| queue.depth.to_string()),
+            optional(listener.queue, |queue| queue.limit.to_string()),
+            optional(listener.queue, |queue| queue.unit.word().to_owned()),
+        ],
+    };
+    status.listeners.iter().map(row).collect()
+}
+
+/// `in progress: roll-out of generation 2: 1 of 4 ACKed, 3 old left, 0 failed, after 1.23s`.
+fn progress(progress: &InProgress) -> String {
+    let Numbers { generation, acked, target, old_left, failed, elapsed_ms } = progress.numbers;
+    format!(
+        "in progress: {} of generation {generation}: {acked} of {target} ACKed, {old_left} old \
+         left, {failed} failed, after {}",
+        progress.stage.words(),
+        span(elapsed_ms)
+    )
+}
+
+/// A span to go; one that is over begins with a minus.
+fn left(ms: i64) -> String {
+    format!("{}{}", if ms < 0 { "-" } else { "" }, span(ms.unsigned_abs()))
+}
+
+fn optional<T>(value: Option<T>, write: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| NOTHING.to_owned(), write)
+}
+
+/// The lines of a table: its titles, and each of its rows.
+fn laid_out(columns: &[Column], rows: Vec<Row>) -> Vec<(&'static str, String)> {
+    let colours: Vec<_> = std::iter::once(BOLD).chain(rows.iter().map(|row| row.colour)).collect();
+    let mut table = Table::new();
+    table.load_style(TableStyle::new());
+    table.add_row(columns.iter().map(|(title, _)| *title));
+    table.add_rows(rows.into_iter().map(|row| row.cells));
+    for (column, (_, alignment)) in table.column_iter_mut().zip(columns) {
+        column.set_padding((0, GAP)).set_cell_alignment(*alignment);
+    }
+    let lines = table.lines().map(|line| line.trim_end().to_owned());
+    colours.into_iter().zip(lines).collect()
+}
+
+fn painted(style: Style, colour: &str, text: &str) -> String {
+    match style {
+        Style::Coloured if !colour.is_empty() => format!("{colour}{text}{RESET}"),
+        _ => text.to_owned(),
+    }
+}

@@ -1,0 +1,4 @@
+//! How the master is: the document and its shapes.
+
+/// The tables, in full.
+mod tables;
