@@ -295,8 +295,15 @@ impl Shell {
         };
         let mut last_count = 0;
         for action in actions {
-            let Action::Reply { connection, reply } = action else { continue };
-            assert!(!reply.message.is_empty(), "an empty answer");
+            let (connection, reply, is_told) = match action {
+                Action::Reply { connection, reply } => {
+                    (connection, reply, !reply.message.is_empty())
+                }
+                // The shell fills it.
+                Action::Report { connection, reply, .. } => (connection, reply, true),
+                _ => continue,
+            };
+            assert!(is_told, "an empty answer");
             let is_awaited = asker == Some(*connection) || waiting.contains(connection);
             assert!(is_awaited, "told, though another asked");
             last_count += usize::from(!reply.wait);
@@ -339,7 +346,10 @@ impl Shell {
                 assert!(is_asked, "nobody wants a Ruby Einhorn");
                 self.handback_due = true;
             }
-            Action::Reply { .. } | Action::RunCanaryCheck { .. } | Action::KillCheck { .. } => {}
+            Action::Reply { .. }
+            | Action::Report { .. }
+            | Action::RunCanaryCheck { .. }
+            | Action::KillCheck { .. } => {}
             Action::Log { message, .. } => assert!(!message.is_empty(), "an empty line"),
             Action::Exit { code } => {
                 let alone = self.processes.is_empty() && self.orders.is_empty();

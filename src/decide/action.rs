@@ -27,6 +27,15 @@ pub enum Action {
         /// What.
         reply: Reply,
     },
+    /// Tell a client how the master is, by what the kernel says of it too.
+    Report {
+        /// Whom.
+        connection: ConnectionId,
+        /// In what shape.
+        kind: ReportKind,
+        /// The reply, to which the text is missing.
+        reply: Reply,
+    },
     /// Close a connection once what it is owed is written.
     Close {
         /// Which.
@@ -74,6 +83,17 @@ pub enum Action {
         /// 0 after an orderly stop.
         code: i32,
     },
+}
+
+/// How it is told how the master is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportKind {
+    /// Tables for people.
+    Table,
+    /// A JSON document.
+    Json,
+    /// OpenMetrics text.
+    Metrics,
 }
 
 /// How important a line of the log is (behaviour.md section 10).

@@ -1,6 +1,6 @@
 //! The commands of the command socket (behaviour.md section 7).
 
-use crate::decide::action::Action;
+use crate::decide::action::{Action, ReportKind};
 use crate::decide::waiters::{self, Answer, Asker};
 use crate::decide::{Turn, pool, settings, signal, upgrade};
 use crate::outcome::Outcome;
@@ -17,6 +17,9 @@ const TO_RUBY: &str = "--to-ruby";
 
 /// The argument of a change whose end the client waits for.
 const WAIT: &str = "--wait";
+
+/// The argument of `status` for programs.
+const JSON: &str = "--json";
 
 /// A client sent a line.
 pub(super) fn requested(
@@ -56,6 +59,12 @@ pub(super) fn requested(
                 let asked = upgrade::Asked { kind, is_hand_back };
                 upgrade::asked_by_client(turn, asked, asker);
             }
+            Err(why) => waiters::answer(turn, &asker, Answer::not_understood(why)),
+        };
+    }
+    if let Some(kind) = report_kind(&command, words) {
+        return match kind {
+            Ok(kind) => waiters::report(turn, &asker, kind),
             Err(why) => waiters::answer(turn, &asker, Answer::not_understood(why)),
         };
     }
@@ -121,6 +130,23 @@ fn is_hand_back(command: &str, words: &[String]) -> Result<bool, String> {
             Err(format!("{command} takes no argument but {TO_RUBY}, and was given {unknown:?}"))
         }
     }
+}
+
+/// What a command asks to be told of the master, if it does; any other argument is a mistake.
+fn report_kind(command: &str, words: &[String]) -> Option<Result<ReportKind, String>> {
+    let (kind, known) = match command {
+        "status" if words.iter().any(|word| word == JSON) => (ReportKind::Json, Some(JSON)),
+        "status" => (ReportKind::Table, Some(JSON)),
+        "metrics" => (ReportKind::Metrics, None),
+        _ => return None,
+    };
+    let but = known.map(|known| format!(" but {known}")).unwrap_or_default();
+    Some(match words.iter().find(|word| Some(word.as_str()) != known) {
+        None => Ok(kind),
+        Some(unknown) => {
+            Err(format!("{command} takes no argument{but}, and was given {unknown:?}"))
+        }
+    })
 }
 
 /// `worker:ack` and `worker:ping`: no reply, and the connection is closed in case the worker

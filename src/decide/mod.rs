@@ -12,7 +12,7 @@ mod signal;
 mod upgrade;
 mod waiters;
 
-pub use action::{Action, Level};
+pub use action::{Action, Level, ReportKind};
 pub use event::{Event, Preflight, Sender};
 pub use pool::{BACKOFF_MAX, SPAWNS_PER_TURN, back_off, next_deadline};
 pub use upgrade::{HUP_PAUSE, PREFLIGHT_MAX};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::decide::Turn;
-use crate::decide::action::Action;
+use crate::decide::action::{Action, ReportKind};
 use crate::outcome::Outcome;
 use crate::protocol::{End, News, NewsFailure, NewsStage, Numbers, Progress, Reply};
 use crate::scalar::Scalar;
@@ -52,11 +52,22 @@ impl Answer {
 
 /// Answers a request that is not waited for.
 pub(super) fn answer(turn: &mut Turn, asker: &Asker, answer: Answer) {
+    let reply = answered(turn, asker, answer);
+    turn.actions.push(Action::Reply { connection: asker.connection, reply });
+}
+
+/// Answers how the master is, once the kernel was asked too.
+pub(super) fn report(turn: &mut Turn, asker: &Asker, kind: ReportKind) {
+    let reply = answered(turn, asker, Answer::done(""));
+    turn.actions.push(Action::Report { connection: asker.connection, kind, reply });
+}
+
+fn answered(turn: &Turn, asker: &Asker, answer: Answer) -> Reply {
     let event = asker.wants_events.then(|| {
         let numbers = numbers(turn.state, turn.now.monotonic);
-        end(numbers, &answer, serving_release(turn.state), &[])
+        end(numbers, &answer, serving_release(turn.state), &[]).to_json()
     });
-    send(turn, asker, answer.message, false, event);
+    Reply { message: answer.message, request_id: asker.request_id.clone(), wait: false, event }
 }
 
 /// Takes on a client that waits, if it may, and tells it so.

@@ -201,11 +201,19 @@ fn followed(path: &Path) -> PathBuf {
     path
 }
 
-/// A new file in the same folder, removed again unless it is renamed.
-fn create_beside(path: &Path, pid: i32) -> io::Result<(File, Undo)> {
+/// The name of a file that is to take the place of another, in the same folder.
+///
+/// # Errors
+/// The other has no name: it is a folder.
+pub fn beside(path: &Path, pid: i32) -> io::Result<PathBuf> {
     let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{pid}.new"));
-    let temporary: PathBuf = path.with_file_name(name);
+    Ok(path.with_file_name(name))
+}
+
+/// A new file in the same folder, removed again unless it is renamed.
+fn create_beside(path: &Path, pid: i32) -> io::Result<(File, Undo)> {
+    let temporary = beside(path, pid)?;
     // Left by a master of this pid that died just here.
     let _ = fs::remove_file(&temporary);
     let mut options = OpenOptions::new();

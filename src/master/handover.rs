@@ -12,6 +12,7 @@ use crate::master::connections::{Connections, WATCHED};
 use crate::master::files::{self, Undo};
 use crate::master::limits::{current_limit, original_limit};
 use crate::master::log::Log;
+use crate::master::metrics_file::MetricsFile;
 use crate::master::successor::{Estate, Successor, failed};
 use crate::master::takeover::{self, Note};
 use crate::master::workers::Inheritance;
@@ -263,6 +264,7 @@ impl Master {
             pidfile: take(Role::Pidfile).map(Into::into),
             strays,
             files: handover.files.into_iter().map(owned_file).collect(),
+            metrics_file: MetricsFile::default(),
         }
     }
 

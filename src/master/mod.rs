@@ -14,7 +14,9 @@ mod launch;
 mod limits;
 mod listeners;
 mod log;
+mod metrics_file;
 mod preflight;
+mod report;
 mod start;
 mod successor;
 mod takeover;
@@ -27,7 +29,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::decide::{Action, Event, Level, Sender, next_deadline, step};
-use crate::protocol::Request;
+use crate::protocol::{Reply, Request};
 use crate::state::{
     ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Realtime, Signal, Slot, State,
 };
@@ -43,6 +45,7 @@ pub use check::check;
 use connections::{Connections, FIRST_TOKEN};
 pub use launch::Launch;
 use log::Log;
+use metrics_file::MetricsFile;
 use preflight::Preflight;
 pub use start::Start;
 use successor::Successor;
@@ -102,6 +105,7 @@ pub struct Master {
     strays: Vec<OwnedFd>,
     /// Removed when it leaves.
     files: Vec<Owned>,
+    metrics_file: MetricsFile,
 }
 
 impl Master {
@@ -175,6 +179,7 @@ impl Master {
         debug_assert_eq!(self.state.check(), Ok(()));
         self.watch_log();
         self.resume_accepting();
+        self.keep_metrics();
     }
 
     /// How long the next wait may last; `None` until something happens.
@@ -182,9 +187,8 @@ impl Master {
         if self.connections.is_asked() {
             return Some(Duration::ZERO);
         }
-        let deadline =
-            [next_deadline(&self.state), self.accept_again_at].into_iter().flatten().min();
-        deadline.map(|deadline| deadline.since(now().monotonic))
+        let deadlines = [next_deadline(&self.state), self.accept_again_at, self.metrics_due_at()];
+        deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now().monotonic))
     }
 
     /// Tells `decide` what has happened and does what it says, until both are done. The outcome of
@@ -193,7 +197,12 @@ impl Master {
         let mut actions = VecDeque::new();
         loop {
             if let Some(event) = self.events.pop_front() {
-                actions.extend(step(&mut self.state, now(), event));
+                let is_news = event != Event::Turn;
+                let ordered = step(&mut self.state, now(), event);
+                if is_news || !ordered.is_empty() {
+                    self.metrics_file.outdate();
+                }
+                actions.extend(ordered);
             } else if let Some(action) = actions.pop_front() {
                 self.perform(action);
             } else {
@@ -210,6 +219,10 @@ impl Master {
             Action::Reply { connection, reply }
                 if reply.wait && !self.connections.is_patient(connection) => {}
             Action::Reply { connection, reply } => {
+                self.connections.send(connection, &reply.to_line());
+            }
+            Action::Report { connection, kind, reply } => {
+                let reply = Reply { message: self.report(kind), ..reply };
                 self.connections.send(connection, &reply.to_line());
             }
             Action::Close { connection } => self.connections.close(connection),

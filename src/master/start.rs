@@ -15,6 +15,7 @@ use crate::master::files::{self, Undo};
 use crate::master::launch::Launch;
 use crate::master::listeners::Binder;
 use crate::master::log::Log;
+use crate::master::metrics_file::MetricsFile;
 use crate::master::workers::{Inheritance, find_program};
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN};
 use crate::state::{self, Config, Generation, Listener, Pid, State};
@@ -89,6 +90,7 @@ impl Master {
             pidfile: claims.pidfile,
             strays: launch.open_at_start.into_iter().map(descriptor::claim).collect(),
             files: Vec::new(),
+            metrics_file: MetricsFile::default(),
         };
         master.watch()?;
         master.files = undo.keep();

@@ -53,6 +53,7 @@ pub const COMMANDS: &[Command] = &[
     Command { name: "help", help: Some("Print out available commands") },
     Command { name: "inc", help: Some("Run one worker more (args: [--wait])") },
     Command { name: "louder", help: Some("Log more") },
+    Command { name: "metrics", help: Some("Get OpenMetrics text about master and workers") },
     Command { name: "quieter", help: Some("Log less") },
     Command {
         name: "reload",
@@ -67,6 +68,10 @@ pub const COMMANDS: &[Command] = &[
         help: Some("Send one or more signals to all workers (args: SIG1 [SIG2 ...])"),
     },
     Command { name: "state", help: Some("Get a dump of the master's current state") },
+    Command {
+        name: "status",
+        help: Some("Show how master, workers and listeners are (args: [--json])"),
+    },
     Command {
         name: "upgrade",
         help: Some(

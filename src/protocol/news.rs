@@ -83,6 +83,30 @@ pub enum NewsStage {
 }
 
 impl NewsStage {
+    /// Every stage.
+    pub const ALL: &[NewsStage] = &[
+        NewsStage::Preflight,
+        NewsStage::HandingOver,
+        NewsStage::Canary,
+        NewsStage::Rollout,
+        NewsStage::Restoring,
+        NewsStage::Settling,
+        NewsStage::Stopping,
+    ];
+
+    /// The name, as programs read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            NewsStage::Preflight => "preflight",
+            NewsStage::HandingOver => "handing_over",
+            NewsStage::Canary => "canary",
+            NewsStage::Rollout => "rollout",
+            NewsStage::Restoring => "restoring",
+            NewsStage::Settling => "settling",
+            NewsStage::Stopping => "stopping",
+        }
+    }
+
     /// A word or two for people.
     pub fn words(self) -> &'static str {
         match self {

@@ -48,7 +48,8 @@ pub struct BadRequest(pub String);
 impl Request {
     /// Whether it changes nothing and is worth nothing without its answer.
     pub fn only_asks(&self) -> bool {
-        matches!(self.command.as_deref(), Some("ehlo" | "help" | "state"))
+        let command = self.command.as_deref();
+        matches!(command, Some("ehlo" | "help" | "metrics" | "state" | "status"))
     }
 
     /// Understands a line.

@@ -5,7 +5,10 @@
 //! docs/status.md, their types in docs/status.schema.json.
 
 mod document;
+mod health;
 mod kinds;
+mod metrics;
+mod report;
 mod table;
 mod words;
 
@@ -13,6 +16,8 @@ pub use document::{
     InProgress, LastUpgrade, ListenerStatus, MasterStatus, Queue, Status, VERSION, WorkerStatus,
 };
 pub use kinds::{Asked, Health, ListenerKind, Unit, WorkerState};
+pub use metrics::metrics;
+pub use report::{Kernel, report};
 pub use table::{Style, table};
 
 /// The document as JSON, in one line.

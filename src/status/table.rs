@@ -3,7 +3,8 @@
 use comfy_table::CellAlignment::{self, Left, Right};
 use comfy_table::{Table, TableStyle};
 
-use crate::protocol::Numbers;
+use crate::outcome::Outcome;
+use crate::protocol::{NewsFailure, Numbers};
 use crate::status::document::{InProgress, ListenerStatus, Status, WorkerStatus};
 use crate::status::kinds::{Health, WorkerState};
 use crate::status::words::{printable, size, span};
@@ -46,8 +47,15 @@ pub fn table(status: &Status, style: Style) -> String {
         }
     }
     status.notes.iter().for_each(|note| say(YELLOW, &format!("note: {}", printable(note))));
-    let progress = status.in_progress.as_ref().map(progress);
-    progress.iter().for_each(|line| say(YELLOW, line));
+    if let Some(now) = &status.in_progress {
+        say(YELLOW, &progress(now));
+    }
+    if let Some(last) = &status.last_upgrade {
+        let colour = if last.outcome == Outcome::Done { "" } else { RED };
+        let ago = u64::try_from(status.written_on_ms - last.ended_on_ms).unwrap_or(0);
+        say(colour, &format!("last upgrade, {} ago: {}", span(ago), printable(&last.message)));
+        last.failures.iter().for_each(|failed| say(colour, &failure(failed)));
+    }
     let tables =
         [(MASTER, master(status)), (WORKERS, workers(status)), (LISTENERS, listeners(status))];
     for (columns, rows) in tables.into_iter().filter(|(_, rows)| !rows.is_empty()) {
@@ -168,6 +176,13 @@ fn progress(progress: &InProgress) -> String {
         progress.stage.words(),
         span(elapsed_ms)
     )
+}
+
+/// `  slot 3, pid 17: exit status 3, 0.12s old`.
+fn failure(failure: &NewsFailure) -> String {
+    let pid = failure.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
+    let (slot, what) = (failure.slot, printable(&failure.what));
+    format!("  slot {slot}{pid}: {what}, {} old", span(failure.age_ms))
 }
 
 /// A span to go; one that is over begins with a minus.

@@ -8,9 +8,9 @@ pub fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
         ..10 => format!("{seconds}.{:02}s", ms % 1000 / 10),
-        ..MINUTE => format!("{seconds}s"),
-        ..HOUR => format!("{}m {}s", seconds / MINUTE, seconds % MINUTE),
-        ..DAY => format!("{}h {}m", seconds / HOUR, seconds % HOUR / MINUTE),
+        10..MINUTE => format!("{seconds}s"),
+        MINUTE..HOUR => format!("{}m {}s", seconds / MINUTE, seconds % MINUTE),
+        HOUR..DAY => format!("{}h {}m", seconds / HOUR, seconds % HOUR / MINUTE),
         _ => format!("{}d {}h", seconds / DAY, seconds % DAY / HOUR),
     }
 }

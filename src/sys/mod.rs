@@ -12,6 +12,7 @@ pub mod pidfd;
 pub mod pipe;
 pub mod poll;
 pub mod process;
+pub mod queue;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

@@ -1,8 +1,10 @@
 //! Processes: children that ended, signals to them, and what this one is.
 
 use std::io;
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 /// How a child ended; see wait(2).
@@ -92,6 +94,33 @@ pub fn parent_of(pid: i32) -> Option<i32> {
     // The name, in parentheses, may hold anything; state and parent follow it.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// How much memory of a process is resident, in bytes; `None` when there is no such process, or no
+/// `/proc`.
+pub fn resident_bytes(pid: i32) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * system_number(libc::_SC_PAGESIZE)?)
+}
+
+/// How long this process has lived, its images before this one included; `None` without `/proc`.
+pub fn own_age() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    // `starttime`, the 22nd field, counts from the start of the machine, sleep included; what
+    // stands after the name begins with the third.
+    let ticks: u64 = rest.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    let nanos = ticks.checked_mul(1_000_000_000)? / system_number(libc::_SC_CLK_TCK)?;
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    Some(now.saturating_sub(Duration::from_nanos(nanos)))
+}
+
+/// A number that the system says of itself, above zero; see sysconf(3).
+fn system_number(name: libc::c_int) -> Option<u64> {
+    // SAFETY: sysconf touches no memory of ours.
+    let number = unsafe { libc::sysconf(name) };
+    u64::try_from(number).ok().filter(|number| *number > 0)
 }
 
 /// The pid of the parent of this process.

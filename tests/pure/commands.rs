@@ -13,7 +13,7 @@ mod state;
 mod transcripts;
 
 use einhorn::decide::{Action, Event};
-use einhorn::protocol::COMMANDS;
+use einhorn::protocol::{COMMANDS, Reply};
 use einhorn::state::{AckMode, Config, ConnectionId, Pid, Slot, State, release};
 
 use crate::example::{Master, config, requested};
@@ -84,6 +84,10 @@ fn master(to: To) -> Master {
 fn written(action: &Action) -> Option<String> {
     let version = release();
     Some(match action {
+        Action::Report { connection, kind, reply } => {
+            let reply = Reply { message: format!("({kind:?})"), ..reply.clone() };
+            return written(&Action::Reply { connection: *connection, reply });
+        }
         Action::Reply { reply, .. } => {
             let word = if reply.wait { "more" } else { "reply" };
             let id = reply.request_id.as_ref().map(|id| format!(" {id}"));

@@ -304,6 +304,19 @@ const CONVERSATION: &[Transcript] = &[
         &["reply: Welcome, stranger! You are speaking to Einhorn Master Process 900, einhorn \
            VERSION\\n"],
     ),
+    (To::Manual, "{command: status, id: 1}", &["reply 1: (Table)"]),
+    (To::Stopping, "{command: status, args: [--json]}", &["reply: (Json)"]),
+    (
+        To::Manual,
+        "{command: status, args: [--json, all], id: 1}",
+        &["reply 1: status takes no argument but --json, and was given \"all\""],
+    ),
+    (To::Empty, "{command: metrics, id: 1, args: []}", &["reply 1: (Metrics)"]),
+    (
+        To::Manual,
+        "{command: metrics, args: [--json]}",
+        &["reply: metrics takes no argument, and was given \"--json\""],
+    ),
     (
         To::Manual,
         "{command: upgrade, id: 1}",

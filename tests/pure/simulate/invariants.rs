@@ -75,6 +75,7 @@ fn done(due: &Due, actions: &[Action]) -> Broken {
             | Action::Reply { .. }
             | Action::RunCanaryCheck { .. }
             | Action::KillCheck { .. }
+            | Action::Report { .. }
             | Action::Log { .. } => {}
         }
     }
@@ -125,9 +126,14 @@ fn conversations(due: &Due, actions: &[Action]) -> Broken {
     let mut told = Vec::new();
     let mut last_lines = due.replies.iter();
     for action in actions {
-        let Action::Reply { connection, reply } = action else { continue };
+        let (connection, reply, is_told) = match action {
+            Action::Reply { connection, reply } => (connection, reply, !reply.message.is_empty()),
+            // The shell fills it.
+            Action::Report { connection, reply, .. } => (connection, reply, true),
+            _ => continue,
+        };
         let whom = (*connection, reply.request_id.clone());
-        ensure(!reply.message.is_empty(), || "an empty reply".to_owned())?;
+        ensure(is_told, || "an empty reply".to_owned())?;
         let is_open = open.iter().position(|other| *other == whom);
         if reply.wait {
             ensure(is_open.is_some(), || format!("nobody waits for {reply:?}"))?;

@@ -250,7 +250,7 @@ fn spelled(random: &mut Random, signal: Signal) -> String {
 }
 
 fn question(random: &mut Random) -> Ask {
-    const COMMANDS: &[&str] = &["state", "help", "ehlo", "unheard of", ""];
+    const COMMANDS: &[&str] = &["state", "status", "metrics", "help", "ehlo", "unheard of", ""];
     let command = random.one_of(COMMANDS);
     line(random, command, r#","user":"sim""#, Meaning::Nothing)
 }

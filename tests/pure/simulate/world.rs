@@ -332,6 +332,7 @@ impl World {
                 }
                 Action::HandBack => self.handover_due = Some(Successor::Ruby),
                 Action::Reply { .. }
+                | Action::Report { .. }
                 | Action::RunCanaryCheck { .. }
                 | Action::KillCheck { .. }
                 | Action::Log { .. } => {}

@@ -1,0 +1,57 @@
+//! How the master is: what the kernel says of it is gathered, and told to whoever asks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::decide::ReportKind;
+use crate::master::{Master, now};
+use crate::state::{Address, Listener, Pid};
+use crate::status::{self, Kernel, Queue, Status, Style, Unit};
+use crate::sys::{descriptor, process, queue};
+
+/// How long the memory of workers is asked for in one report: a file of `/proc` each, which is
+/// enough for some two thousand. That of the others is not told.
+const MEASURING_MAX: Duration = Duration::from_millis(20);
+
+impl Master {
+    /// The text of a report.
+    pub(super) fn report(&self, kind: ReportKind) -> String {
+        let status = self.status();
+        match kind {
+            ReportKind::Table => status::table(&status, Style::Plain),
+            ReportKind::Json => status::json(&status),
+            ReportKind::Metrics => status::metrics(&status),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let kernel = Kernel {
+            uptime: process::own_age(),
+            memory: self.memory(),
+            queues: self.state.listeners.iter().map(waiting).collect(),
+        };
+        status::report(&self.state, now(), &kernel)
+    }
+
+    /// The resident memory of the master and the workers.
+    fn memory(&self) -> BTreeMap<Pid, u64> {
+        let begun = now().monotonic;
+        let master = self.state.master_pid;
+        let pids = std::iter::once(&master).chain(self.state.workers.keys());
+        pids.take_while(|_| now().monotonic.since(begun) < MEASURING_MAX)
+            .filter_map(|pid| Some((*pid, process::resident_bytes(pid.0)?)))
+            .collect()
+    }
+}
+
+/// What waits in a listener, where the kernel tells it.
+fn waiting(listener: &Listener) -> Option<Queue> {
+    let socket = descriptor::borrow(listener.descriptor);
+    let (queue, unit) = match listener.bind.address {
+        Address::Tcp { .. } => (queue::of_tcp(socket), Unit::Connections),
+        Address::Unix { .. } => (queue::of_unix(socket), Unit::Connections),
+        Address::Udp { .. } => (queue::of_udp(socket), Unit::Bytes),
+    };
+    let queue = queue.ok()?;
+    Some(Queue { depth: queue.depth.into(), limit: queue.limit.into(), unit })
+}

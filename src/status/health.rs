@@ -1,0 +1,48 @@
+//! Whether all is as it should be, and why not.
+
+use crate::state::State;
+use crate::status::kinds::Health;
+
+/// How well the master serves.
+pub struct Condition {
+    /// How many workers serve.
+    pub serving_count: u32,
+    /// Whether those are enough.
+    pub health: Health,
+    /// Why not.
+    pub reasons: Vec<String>,
+    /// What else is worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// All is well when as many workers serve as are wanted: of any generation during a roll-out, in
+/// which the old ones serve until the new ones do; else of the one that is meant to.
+pub fn condition(state: &State) -> Condition {
+    let target = state.config.target;
+    let (serving_count, of) = match (&state.rollout, state.old_workers().next()) {
+        (Some(_), _) => (state.capacity(), String::new()),
+        (None, None) => (state.current_capacity(), String::new()),
+        (None, Some(_)) => {
+            (state.current_capacity(), format!(" of generation {}", state.generation.0))
+        }
+    };
+    let is_short = serving_count < target;
+    let mut reasons = Vec::new();
+    let mut notes = Vec::new();
+    if state.stopping.is_some() {
+        reasons.push("the master is going down".to_owned());
+    }
+    if is_short {
+        reasons.push(format!("{serving_count} of {target} workers{of} are up"));
+    }
+    if state.early_death_count > 0 {
+        let count = state.early_death_count;
+        let streak = match state.has_given_up() {
+            true => format!("after {count} deaths before an ACK in a row nothing more is started"),
+            false => format!("{count} deaths before an ACK in a row"),
+        };
+        if is_short { &mut reasons } else { &mut notes }.push(streak);
+    }
+    let health = if reasons.is_empty() { Health::Ok } else { Health::Degraded };
+    Condition { serving_count, health, reasons, notes }
+}

@@ -1,0 +1,185 @@
+//! Makes the document.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::protocol::{NewsFailure, NewsStage, Numbers};
+use crate::state::{
+    Address, EndedUpgrade, Failure, Listener, Now, Pid, Realtime, Stage, State, UpgradeKind,
+    Worker, release,
+};
+use crate::status::document::{
+    InProgress, LastUpgrade, ListenerStatus, MasterStatus, Queue, Status, VERSION, WorkerStatus,
+};
+use crate::status::health::{Condition, condition};
+use crate::status::kinds::{Asked, ListenerKind, WorkerState};
+
+/// What only the kernel knows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kernel {
+    /// How long the master's process has lived.
+    pub uptime: Option<Duration>,
+    /// Resident memory in bytes, of the master and of workers.
+    pub memory: BTreeMap<Pid, u64>,
+    /// What waits in the listeners, in their order.
+    pub queues: Vec<Option<Queue>>,
+}
+
+/// How the master is now.
+pub fn report(state: &State, now: Now, kernel: &Kernel) -> Status {
+    let Condition { serving_count, health, reasons, mut notes } = condition(state);
+    let unmeasured = state.workers.keys().filter(|pid| !kernel.memory.contains_key(pid)).count();
+    if unmeasured > 0 {
+        notes.push(format!("the memory of {unmeasured} workers was not measured"));
+    }
+    let mut workers: Vec<WorkerStatus> =
+        state.workers.iter().map(|(pid, it)| worker(state, now, kernel, *pid, it)).collect();
+    workers.sort_by_key(|worker| worker.slot);
+    let queues = kernel.queues.iter().copied().chain(std::iter::repeat(None));
+    Status {
+        version: VERSION,
+        written_on_ms: calendar(now.realtime),
+        health,
+        reasons,
+        notes,
+        master: MasterStatus {
+            pid: state.master_pid.0,
+            name: state.config.command_name.clone(),
+            release: release().to_owned(),
+            generation: state.generation.0,
+            uptime_ms: kernel.uptime.map(milliseconds),
+            reexecs: state.reexec_count,
+            target: state.config.target,
+            acked: serving_count,
+            early_deaths: state.early_death_count,
+            memory_bytes: kernel.memory.get(&state.master_pid).copied(),
+        },
+        in_progress: in_progress(state, now),
+        last_upgrade: state.last_upgrade.as_ref().map(last_upgrade),
+        workers,
+        listeners: state.listeners.iter().zip(queues).map(listener).collect(),
+    }
+}
+
+/// What goes on besides serving, if anything does.
+fn in_progress(state: &State, now: Now) -> Option<InProgress> {
+    let since = |at| milliseconds(now.monotonic.since(at));
+    let (stage, elapsed_ms) = if state.stopping.is_some() {
+        let told = state.workers.values().filter_map(|worker| worker.told_to_go_at).min();
+        (NewsStage::Stopping, told.map_or(0, since))
+    } else if let Some(reexec) = &state.reexec {
+        let stage = match reexec.stage {
+            Stage::Preflight { .. } => NewsStage::Preflight,
+            Stage::HandingOver => NewsStage::HandingOver,
+        };
+        (stage, since(reexec.asked_at))
+    } else if let Some(rollout) = &state.rollout {
+        let is_canary = rollout.is_canary();
+        let stage = if is_canary { NewsStage::Canary } else { NewsStage::Rollout };
+        (stage, since(rollout.asked_at))
+    } else if state.old_workers().next().is_some() {
+        let ended = state.last_upgrade.as_ref();
+        let ago = |ended: &EndedUpgrade| calendar(now.realtime) - calendar(ended.ended_on);
+        let elapsed = |it: &EndedUpgrade| {
+            milliseconds(it.took).saturating_add(u64::try_from(ago(it)).unwrap_or(0))
+        };
+        (NewsStage::Restoring, ended.map_or(0, elapsed))
+    } else {
+        return None;
+    };
+    let numbers = Numbers {
+        generation: state.generation.0,
+        acked: state.current_capacity(),
+        target: state.config.target,
+        old_left: u32::try_from(state.old_workers().count()).unwrap_or(u32::MAX),
+        failed: state.rollout.as_ref().map_or(0, |rollout| rollout.failure_count),
+        elapsed_ms,
+    };
+    Some(InProgress { stage, numbers })
+}
+
+fn last_upgrade(ended: &EndedUpgrade) -> LastUpgrade {
+    LastUpgrade {
+        command: match ended.kind {
+            UpgradeKind::Reload => Asked::Reload,
+            UpgradeKind::Smooth => Asked::Upgrade,
+            UpgradeKind::Fleet => Asked::UpgradeFleet,
+        },
+        outcome: ended.outcome,
+        generation: ended.generation.0,
+        release: ended.directory.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        message: ended.message.clone(),
+        took_ms: milliseconds(ended.took),
+        ended_on_ms: calendar(ended.ended_on),
+        failures: ended.failures.iter().map(failure).collect(),
+    }
+}
+
+fn failure(failure: &Failure) -> NewsFailure {
+    NewsFailure {
+        pid: failure.pid.map(|pid| pid.0),
+        slot: failure.slot.0,
+        what: failure.what.clone(),
+        age_ms: milliseconds(failure.age),
+        last_words: None,
+    }
+}
+
+fn worker(state: &State, now: Now, kernel: &Kernel, pid: Pid, worker: &Worker) -> WorkerStatus {
+    let kill_due_at = worker.kill_due_at(state.config.signal_timeout);
+    WorkerStatus {
+        slot: worker.slot.0,
+        pid: pid.0,
+        generation: worker.generation.0,
+        release: worker.directory.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        state: worker_state(state, worker),
+        started_on_ms: calendar(worker.spawned_on),
+        age_ms: milliseconds(now.monotonic.since(worker.spawned_at)),
+        time_to_ack_ms: worker.acked_at.map(|at| milliseconds(at.since(worker.spawned_at))),
+        restarts: state.slot_deaths.get(&worker.slot).copied().unwrap_or(0),
+        memory_bytes: kernel.memory.get(&pid).copied(),
+        deadline_ms: kill_due_at.map(|due| {
+            let signed = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+            signed(due.since(now.monotonic)) - signed(now.monotonic.since(due))
+        }),
+    }
+}
+
+fn worker_state(state: &State, worker: &Worker) -> WorkerState {
+    let is_current = worker.generation == state.generation;
+    if worker.has_overrun {
+        WorkerState::Overrun
+    } else if worker.is_signaled() {
+        WorkerState::Draining
+    } else if is_current && state.rollout.as_ref().is_some_and(|rollout| rollout.is_canary()) {
+        WorkerState::Canary
+    } else if worker.is_acked() {
+        WorkerState::Up
+    } else {
+        WorkerState::Starting
+    }
+}
+
+fn listener((listener, queue): (&Listener, Option<Queue>)) -> ListenerStatus {
+    let mut address = listener.bind.address.clone();
+    let kind = match &mut address {
+        Address::Tcp { port, .. } => {
+            *port = listener.port.unwrap_or(*port);
+            ListenerKind::Tcp
+        }
+        Address::Udp { port, .. } => {
+            *port = listener.port.unwrap_or(*port);
+            ListenerKind::Udp
+        }
+        Address::Unix { .. } => ListenerKind::Unix,
+    };
+    ListenerStatus { address: address.to_string(), kind, descriptor: listener.descriptor, queue }
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn calendar(on: Realtime) -> i64 {
+    on.0 / 1_000_000
+}
