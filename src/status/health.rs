@@ -37,10 +37,8 @@ pub fn condition(state: &State) -> Condition {
     }
     if state.early_death_count > 0 {
         let count = state.early_death_count;
-        let streak = match state.has_given_up() {
-            true => format!("after {count} deaths before an ACK in a row nothing more is started"),
-            false => format!("{count} deaths before an ACK in a row"),
-        };
+        let end = if state.has_given_up() { "; nothing more is started (--retries)" } else { "" };
+        let streak = format!("deaths before an ACK in a row: {count}{end}");
         if is_short { &mut reasons } else { &mut notes }.push(streak);
     }
     let health = if reasons.is_empty() { Health::Ok } else { Health::Degraded };

@@ -28,13 +28,14 @@ pub struct Kernel {
 /// How the master is now.
 pub fn report(state: &State, now: Now, kernel: &Kernel) -> Status {
     let Condition { serving_count, health, reasons, mut notes } = condition(state);
-    let unmeasured = state.workers.keys().filter(|pid| !kernel.memory.contains_key(pid)).count();
-    if unmeasured > 0 {
-        notes.push(format!("the memory of {unmeasured} workers was not measured"));
-    }
     let mut workers: Vec<WorkerStatus> =
         state.workers.iter().map(|(pid, it)| worker(state, now, kernel, *pid, it)).collect();
     workers.sort_by_key(|worker| worker.slot);
+    let unmeasured = workers.iter().filter(|worker| worker.memory_bytes.is_none()).count();
+    if unmeasured > 0 {
+        let count = workers.len();
+        notes.push(format!("not measured: the memory of {unmeasured} of {count} workers"));
+    }
     let queues = kernel.queues.iter().copied().chain(std::iter::repeat(None));
     Status {
         version: VERSION,

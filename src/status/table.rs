@@ -167,11 +167,11 @@ fn listeners(status: &Status) -> Vec<Row> {
     status.listeners.iter().map(row).collect()
 }
 
-/// `in progress: roll-out of generation 2: 1 of 4 ACKed, 3 old left, 0 failed, after 1.23s`.
+/// `in progress: roll-out, generation 2: 1 of 4 ACKed, 3 old left, 0 failed, after 1.23s`.
 fn progress(progress: &InProgress) -> String {
     let Numbers { generation, acked, target, old_left, failed, elapsed_ms } = progress.numbers;
     format!(
-        "in progress: {} of generation {generation}: {acked} of {target} ACKed, {old_left} old \
+        "in progress: {}, generation {generation}: {acked} of {target} ACKed, {old_left} old \
          left, {failed} failed, after {}",
         progress.stage.words(),
         span(elapsed_ms)

@@ -11,6 +11,8 @@ mod corpus;
 mod example;
 /// Handing back to a Ruby Einhorn.
 mod handback;
+/// JSON documents against their schemas.
+mod json_schema;
 /// Long options, abbreviated as Ruby's OptionParser allows.
 mod options;
 /// The rules of keeping N alive (behaviour.md section 4), an example each.
