@@ -155,14 +155,18 @@ impl Text {
 
     /// A sample of the family.
     fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        let pairs = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
-        let pairs: Vec<String> = pairs.collect();
-        let name = std::mem::take(&mut self.sample_name);
-        match pairs.is_empty() {
-            true => self.line(format_args!("{name} {value}")),
-            false => self.line(format_args!("{name}{{{}}} {value}", pairs.join(","))),
+        self.out.push_str(&self.sample_name);
+        let mut before = '{';
+        for (name, value) in labels {
+            self.out.push(before);
+            self.out.push_str(name);
+            self.out.push_str("=\"");
+            self.out.extend(value.chars().flat_map(escaped));
+            self.out.push('"');
+            before = ',';
         }
-        self.sample_name = name;
+        let end = if labels.is_empty() { "" } else { "}" };
+        self.line(format_args!("{end} {value}"));
     }
 
     /// A sample, where its value is known.
@@ -196,9 +200,14 @@ impl Text {
     }
 }
 
-/// The value of a label between its quotes.
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+/// A character of a label's value between its quotes.
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let (before, c) = match c {
+        '\\' | '"' => (Some('\\'), c),
+        '\n' => (Some('\\'), 'n'),
+        c => (None, c),
+    };
+    before.into_iter().chain([c])
 }
 
 /// Milliseconds as seconds.

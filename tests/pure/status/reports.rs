@@ -164,7 +164,7 @@ fn mid_upgrade() -> Master {
     master.state.newest_generation = Generation(1);
     master.state.generation = Generation(1);
     master.state.ordered.insert(Slot(2), Generation(1));
-    master.tell(Event::Spawned { slot: Slot(2), pid: Pid(999), connection: None });
+    master.tell(Event::Spawned { slot: Slot(2), pid: Pid(999), connection: None, directory: None });
     master
 }
 
@@ -243,7 +243,7 @@ fn the_schema_refuses_what_is_not_foreseen() {
     for (from, to, why) in [
         (r#""notes":"#, r#""more":1,"notes":"#, "more is not foreseen"),
         (r#""notes":["#, r#""note":["#, "note is not foreseen"),
-        (r#""notes":[],"#, "", "\"notes\" is missing"),
+        (r#""in_progress":null,"#, "", "\"in_progress\" is missing"),
         (r#""up""#, r#""away""#, "is none of"),
         (r#""slot":0"#, r#""slot":-1"#, "is below"),
         (r#""slot":0"#, r#""slot":0.5"#, "is no"),
