@@ -22,6 +22,9 @@ pub const REPLY_MAX: usize = 64 * 1024 * 1024;
 /// How much of an unparsable reply its error shows, in characters: enough to recognise it.
 const EXCERPT_MAX: usize = 80;
 
+/// The shortest time to wait for a message, where none is left.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
 /// A connection to a master.
 #[derive(Debug)]
 pub struct Client {
@@ -58,6 +61,19 @@ impl Client {
     /// [`ClientError::Lost`].
     pub fn request(&mut self, command: &str, args: &[&str]) -> Result<Replies<'_>, ClientError> {
         self.send(json!({"command": command, "args": args}))
+    }
+
+    /// The same, and asks for the event behind every message; a master that knows none leaves them
+    /// out.
+    ///
+    /// # Errors
+    /// [`ClientError::Lost`].
+    pub fn request_events(
+        &mut self,
+        command: &str,
+        args: &[&str],
+    ) -> Result<Replies<'_>, ClientError> {
+        self.send(json!({"command": command, "args": args, "events": true}))
     }
 
     /// Says who is there.
@@ -113,7 +129,7 @@ impl Client {
 }
 
 /// The messages that answer one request, read from the connection one by one. Ends after the last
-/// one, which says that none follows, and after an error.
+/// one, which says that none follows, and after an error; after a timeout it can be asked again.
 #[derive(Debug)]
 pub struct Replies<'client> {
     id: u32,
@@ -127,6 +143,17 @@ impl Replies<'_> {
     fn is_ours(&self, reply: &Reply) -> bool {
         reply.request_id.as_ref().is_none_or(|id| *id == Scalar::Integer(i128::from(self.id)))
     }
+
+    /// The next message, if it does not take longer than this to begin.
+    pub fn next_within(&mut self, span: Option<Duration>) -> Option<Result<Reply, ClientError>> {
+        let client = self.client.as_ref()?;
+        // Zero would mean for ever.
+        let span = span.map(|span| span.max(TIMEOUT_MIN));
+        if let Err(error) = client.set_read_timeout(span) {
+            return Some(Err(ClientError::Lost(error)));
+        }
+        self.next()
+    }
 }
 
 impl Iterator for Replies<'_> {
@@ -138,6 +165,7 @@ impl Iterator for Replies<'_> {
             match &reply {
                 Ok(reply) if !self.is_ours(reply) => continue,
                 Ok(reply) if reply.wait => {}
+                Err(ClientError::TimedOut) => {}
                 Ok(_) | Err(_) => self.client = None,
             }
             return Some(reply);
@@ -265,6 +293,25 @@ mod tests {
         assert_eq!(requests[1].command.as_deref(), Some("signal"));
         assert_eq!(requests[1].id, Some(Scalar::Integer(2)));
         assert_eq!(requests[1].args, Args::List(vec!["HUP".to_owned(), "a\nb%".to_owned()]));
+        assert!(!requests[1].wants_events);
+    }
+
+    #[test]
+    fn events_come_to_those_who_ask_for_them() {
+        let answer = Reply {
+            message: "hello".to_owned(),
+            request_id: Some(Scalar::Integer(1)),
+            wait: false,
+            event: Some("{\"event\":\"end\"}".to_owned()),
+        };
+        let (_folder, path, requests) = master(vec![answer.to_line().into()]);
+        let mut client = Client::connect(&path).unwrap();
+        let replies: Vec<Reply> =
+            client.request_events("inc", &["--wait"]).unwrap().map(Result::unwrap).collect();
+        assert_eq!(replies, [answer]);
+        let requests = requests.join().unwrap();
+        assert!(requests[0].wants_events);
+        assert_eq!(requests[0].args, Args::List(vec!["--wait".to_owned()]));
     }
 
     #[test]
@@ -331,6 +378,23 @@ mod tests {
         assert!(matches!(error, ClientError::TimedOut), "{error}");
         theirs.write_all(b"lf%0A\n").unwrap();
         assert_eq!(client.next_reply().unwrap().message, "half");
+    }
+
+    #[test]
+    fn an_answer_that_takes_its_time_can_be_asked_for_again() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut client = Client { stream: BufReader::new(ours), line: Vec::new(), last_id: 0 };
+        let mut replies = client.request("upgrade", &[]).unwrap();
+        for span in [Duration::from_millis(20), Duration::ZERO] {
+            let error = replies.next_within(Some(span)).unwrap().unwrap_err();
+            assert!(matches!(error, ClientError::TimedOut), "{error}");
+        }
+        theirs.write_all(reply(Some(1), "first", true).as_bytes()).unwrap();
+        assert_eq!(replies.next_within(None).unwrap().unwrap().message, "first");
+        theirs.write_all(reply(Some(1), "last", false).as_bytes()).unwrap();
+        let last = replies.next_within(Some(Duration::from_secs(30))).unwrap();
+        assert_eq!(last.unwrap().message, "last");
+        assert!(replies.next_within(None).is_none());
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use clap::{Arg, Command};
 
 /// Writes the long options of a command line out in full, and every value behind `=`, where clap
-/// takes it whatever it looks like. What is no option of `command` stays as it is, for clap to
-/// refuse. Options of `newer` give way: a beginning that means one of the others means that one.
+/// takes it whatever it looks like. A value that may be left out is taken where it is a number.
+/// What is no option of `command` stays as it is, for clap to refuse. Options of `newer` give way:
+/// a beginning that means one of the others means that one.
 ///
 /// # Errors
 /// A sentence that names the options that a beginning may mean.
@@ -18,7 +19,7 @@ pub fn spell_out(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Vec<OsString>, String> {
     let is_program_last = command.get_positionals().any(Arg::is_trailing_var_arg_set);
-    let mut words = arguments.into_iter();
+    let mut words = arguments.into_iter().peekable();
     let mut spelt: Vec<OsString> = words.next().into_iter().collect();
     while let Some(word) = words.next() {
         let bytes = word.as_bytes();
@@ -41,6 +42,7 @@ pub fn spell_out(
         };
         let value = match equals {
             Some(at) => Some(OsStr::from_bytes(&text[at + 1..]).to_owned()),
+            None if may_lack_value(option) => words.next_if(|word| is_number(word)),
             None if option.get_action().takes_values() => words.next(),
             None => None,
         };
@@ -58,6 +60,15 @@ fn with_value(option: &[u8], value: Option<OsString>) -> OsString {
         word.extend(value.as_bytes());
     }
     OsString::from_vec(word)
+}
+
+/// Whether an option takes a value that may be left out.
+fn may_lack_value(option: &Arg) -> bool {
+    option.get_num_args().is_some_and(|values| values.min_values() == 0 && values.takes_values())
+}
+
+fn is_number(word: &OsStr) -> bool {
+    word.to_str().is_some_and(|word| word.parse::<f64>().is_ok())
 }
 
 /// Whether short options end with one whose value is the next word: `-gn` of `-gn 3`.

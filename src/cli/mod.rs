@@ -22,6 +22,7 @@ use crate::state::{
 
 pub use address::parse_bind;
 pub use long_option::spell_out;
+pub use value::above_zero;
 
 /// Long options that the Ruby Einhorn lacks: its abbreviations go on to mean what they meant.
 const NEWER_OPTIONS: &[&str] = &[

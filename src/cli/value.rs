@@ -31,7 +31,11 @@ pub(super) fn bounded(text: &str, min: u32, max: u32) -> Result<u32, String> {
     number.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
 }
 
-pub(super) fn above_zero(text: &str) -> Result<Duration, String> {
+/// Seconds above zero, with or without a fraction.
+///
+/// # Errors
+/// What is no such number, in words.
+pub fn above_zero(text: &str) -> Result<Duration, String> {
     seconds(text, false)
 }
 

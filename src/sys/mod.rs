@@ -16,5 +16,6 @@ pub mod queue;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod terminal;
 pub mod title;
 pub mod user;
