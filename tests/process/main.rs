@@ -36,6 +36,7 @@ mod ordinary; // an ordinary user, whoever runs the tests
 mod original; // a stand-in for a Ruby master that hands over
 mod orphans; // processes whose parent dies: workers of a killed master, children of workers
 mod other_release; // a symlink that leads now to one build of einhorn and now to another
+mod played; // a master that the test plays: it answers by a script
 mod proc; // what the kernel says of a process
 mod programs; // real servers of other languages, under load
 mod queues; // connections that wait, and addresses taken up again
@@ -54,8 +55,10 @@ mod shell; // einhornsh
 mod shortages; // starts for which the system has too little left
 mod signals; // signals to the master, and how it stops
 mod startup; // bad input and what stands in the way: nothing is left behind
+mod status_shown; // `status`, as einhornsh shows it
 mod surroundings; // what an exec changes besides the program
 mod takeovers; // Ruby masters that become ours
+mod telling; // what einhornsh tells of a command, and its exit status
 mod terminal; // a pseudo-terminal
 mod wait; // the one place that waits
 mod wire; // a raw connection to the command socket
@@ -127,8 +130,10 @@ fn main() {
         shortages::trials(),
         signals::trials(),
         startup::trials(),
+        status_shown::trials(),
         surroundings::trials(),
         takeovers::trials(),
+        telling::trials(),
         words::trials(),
         workers::trials(),
         wrappers::trials(),

@@ -185,6 +185,7 @@ fn this_shell_speaks_to_an_original_master() {
         assert_eq!(told, (Some(0), printed.to_owned(), String::new()), "{id}: {line}");
         let mut request = request;
         request["id"] = json!(1);
+        request["events"] = json!(true);
         assert_eq!(original.heard(), request);
     }
     let (code, state, _) = original.run("state");

@@ -1,13 +1,12 @@
 //! einhornsh.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
 
 use crate::rig::Rig;
-use crate::{terminal, wait};
+use crate::terminal::Terminal;
 
 crate::tests![
     commands_are_carried_out_in_order_and_their_messages_printed,
@@ -23,7 +22,7 @@ crate::tests![
 ];
 
 /// `einhornsh` with these arguments.
-fn shell(rig: &Rig, arguments: &[&str]) -> Command {
+pub(crate) fn shell(rig: &Rig, arguments: &[&str]) -> Command {
     let mut command = rig.command(env!("CARGO_BIN_EXE_einhornsh"));
     command.args(arguments).env("HOME", rig.path("")).env_remove("XDG_STATE_HOME");
     command.env("TERM", "xterm");
@@ -31,12 +30,12 @@ fn shell(rig: &Rig, arguments: &[&str]) -> Command {
 }
 
 /// Its exit status, what it printed and what it complained of.
-fn outcome(output: Output) -> (Option<i32>, String, String) {
+pub(crate) fn outcome(output: Output) -> (Option<i32>, String, String) {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-fn run(rig: &Rig, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn run(rig: &Rig, arguments: &[&str]) -> (Option<i32>, String, String) {
     outcome(shell(rig, arguments).output().unwrap())
 }
 
@@ -54,7 +53,7 @@ fn commands_are_carried_out_in_order_and_their_messages_printed() {
     let rig = Rig::new();
     let _master = rig.launch(rig.einhorn(&["sleep", "1000"]));
     let (code, stdout, stderr) = run(&rig, &["-e", "inc; inc", "-e", "dec;; nonsense;"]);
-    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert_eq!((code, stderr.as_str()), (Some(2), ""));
     let lines: Vec<&str> = stdout.lines().take(4).collect();
     assert_eq!(
         lines,
@@ -209,30 +208,10 @@ fn output_that_nobody_wants_is_no_failure() {
     assert!(stderr.contains("cannot write to standard output: No space left"), "{stderr}");
 }
 
-/// Collects what a terminal shows, until its program closes it.
-fn watch(mut person: File) -> Arc<Mutex<Vec<u8>>> {
-    let screen = Arc::new(Mutex::new(Vec::new()));
-    let shared = Arc::clone(&screen);
-    std::thread::spawn(move || {
-        let mut chunk = [0; 4096];
-        // The end of a terminal is an error.
-        while let Ok(count @ 1..) = person.read(&mut chunk) {
-            shared.lock().unwrap().extend_from_slice(&chunk[..count]);
-        }
-    });
-    screen
-}
-
 fn a_terminal_gets_a_prompt_completion_and_a_history() {
     let rig = Rig::new();
     let _master = rig.launch(rig.einhorn(&["sleep", "1000"]));
-    let (mut person, program) = terminal::open();
-    let mut command = shell(&rig, &[]);
-    command.stdin(program.try_clone().unwrap()).stdout(program.try_clone().unwrap());
-    let mut child = command.stderr(program).spawn().unwrap();
-    drop(command);
-    let screen = watch(person.try_clone().unwrap());
-    let shown = || String::from_utf8_lossy(&screen.lock().unwrap()).into_owned();
+    let (mut terminal, mut child) = Terminal::of(shell(&rig, &[]));
     for (seen, typed) in [
         ("Welcome, ", ""),
         ("> ", "inc\r"),
@@ -241,10 +220,10 @@ fn a_terminal_gets_a_prompt_completion_and_a_history() {
         ("2 -> 5", "exit\r"),
         ("Goodbye!", ""),
     ] {
-        wait::until_some(seen, || shown().contains(seen).then_some(()), shown);
-        person.write_all(typed.as_bytes()).unwrap();
+        terminal.until_shown(seen);
+        terminal.type_in(typed);
     }
-    assert!(wait::until_some("it leaves", || child.try_wait().unwrap(), shown).success());
+    assert!(terminal.ended(&mut child).success());
     let history = fs::read_to_string(rig.path(".einhornsh_history")).unwrap();
     assert!(history.ends_with("inc\nset_workers 'x\nset_workers 5\nexit\n"), "{history}");
 }

@@ -2,15 +2,13 @@
 
 use std::fmt;
 
-/// A quote is opened and not closed.
+/// Why a line is no sequence of commands; nothing of it is sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UnbalancedQuotes {
-    command: String,
-}
+pub(crate) struct BadLine(pub(crate) String);
 
-impl fmt::Display for UnbalancedQuotes {
+impl fmt::Display for BadLine {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "a closing quote is missing: {}", self.command)
+        out.write_str(&self.0)
     }
 }
 
@@ -18,10 +16,10 @@ impl fmt::Display for UnbalancedQuotes {
 ///
 /// # Errors
 /// A quote without its end anywhere in the line.
-pub(crate) fn parse(line: &str) -> Result<Vec<Vec<String>>, UnbalancedQuotes> {
+pub(crate) fn parse(line: &str) -> Result<Vec<Vec<String>>, BadLine> {
     let words = |command: &str| {
-        shell_words::split(command)
-            .map_err(|_| UnbalancedQuotes { command: command.trim().to_owned() })
+        let unbalanced = |_| BadLine(format!("a closing quote is missing: {}", command.trim()));
+        shell_words::split(command).map_err(unbalanced)
     };
     separate(line).into_iter().map(words).collect()
 }

@@ -1,10 +1,14 @@
 //! einhornsh: a shell for the command socket of a running einhorn.
 
 mod command_line;
+mod options;
 mod prompt;
+mod screen;
+mod status;
+mod telling;
 
 use std::fmt;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write as _};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,11 +16,18 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use einhorn::cli::{default_folder, default_path, spell_out};
 use einhorn::client::{Client, ClientError};
+use einhorn::outcome::Outcome;
 
-use command_line::UnbalancedQuotes;
+use command_line::BadLine;
+use options::{Command, Options};
+use screen::Screen;
+use telling::NOT_WAITED;
 
 /// A command line or commands that cannot be understood; the usual status for it.
 const EXIT_USAGE: u8 = 2;
+
+/// No master could be reached, or it was lost.
+const EXIT_LOST: u8 = 1;
 
 /// Talk to a running einhorn: a prompt on a terminal, else commands from standard input.
 #[derive(Debug, Parser)]
@@ -37,6 +48,8 @@ struct Args {
     /// Run these commands and exit; may be repeated
     #[arg(short, long, value_name = "COMMANDS")]
     execute: Vec<String>,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Args {
@@ -45,6 +58,16 @@ impl Args {
         let name = self.command_name.as_deref().or(self.name.as_deref());
         let folder = default_folder(std::env::var_os("TMPDIR"));
         self.socket_path.clone().unwrap_or_else(|| default_path(&folder, name, "sock"))
+    }
+
+    /// The options that lead to it again, for a person to copy.
+    fn address(&self) -> String {
+        let path = self.socket_path.as_ref().map(|path| ("-d", path.to_string_lossy()));
+        let name = self.command_name.as_deref().or(self.name.as_deref());
+        let given = path.or_else(|| name.map(|name| ("-c", name.into())));
+        given.map_or_else(String::new, |(option, value)| {
+            format!(" {option} {}", shell_words::quote(&value))
+        })
     }
 }
 
@@ -59,66 +82,98 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match run(&Args::parse_from(arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has seen enough: `einhornsh -e state | head -1`.
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            complain(&failure);
-            failure.exit_code()
-        }
+    let args = Args::parse_from(arguments);
+    let mut shell = Shell {
+        screen: Screen::new(),
+        options: args.options.clone(),
+        address: args.address(),
+        is_json_wanted: args.options.json,
+        status: 0,
+    };
+    if let Err(failure) = shell.run(&args) {
+        shell.fail(&failure);
     }
+    ExitCode::from(shell.status)
 }
 
-fn run(args: &Args) -> Result<(), Failure> {
-    let path = args.socket();
-    let mut client = Client::connect(&path)?;
-    if !args.execute.is_empty() {
-        return run_lines(&mut client, args.execute.iter().cloned().map(Ok));
-    }
-    if io::stdin().is_terminal() {
-        return prompt::converse(client, &path);
-    }
-    run_lines(&mut client, io::stdin().lock().lines())
+/// What is the same for all commands.
+struct Shell {
+    screen: Screen,
+    options: Options,
+    /// The options that lead to the same master again.
+    address: String,
+    /// Whether somebody who reads JSON wants to know of failures too.
+    is_json_wanted: bool,
+    /// The exit status: the first one of the commands that is not 0.
+    status: u8,
 }
 
-/// Runs line after line, up to one that says to leave.
-fn run_lines(
-    client: &mut Client,
-    lines: impl Iterator<Item = io::Result<String>>,
-) -> Result<(), Failure> {
-    for line in lines {
-        if run_line(client, &line.map_err(Failure::Input)?)?.is_break() {
-            break;
+impl Shell {
+    fn run(&mut self, args: &Args) -> Result<(), Failure> {
+        // Before anybody is spoken to: where something is not understood, nothing is sent.
+        let lines = args.execute.iter().map(|line| self.commands(line));
+        let lines = lines.collect::<Result<Vec<_>, _>>()?;
+        let path = args.socket();
+        let mut client = Client::connect(&path)?;
+        if !lines.is_empty() {
+            return self.run_all(&mut client, &lines.concat()).map(drop);
         }
-    }
-    Ok(())
-}
-
-/// Runs the commands of a line one after the other; breaks where one of them says to leave.
-fn run_line(client: &mut Client, line: &str) -> Result<ControlFlow<()>, Failure> {
-    for words in command_line::parse(line)? {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        match words.as_slice() {
-            [] => {}
-            ["quit" | "exit", ..] => return Ok(ControlFlow::Break(())),
-            [command, args @ ..] => {
-                for reply in client.request(command, args)? {
-                    print(&reply?.message)?;
-                }
+        if io::stdin().is_terminal() {
+            return prompt::converse(self, client, &path);
+        }
+        for line in io::stdin().lock().lines() {
+            let commands = self.commands(&line.map_err(Failure::Input)?)?;
+            if self.run_all(&mut client, &commands)?.is_break() {
+                break;
             }
         }
+        Ok(())
     }
-    Ok(ControlFlow::Continue(()))
-}
 
-/// Prints a message at once: the lines of an upgrade arrive as it goes on.
-fn print(message: &str) -> Result<(), Failure> {
-    let end = if message.ends_with('\n') { "" } else { "\n" };
-    let mut stdout = io::stdout().lock();
-    write!(stdout, "{message}{end}").and_then(|()| stdout.flush()).map_err(Failure::Output)
+    /// The commands of a line.
+    fn commands(&mut self, line: &str) -> Result<Vec<Command>, Failure> {
+        let words = command_line::parse(line)?.into_iter();
+        let commands = words.map(|words| self.options.taken_from(words));
+        let commands = commands.collect::<Result<Vec<_>, _>>()?;
+        self.is_json_wanted |= commands.iter().any(|command| command.options.json);
+        Ok(commands)
+    }
+
+    /// Runs commands one after the other; breaks where one of them says to leave.
+    fn run_all(
+        &mut self,
+        client: &mut Client,
+        commands: &[Command],
+    ) -> Result<ControlFlow<()>, Failure> {
+        for command in commands {
+            let status = match command.words.first().map(String::as_str) {
+                None => 0,
+                Some("quit" | "exit") => return Ok(ControlFlow::Break(())),
+                Some("status") => status::show(self, client, command)?,
+                Some(_) => telling::tell(self, client, command)?,
+            };
+            self.note(status);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn note(&mut self, status: u8) {
+        if self.status == 0 {
+            self.status = status;
+        }
+    }
+
+    /// Says why not everything was done.
+    fn fail(&mut self, failure: &Failure) {
+        self.note(failure.exit_status());
+        self.screen.leave();
+        if let Some(outcome) = failure.outcome().filter(|_| self.is_json_wanted) {
+            let message = failure.to_string();
+            // Standard error is told as well.
+            let _ = self.screen.print(&telling::own_end(outcome, failure.exit_status(), &message));
+        }
+        complain(failure);
+    }
 }
 
 /// Says on standard error what went wrong; if nobody reads that, nobody is told.
@@ -132,7 +187,7 @@ enum Failure {
     /// The master cannot be reached, or did not answer.
     Client(ClientError),
     /// A line that is no sequence of commands; nothing of it was sent.
-    Line(UnbalancedQuotes),
+    Line(BadLine),
     /// Standard input cannot be read.
     Input(io::Error),
     /// Standard output cannot be written.
@@ -140,10 +195,22 @@ enum Failure {
 }
 
 impl Failure {
-    fn exit_code(&self) -> ExitCode {
+    fn exit_status(&self) -> u8 {
         match self {
-            Failure::Client(_) | Failure::Output(_) => ExitCode::from(1),
-            Failure::Line(_) | Failure::Input(_) => ExitCode::from(EXIT_USAGE),
+            Failure::Client(ClientError::TimedOut) => Outcome::TimedOut.exit_status(),
+            Failure::Client(_) | Failure::Output(_) => EXIT_LOST,
+            Failure::Line(_) | Failure::Input(_) => EXIT_USAGE,
+        }
+    }
+
+    /// The same in a word of an event; nobody could be told of output that cannot be written.
+    fn outcome(&self) -> Option<&'static str> {
+        match self {
+            Failure::Client(ClientError::Connect { .. }) => Some("unreachable"),
+            Failure::Client(ClientError::TimedOut) => Some(NOT_WAITED),
+            Failure::Client(_) => Some("lost"),
+            Failure::Line(_) | Failure::Input(_) => Some(Outcome::NotUnderstood.name()),
+            Failure::Output(_) => None,
         }
     }
 }
@@ -154,8 +221,8 @@ impl From<ClientError> for Failure {
     }
 }
 
-impl From<UnbalancedQuotes> for Failure {
-    fn from(error: UnbalancedQuotes) -> Failure {
+impl From<BadLine> for Failure {
+    fn from(error: BadLine) -> Failure {
         Failure::Line(error)
     }
 }

@@ -17,36 +17,41 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use super::command_line::separate;
-use super::{Failure, complain, print, run_line};
+use super::{Failure, Shell, complain};
 
 /// Asks for lines and runs them until somebody leaves.
-pub(crate) fn converse(mut client: Client, path: &Path) -> Result<(), Failure> {
-    greet(&mut client)?;
-    print("Enter `help` if you are not sure what to do; `quit` or `exit` leaves.")?;
+pub(crate) fn converse(shell: &mut Shell, mut client: Client, path: &Path) -> Result<(), Failure> {
+    greet(shell, &mut client)?;
+    shell.screen.print("Enter `help` if you are not sure what to do; `quit` or `exit` leaves.")?;
     let mut prompt = Prompt::new()?;
     while let Some(line) = prompt.ask()? {
-        match run_line(&mut client, &line) {
+        let told = shell.commands(&line).and_then(|all| shell.run_all(&mut client, &all));
+        shell.screen.leave();
+        // A person has seen how it ended.
+        shell.status = 0;
+        match told {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
             Err(failure @ Failure::Client(ClientError::Lost(_) | ClientError::ReplyTooLong)) => {
                 complain(&failure);
                 client = Client::connect(path)?;
-                greet(&mut client)?;
-                print("Connected again. Nothing of the line was sent a second time.")?;
+                greet(shell, &mut client)?;
+                let told = "Connected again. Nothing of the line was sent a second time.";
+                shell.screen.print(told)?;
             }
             Err(failure @ (Failure::Client(_) | Failure::Line(_))) => complain(&failure),
             Err(failure @ (Failure::Input(_) | Failure::Output(_))) => return Err(failure),
         }
     }
-    print("Goodbye!")
+    shell.screen.print("Goodbye!")
 }
 
 /// Says who is there and prints the answer.
-fn greet(client: &mut Client) -> Result<(), Failure> {
+fn greet(shell: &mut Shell, client: &mut Client) -> Result<(), Failure> {
     let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
     let user = name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| "you".to_owned());
     for reply in client.greet(&user)? {
-        print(&reply?.message)?;
+        shell.screen.print(&reply?.message)?;
     }
     Ok(())
 }
@@ -149,13 +154,15 @@ fn last_word(line: &str) -> &str {
     line.rsplit([' ', '\t', '\n', ';']).next().unwrap_or_default()
 }
 
-/// What the last word of a line may become: a command that people use, or a signal's name.
+/// What the last word of a line may become: a command that people use, a signal's name, or one of
+/// the words that begin with `-`.
 fn candidates(line: &str) -> Vec<String> {
     let command = separate(line).pop().unwrap_or_default();
     let word = last_word(line);
     let before: Vec<&str> = command[..command.len() - word.len()].split_whitespace().collect();
     match before.as_slice() {
         [] => commands(word),
+        [command, ..] if word.starts_with('-') => long_words(command, word),
         ["signal", ..] | ["die"] => signals(word),
         _ => Vec::new(),
     }
@@ -166,6 +173,18 @@ fn commands(beginning: &str) -> Vec<String> {
         COMMANDS.iter().filter(|command| command.help.is_some()).map(|command| command.name);
     let all = of_the_master.chain(["exit", "quit"]);
     all.filter(|name| name.starts_with(beginning)).map(str::to_owned).collect()
+}
+
+/// What a command may be given besides its arguments, to the master or to us.
+fn long_words(command: &str, beginning: &str) -> Vec<String> {
+    let own: &[&str] = match command {
+        "reload" | "upgrade" | "upgrade_fleet" => &["--detach", "--to-ruby"],
+        "dec" | "die" | "inc" | "set_workers" => &["--detach", "--wait"],
+        "status" => &["--watch"],
+        _ => &[],
+    };
+    let all = own.iter().chain(&["--json", "--timeout"]);
+    all.filter(|word| word.starts_with(beginning)).map(|word| (*word).to_owned()).collect()
 }
 
 /// Signals by name, with `SIG` where that was typed.
@@ -197,6 +216,15 @@ mod tests {
         assert_eq!(candidates("die q"), ["QUIT"]);
         assert_eq!(candidates("signal ").len(), Signal::ALL.len());
         assert_eq!(candidates("die QUIT q"), [""; 0]);
+    }
+
+    #[test]
+    fn long_words_complete_where_they_mean_something() {
+        assert_eq!(candidates("upgrade --t"), ["--to-ruby", "--timeout"]);
+        assert_eq!(candidates("inc; die QUIT -"), ["--detach", "--wait", "--json", "--timeout"]);
+        assert_eq!(candidates("status --json --w"), ["--watch"]);
+        assert_eq!(candidates("louder --w"), [""; 0]);
+        assert_eq!(candidates("-"), [""; 0]);
     }
 
     #[test]
