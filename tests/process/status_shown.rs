@@ -90,6 +90,11 @@ fn a_watch_goes_on_until_the_master_is_gone() {
         assert!(stdout.starts_with(&printed), "{stdout}");
         assert!(stderr.contains("lost the connection"), "{stderr}");
     }
+    // Not only at the next look.
+    let rig = Rig::new();
+    let master = master(&rig, vec![answer(&looks[0])]);
+    assert_eq!(run(&rig, &["-e", "status --watch 1000"]).0, Some(1));
+    master.join().unwrap();
 }
 
 fn a_watch_on_a_terminal_turns_pages() {

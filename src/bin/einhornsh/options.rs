@@ -1,4 +1,4 @@
-//! How an answer is told and how long it is waited for: options of einhornsh, or words of a command.
+//! How an answer is told and for how long it is awaited: options of the shell, or words of a command.
 
 use std::time::Duration;
 
