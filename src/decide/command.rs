@@ -222,20 +222,8 @@ fn change_target(turn: &mut Turn, verb: &str, by: i64) -> Answer {
     if let Some(refusal) = refuse_target(turn, new) {
         return Answer::refused(refusal);
     }
-    retarget(turn, u32::try_from(new).unwrap_or(old));
+    pool::set_target(turn, u32::try_from(new).unwrap_or(old));
     said(turn, format!("{verb} number of workers from {old} -> {new}"))
-}
-
-/// Sets the target; whoever waits for another one waits in vain.
-fn retarget(turn: &mut Turn, target: u32) {
-    if target != turn.state.config.target {
-        let told = Answer {
-            outcome: Outcome::Superseded,
-            message: format!("Superseded: {target} workers are wanted by now"),
-        };
-        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
-    }
-    pool::set_target(turn, target);
 }
 
 fn set_workers(turn: &mut Turn, words: &[String]) -> Answer {
@@ -253,7 +241,7 @@ fn set_workers(turn: &mut Turn, words: &[String]) -> Answer {
     }
     let old = turn.state.config.target;
     let new = u32::try_from(new).unwrap_or(old);
-    retarget(turn, new);
+    pool::set_target(turn, new);
     let doing = match new.cmp(&old) {
         std::cmp::Ordering::Greater => "Will spin up additional workers.",
         std::cmp::Ordering::Less => "Will gracefully terminate workers.",

@@ -169,8 +169,14 @@ pub(super) fn acknowledge(turn: &mut Turn, pid: Pid) {
     progress(turn, &format!("Up to {count} / {target} {mode} ACKs{ending}"));
 }
 
-/// Changes the target number of workers; the next turn acts on it.
+/// Changes the target number of workers; the next turn acts on it. Whoever waits for another one
+/// waits in vain.
 pub(super) fn set_target(turn: &mut Turn, target: u32) {
+    if target != turn.state.config.target {
+        let message = format!("Superseded: {target} workers are wanted by now");
+        let told = Answer { outcome: Outcome::Superseded, message };
+        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
+    }
     let state = &mut *turn.state;
     state.config.target = target;
     state.cold_start_count = state.cold_start_count.min(state.missing_count());

@@ -20,10 +20,9 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
     match changed {
         Err(why) => Answer::not_understood(why),
         Ok((config, changes)) => {
-            let target = config.target;
             let had_given_up = turn.state.has_given_up();
+            pool::set_target(turn, config.target);
             turn.state.config = config;
-            pool::set_target(turn, target);
             if !had_given_up {
                 pool::count_attempts(turn);
             }
