@@ -235,9 +235,13 @@ pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
 pub(super) fn abort(turn: &mut Turn) -> Answer {
     let is_due = turn.state.upgrade_due_at.take().is_some();
     let is_stepping = turn.state.reexec.is_some();
+    let why = "Upgrade aborted: the master stays what it is";
     if is_stepping {
         kill_candidate(turn);
-        fail(turn, Outcome::Aborted, "Upgrade aborted: the master stays what it is");
+        fail(turn, Outcome::Aborted, why);
+    } else if is_due {
+        let told = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
+        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Upgrade, &told);
     }
     let is_rolling = turn.state.rollout.is_some();
     if is_rolling {
