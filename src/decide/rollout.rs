@@ -123,6 +123,8 @@ pub(super) fn check_started(turn: &mut Turn, pid: Pid) {
             if check.process.is_none() =>
         {
             check.process = Some(pid);
+            let is_overdue = check.is_overdue;
+            turn.actions.extend(is_overdue.then_some(Action::KillCheck { process: pid }));
         }
         _ => turn.actions.push(Action::KillCheck { process: pid }),
     }
@@ -130,7 +132,11 @@ pub(super) fn check_started(turn: &mut Turn, pid: Pid) {
 
 /// The command of `--on-canary` could not be started.
 pub(super) fn check_not_started(turn: &mut Turn, why: &str) {
-    if turn.state.rollout.as_ref().is_some_and(Rollout::is_canary) {
+    if let Some(Rollout {
+        stage: RolloutStage::Canary { check: Some(CanaryCheck { process: None, .. }) },
+        ..
+    }) = turn.state.rollout
+    {
         end(turn, Outcome::Failed, &format!("--on-canary could not be started: {why}"));
     }
 }
