@@ -7,7 +7,8 @@ use crate::decide::{Turn, list, pool};
 use crate::outcome::Outcome;
 use crate::state::{
     AckMode, CanaryCheck, EndedUpgrade, ExitStatus, FAILURES_TOLD, Failure, Generation, Monotonic,
-    Pid, Rollout, RolloutKind, RolloutStage, Signal, Slot, State, UpgradeKind, WaitsFor, Worker,
+    Pid, Rollout, RolloutKind, RolloutStage, Signal, Slot, State, UpgradeKind, Waiter, WaitsFor,
+    Worker,
 };
 
 /// New code begins to take over.
@@ -51,12 +52,14 @@ fn supersede(turn: &mut Turn) -> Generation {
         return turn.state.generation;
     };
     progress(turn, "Bumping the version and starting over with the newest code");
-    let why = "Upgrade superseded: a newer one has begun";
-    let told = Answer { outcome: Outcome::Superseded, message: why.to_owned() };
-    // Clients of the original know of no such end: theirs is that of the newest.
-    let is_superseded = |waits_for, wants_events| waits_for == WaitsFor::Rollout && wants_events;
-    waiters::finish(turn, |w| is_superseded(w.waits_for, w.wants_events), &told);
-    close(turn);
+    let numbers = waiters::numbers(turn.state, turn.now.monotonic);
+    if let Some(ended) = close(turn) {
+        let message = "Upgrade superseded: a newer one has begun".to_owned();
+        let ended = EndedUpgrade { outcome: Outcome::Superseded, message, ..ended };
+        // Clients of the original know of no such end: theirs is that of the newest.
+        let is_told = |w: &Waiter| w.waits_for == WaitsFor::Rollout && w.wants_events;
+        waiters::finish_upgrade(turn, ended, numbers, is_told);
+    }
     from
 }
 
@@ -311,7 +314,7 @@ fn complete(turn: &mut Turn) {
     if let Some(ended) = close(turn) {
         let message = "Upgrade done".to_owned();
         let ended = EndedUpgrade { outcome: Outcome::Done, message, ..ended };
-        waiters::finish_upgrade(turn, ended, numbers, &[WaitsFor::Rollout]);
+        waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);
     }
 }
 
@@ -340,7 +343,7 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
     let message = format!("Upgrade {how}: {why}; {then}");
     turn.error(message.clone());
     let ended = EndedUpgrade { outcome, message, ..ended };
-    waiters::finish_upgrade(turn, ended, numbers, &[WaitsFor::Rollout]);
+    waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);
 }
 
 /// The master is going down, and with it the roll-out.
@@ -349,8 +352,12 @@ pub(super) fn abandon(turn: &mut Turn, told: &Answer) {
     if let Some(ended) = close(turn) {
         let Answer { outcome, message } = told.clone();
         let ended = EndedUpgrade { outcome, message, ..ended };
-        waiters::finish_upgrade(turn, ended, numbers, &[WaitsFor::Rollout]);
+        waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);
     }
+}
+
+fn waits_for_rollout(waiter: &Waiter) -> bool {
+    waiter.waits_for == WaitsFor::Rollout
 }
 
 /// Takes the roll-out out of the state. Answers its story so far, how it ended left open.

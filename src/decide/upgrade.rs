@@ -11,7 +11,8 @@ use crate::decide::{Turn, rollout};
 use crate::outcome::Outcome;
 use crate::ruby;
 use crate::state::{
-    Deployment, EndedUpgrade, Monotonic, Pid, Reexec, Stage, State, UpgradeKind, WaitsFor, release,
+    Deployment, EndedUpgrade, Monotonic, Pid, Reexec, Stage, State, UpgradeKind, Waiter, WaitsFor,
+    release,
 };
 
 /// How long a candidate may take. Wrapper scripts set up language environments; none needs longer
@@ -203,7 +204,8 @@ fn end_step(turn: &mut Turn, told: Answer, waits_for: &[WaitsFor]) {
         ended_on: now.realtime,
         failures: Vec::new(),
     };
-    waiters::finish_upgrade(turn, ended, numbers, waits_for);
+    let is_over = |waiter: &Waiter| waits_for.contains(&waiter.waits_for);
+    waiters::finish_upgrade(turn, ended, numbers, is_over);
 }
 
 /// This image has adopted the state: the master's own step is done, and the roll-out begins.

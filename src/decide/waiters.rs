@@ -135,15 +135,15 @@ pub(super) fn tell(turn: &mut Turn, waiter: &Waiter, message: &str) {
     send(turn, &asker(waiter), message.to_owned(), true, event);
 }
 
-/// Notes how an upgrade has ended, and gives everyone who waits for one of these their last line.
+/// Notes how an upgrade has ended, and gives those who wait for that their last line.
 pub(super) fn finish_upgrade(
     turn: &mut Turn,
     ended: EndedUpgrade,
     numbers: Numbers,
-    waits_for: &[WaitsFor],
+    is_over: impl Fn(&Waiter) -> bool,
 ) {
     let told = Answer { outcome: ended.outcome, message: ended.message.clone() };
-    for waiter in &take(turn, |waiter| waits_for.contains(&waiter.waits_for)) {
+    for waiter in &take(turn, is_over) {
         let event = || end(numbers, &told, ended.directory.as_deref(), &ended.failures);
         let event = waiter.wants_events.then(event);
         send(turn, &asker(waiter), told.message.clone(), false, event);
