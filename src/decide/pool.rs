@@ -54,8 +54,12 @@ pub(super) fn reconcile(turn: &mut Turn) {
 /// instant of the past means at once.
 pub fn next_deadline(state: &State) -> Option<Monotonic> {
     let Config { ack_mode, signal_timeout, .. } = state.config;
-    let workers = state.workers.values();
-    let due = workers.flat_map(|w| [w.ack_due_at(ack_mode), w.kill_due_at(signal_timeout)]);
+    // Every turn asks; many masters have neither a timer nor a time-out that runs.
+    let has_timers = ack_mode != AckMode::Manual
+        || signal_timeout.is_some()
+        || state.workers.values().any(|worker| worker.has_overrun);
+    let timed = has_timers.then(|| state.workers.values()).into_iter().flatten();
+    let due = timed.flat_map(|w| [w.ack_due_at(ack_mode), w.kill_due_at(signal_timeout)]);
     let start = next_start(state).map(|(due, _)| due);
     let upgrade = upgrade::deadline(state).into_iter().chain(rollout::deadline(state));
     due.flatten().chain(start).chain(upgrade).min()
