@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use crate::cli::value::{
-    Limit, Words, above_zero_or_none, ack_mode, at_least_one, backlog, nice,
-    reexec_mode, retries, shell_words, zero_or_more,
+    Limit, Words, above_zero_or_none, ack_mode, at_least_one, backlog, nice, reexec_mode, retries,
+    shell_words, zero_or_more,
 };
 use crate::state::{
     AckMode, Bind, Config, Nice, ReexecMode, RolloutBounds, SCHEMA_VERSIONS, Verbosity,

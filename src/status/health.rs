@@ -1,6 +1,6 @@
 //! Whether all is as it should be, and why not.
 
-use crate::state::State;
+use crate::state::{State, Worker};
 use crate::status::kinds::Health;
 
 /// How well the master serves.
@@ -41,6 +41,22 @@ pub fn condition(state: &State) -> Condition {
         let streak = format!("deaths before an ACK in a row: {count}{end}");
         if is_short { &mut reasons } else { &mut notes }.push(streak);
     }
+    notes.extend(strays(state));
     let health = if reasons.is_empty() { Health::Ok } else { Health::Degraded };
     Condition { serving_count, health, reasons, notes }
+}
+
+/// Says that workers run other code than their generation began with, which is gone.
+fn strays(state: &State) -> Option<String> {
+    let began_in = |worker: &Worker| state.deployments.get(&worker.generation)?.directory.as_ref();
+    let is_stray = |worker: &&Worker| {
+        let began_in = began_in(worker);
+        worker.directory.is_some() && began_in.is_some() && began_in != worker.directory.as_ref()
+    };
+    let count = state.workers.values().filter(is_stray).count();
+    let gone = state.workers.values().find(is_stray).and_then(began_in)?;
+    Some(format!(
+        "workers that run in another release than their generation began with: {count}; {} is gone",
+        gone.display()
+    ))
 }

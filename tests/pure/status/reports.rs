@@ -7,8 +7,8 @@ use einhorn::decide::Event;
 use einhorn::outcome::Outcome;
 use einhorn::protocol::NewsStage;
 use einhorn::state::{
-    AckMode, Address, Bind, Config, EndedUpgrade, Failure, Family, Generation, Listener,
-    ListenerOptions, Monotonic, Now, Origin, Pid, Realtime, Rollout, RolloutKind, Slot,
+    AckMode, Address, Bind, Config, Deployment, EndedUpgrade, Failure, Family, Generation,
+    Listener, ListenerOptions, Monotonic, Now, Origin, Pid, Realtime, Rollout, RolloutKind, Slot,
     UpgradeKind,
 };
 use einhorn::status::{
@@ -190,6 +190,24 @@ fn a_roll_out_is_told_by_its_stage_and_is_well_while_the_old_serve() {
     master.exit(1000);
     let status = told(&master);
     assert_eq!(status.reasons, ["1 of 2 workers are up"]);
+}
+
+#[test]
+fn workers_in_another_release_than_their_generation_began_with_are_told() {
+    let chdir = Some(PathBuf::from("/srv/web/current"));
+    let mut master = Master::started(Config { chdir, ..config(2) });
+    let began_in = |release: &str| Some(PathBuf::from(format!("/srv/web/releases/{release}")));
+    let deployment = Deployment { directory: began_in("41"), environment: Vec::new() };
+    master.state.deployments.insert(Generation(0), deployment);
+    for worker in master.state.workers.values_mut() {
+        worker.directory = began_in("41");
+    }
+    let is_told = |master: &Master| told(master).notes.iter().any(|note| note.contains("gone"));
+    assert!(!is_told(&master));
+    master.state.workers.get_mut(&Pid(1000)).unwrap().directory = began_in("42");
+    let gone = "workers that run in another release than their generation began with: 1; \
+                /srv/web/releases/41 is gone";
+    assert!(told(&master).notes.contains(&gone.to_owned()));
 }
 
 #[test]
