@@ -172,6 +172,7 @@ pub(super) fn hand_over_failed(turn: &mut Turn, why: &str) {
 
 /// The next image gave the state back.
 pub(super) fn rolled_back(turn: &mut Turn, why: &str) {
+    date_step(turn);
     turn.state.reexecuted_at = Some(turn.now.monotonic);
     let why = format!("Rolled back, this release goes on: the new one could not take over: {why}");
     fail(turn, Outcome::RolledBack, &why);
@@ -210,6 +211,7 @@ fn end_step(turn: &mut Turn, told: Answer, waits_for: &[WaitsFor]) {
 
 /// This image has adopted the state: the master's own step is done, and the roll-out begins.
 pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
+    date_step(turn);
     turn.state.reexec_count = turn.state.reexec_count.saturating_add(1);
     turn.state.reexecuted_at = Some(turn.now.monotonic);
     let release = release();
@@ -230,6 +232,14 @@ pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
             waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Reexec, &reloaded);
             rollout::begin(turn, kind, reexec.asked_at);
         }
+    }
+}
+
+/// Version 1 of the schema does not say when a step was asked for: seconds ago.
+fn date_step(turn: &mut Turn) {
+    let unknown = turn.state.reexec.as_mut().filter(|step| step.asked_at == Monotonic(0));
+    if let Some(step) = unknown {
+        step.asked_at = turn.now.monotonic;
     }
 }
 

@@ -1,16 +1,14 @@
 //! The rules of upgrades (behaviour.md sections 5 and 6, docs/handover.md), an example each. That
 //! they hold together, whatever happens, is for `simulate`.
 
+mod older;
+
 use std::ops::Range;
 
-#[cfg(feature = "next")]
-use einhorn::decide::Level;
 use einhorn::decide::{Action, Event, HUP_PAUSE, PREFLIGHT_MAX, next_deadline};
-#[cfg(feature = "next")]
-use einhorn::state::CandidateReport;
 use einhorn::state::{
-    AckMode, Config, ConnectionId, ExitStatus, Generation, Monotonic, Pid, RolloutKind, Signal,
-    Slot, State,
+    AckMode, Config, ConnectionId, ExitStatus, Generation, Monotonic, Pid, RolloutKind,
+    SCHEMA_VERSIONS, Signal, Slot, State,
 };
 
 use crate::example::{Master, adopted, config, ended, fit, without_log};
@@ -65,7 +63,7 @@ fn told(pids: &[i32]) -> Vec<Action> {
 }
 
 fn asks() -> [Action; 1] {
-    let schema = *einhorn::state::SCHEMA_VERSIONS.last().unwrap();
+    let schema = *SCHEMA_VERSIONS.last().unwrap();
     [Action::StartPreflight { schema }]
 }
 
@@ -414,40 +412,4 @@ fn deaths_across_the_exec_are_told_first() {
     master.exit(1000);
     master.tell(adopted());
     assert_eq!(turn(&mut master), [starts(0..1, 1), starts(2..3, 0)].concat());
-}
-
-/// Releases that know one schema version less than this one.
-#[cfg(feature = "next")]
-#[test]
-fn an_older_release_is_asked_again_in_its_own_version() {
-    let mut master = manual(1, 1);
-    assert_eq!(master.signal(Signal::Hup), [Action::StartPreflight { schema: 2 }]);
-    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
-    let older = CandidateReport { reads: vec![1], ..fit() };
-    let refused = CandidateReport { has_adopted: false, ..older.clone() };
-    let again = master.tell(ended(ExitStatus::Code(1), Some(refused), ""));
-    assert_eq!(without_log(again), [Action::StartPreflight { schema: 1 }]);
-    // It may have been replaced by a newer one meanwhile, which is not asked a third time.
-    for reads in [vec![1], vec![1, 2, 3]] {
-        let mut master = Master { state: master.state.clone(), ..master };
-        master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
-        let report = CandidateReport { reads, ..older.clone() };
-        let orders = master.tell(ended(ExitStatus::Code(0), Some(report), ""));
-        assert_eq!(without_log(orders), [Action::HandOver { schema: 1 }]);
-    }
-}
-
-/// A fact that an older release has no words for.
-#[cfg(feature = "next")]
-#[test]
-fn a_release_that_does_not_know_what_is_in_use_is_refused_by_name() {
-    let mut master = manual(1, 1);
-    master.state.note = Some("it matters".to_owned());
-    master.signal(Signal::Hup);
-    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
-    let older = CandidateReport { reads: vec![1], features: Vec::new(), ..fit() };
-    let orders = master.tell(ended(ExitStatus::Code(0), Some(older), ""));
-    let why = "Not upgrading: einhorn 9.9.9 does not know \"note\", which is in use".to_owned();
-    assert_eq!(orders, [Action::Log { level: Level::Error, message: why }]);
-    assert_eq!(master.state.reexec, None);
 }
