@@ -2,7 +2,8 @@
 //!
 //! Asserts that what is read is written as the same bytes, that everything else is refused in a
 //! short sentence, and that whatever is read can be shown. Random bytes do not get past two
-//! checksums, so the same input is tried once more as the payload of a good header.
+//! checksums, so the same input is tried once more for each version as the payload of a good
+//! header.
 
 use einhorn::schema::{HEADER_BYTES, decode, describe, encode, read_header};
 
@@ -12,8 +13,10 @@ const SENTENCE_MAX: usize = 200;
 /// Runs one input.
 pub(crate) fn run(bytes: &[u8]) {
     judge(bytes);
-    if let Some(mended) = mended(bytes) {
-        judge(&mended);
+    for version in [1, 2] {
+        if let Some(mended) = mended(version, bytes) {
+            judge(&mended);
+        }
     }
 }
 
@@ -33,11 +36,13 @@ fn judge(bytes: &[u8]) {
     }
 }
 
-/// The input with a header of version 1 that agrees with what follows.
-fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
+/// The input with a header of a version that agrees with what follows.
+fn mended(version: u16, bytes: &[u8]) -> Option<Vec<u8>> {
     let (header, payload) = bytes.split_at_checked(HEADER_BYTES)?;
     let length = u64::try_from(payload.len()).expect("a length");
-    let mut mended = b"\x89EINHRN\n\x01\0\0\0".to_vec();
+    let mut mended = b"\x89EINHRN\n".to_vec();
+    mended.extend_from_slice(&version.to_le_bytes());
+    mended.extend_from_slice(&[0, 0]);
     mended.extend_from_slice(&header[12..20]);
     mended.extend_from_slice(&length.to_le_bytes());
     mended.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
