@@ -11,12 +11,13 @@ use std::path::Path;
 use crate::cli::Options;
 use crate::master::deployment;
 use crate::master::handover::verify_descriptors;
+use crate::master::known;
 use crate::master::launch::Launch;
 use crate::master::takeover::{self, Peeked};
 use crate::master::workers::find_program;
 use crate::ruby::{Original, Takeover};
 use crate::schema;
-use crate::state::{CandidateReport, FEATURES, SCHEMA_VERSIONS, State, UpgradeKind, release};
+use crate::state::{CandidateReport, State, UpgradeKind, release};
 use crate::sys::{descriptor, process, user};
 
 /// Checks a command line, and a state where one is given. Answers what to print.
@@ -30,7 +31,7 @@ pub fn check(
 ) -> Result<String, String> {
     let mut lines = vec![
         format!("einhorn {}", release()),
-        format!("schema versions: {}", list(SCHEMA_VERSIONS)),
+        format!("schema versions: {}", list(known::versions())),
     ];
     if let Some(number) = state_number {
         lines.push(check_state(number, launch)?);
@@ -80,7 +81,7 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
     let header = schema::read_header(&bytes).map_err(|error| error.to_string())?;
     // A file of such a state, given by hand, tells of a pipe that is not there.
     let report = header.report.filter(|number| descriptor::is_pipe(*number));
-    let adopted = schema::decode(&bytes).map_err(|error| error.to_string()).and_then(|handover| {
+    let adopted = known::decode(&bytes).map_err(|error| error.to_string()).and_then(|handover| {
         if report.is_some() {
             verify_descriptors(&handover)?;
             verify_user(handover.state.master_pid.0)?;
@@ -120,8 +121,8 @@ fn say(number: RawFd, has_adopted: bool) -> io::Result<()> {
     let report = CandidateReport {
         pid: process::own_pid(),
         release: release().to_owned(),
-        reads: SCHEMA_VERSIONS.to_vec(),
-        features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
+        reads: known::versions().to_vec(),
+        features: known::features().iter().map(|feature| (*feature).to_owned()).collect(),
         has_adopted,
     };
     let mut pipe = fs::File::from(descriptor::claim(number));

@@ -10,6 +10,7 @@ use crate::master::adoption::Adoption;
 use crate::master::candidate::Candidate;
 use crate::master::connections::{Connections, WATCHED};
 use crate::master::files::{self, Undo};
+use crate::master::known;
 use crate::master::limits::{current_limit, original_limit};
 use crate::master::log::Log;
 use crate::master::metrics_file::MetricsFile;
@@ -150,7 +151,7 @@ impl Master {
         fail_point("decode")?;
         let (handover, notes) = match Original::is_meant(&bytes) {
             true => takeover::adopt(&bytes, adoption)?,
-            false => (schema::decode(&bytes).map_err(|error| error.to_string())?, Vec::new()),
+            false => (known::decode(&bytes).map_err(|error| error.to_string())?, Vec::new()),
         };
         let own = process::own_pid();
         if handover.state.master_pid != Pid(own) {

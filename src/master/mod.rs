@@ -10,6 +10,7 @@ mod deployment;
 mod files;
 mod handback;
 mod handover;
+mod known;
 mod launch;
 mod limits;
 mod listeners;

@@ -41,11 +41,14 @@ fn bad(command: &mut Command, status: i32, says: &str) {
     assert_eq!(errors.lines().count(), 1, "{errors}");
 }
 
+/// The schema versions that have a folder.
+const VERSIONS: [u16; 2] = [1, 2];
+
 fn schema(folder: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("state-schema/v1").join(folder)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("state-schema").join(folder)
 }
 
-/// The states of a folder, each with its readable twin.
+/// The states of a version's folder, each with its readable twin.
 fn states(folder: &str) -> Vec<(PathBuf, String)> {
     let names = names(&schema(folder));
     let states = names.iter().filter(|name| name.ends_with(".bin"));
@@ -79,7 +82,7 @@ fn a_good_command_line_is_checked_and_nothing_is_touched() {
     let before = names(&rig.path(""));
     let said = good(&mut rig.einhorn(&[&options[..], &rest].concat()));
     let expected = format!(
-        "einhorn 0.1.0\nschema versions: 1\nprogram: {program}\nre-exec command: {wrapper}\n"
+        "einhorn 0.1.0\nschema versions: 1, 2\nprogram: {program}\nre-exec command: {wrapper}\n"
     );
     assert_eq!(said, expected);
     assert_eq!(names(&rig.path("")), before);
@@ -125,28 +128,33 @@ fn a_check_beside_a_running_master_harms_nothing() {
 
 fn every_golden_state_is_checked_and_described() {
     let rig = Rig::new();
-    let golden = states("golden");
-    assert!(golden.len() >= 3);
-    for (state, twin) in &golden {
-        let said = good(&mut check_state(&rig, state));
-        assert!(said.contains("\nstate: version 1, "), "{said}");
-        let path = state.to_str().unwrap();
-        assert_eq!(good(&mut rig.einhorn(&["--describe-state", path])), *twin);
-        // The release after this one reads it as well.
-        let mut newer =
-            rig.shell("exec \"$NEXT\" --upgrade-check --with-state-fd 3 3<\"$STATE\"", &[]);
-        newer.env("NEXT", next()).env("STATE", state);
-        assert!(good(&mut newer).contains("\nstate: version 1, "));
+    for version in VERSIONS {
+        let golden = states(&format!("v{version}/golden"));
+        assert!(golden.len() >= 3);
+        let is_told = format!("\nstate: version {version}, ");
+        for (state, twin) in &golden {
+            let said = good(&mut check_state(&rig, state));
+            assert!(said.contains(&is_told), "{said}");
+            let path = state.to_str().unwrap();
+            assert_eq!(good(&mut rig.einhorn(&["--describe-state", path])), *twin);
+            // The release after this one reads it as well.
+            let mut newer =
+                rig.shell("exec \"$NEXT\" --upgrade-check --with-state-fd 3 3<\"$STATE\"", &[]);
+            newer.env("NEXT", next()).env("STATE", state);
+            assert!(good(&mut newer).contains(&is_told));
+        }
     }
 }
 
 fn every_refused_state_is_refused_with_its_reason() {
     let rig = Rig::new();
-    let refused = states("refused");
-    assert!(refused.len() >= 10);
-    for (state, twin) in &refused {
-        let reason = twin.lines().find_map(|line| line.strip_prefix("says: ")).unwrap();
-        bad(&mut check_state(&rig, state), 1, reason);
+    for version in VERSIONS {
+        let refused = states(&format!("v{version}/refused"));
+        assert!(refused.len() >= 10);
+        for (state, twin) in &refused {
+            let reason = twin.lines().find_map(|line| line.strip_prefix("says: ")).unwrap();
+            bad(&mut check_state(&rig, state), 1, reason);
+        }
     }
 }
 
@@ -164,16 +172,16 @@ fn a_state_that_cannot_be_read_is_said_so() {
 fn release_and_schema_versions_are_told() {
     let rig = Rig::new();
     let said = good(&mut rig.einhorn(&["--version"]));
-    assert_eq!(said, "einhorn 0.1.0\nschema versions: reads 1, writes 1\n");
+    assert_eq!(said, "einhorn 0.1.0\nschema versions: reads 1, 2, writes 1, 2\n");
     let said = good(rig.command(next()).arg("--version"));
-    assert_eq!(said, "einhorn 0.1.0-next\nschema versions: reads 1, 2, writes 1, 2\n");
+    assert_eq!(said, "einhorn 0.1.0-next\nschema versions: reads 1, 2, 3, writes 1, 2, 3\n");
 }
 
 fn the_recipe_for_ci_runs_as_it_stands_in_the_documents() {
     let rig = Rig::new();
     rig.subfolder("bin");
     install(&rig, Path::new(THIS), "bin/einhorn");
-    install(&rig, &schema("").join(".."), "state-schema");
+    install(&rig, &schema(""), "state-schema");
     script(&rig, "bin/server", "#!/bin/sh\n");
     script(&rig, "reexec", "#!/bin/sh\n");
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
