@@ -24,6 +24,8 @@ mod executables; // the program itself: found once, and tried calmly while it fa
 mod handbacks; // to a Ruby Einhorn
 mod hangs; // candidates and wrappers that take their time
 mod http; // a client of workers that speak it
+#[path = "../pure/json_schema.rs"]
+mod json_schema; // JSON documents against their schemas
 mod leaks; // what many upgrades leave as it was
 mod listeners; // addresses of every kind
 mod logs; // what is logged, and how important it is

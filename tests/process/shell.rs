@@ -70,17 +70,17 @@ fn commands_are_carried_out_in_order_and_their_messages_printed() {
 fn arguments_are_shell_words() {
     let rig = Rig::new();
     let master = rig.launch(rig.einhorn(&["-m", "0", "sleep", "1000"]));
-    for (line, told) in [
-        ("config '{seconds: 2; x}'", "must be a number of seconds, not 2; x"),
-        ("config '{seconds: 2}' # ; dec", "Changed seconds to 2"),
-        ("set_workers \"3\"", "Altering worker count, 1 -> 3."),
-        ("signal a\\;b", "Invalid signal: \"a;b\""),
-        ("signal '100% ü'", "Invalid signal: \"100% ü\""),
-        ("signal 'a\nb'", "Invalid signal: \"a\\nb\""),
-        ("signal WINCH sigcont", "Successfully sent CONTs to 3"),
+    for (line, told, status) in [
+        ("config '{seconds: 2; x}'", "must be a number of seconds, not 2; x", 2),
+        ("config '{seconds: 2}' # ; dec", "Changed seconds to 2", 0),
+        ("set_workers \"3\"", "Altering worker count, 1 -> 3.", 0),
+        ("signal a\\;b", "Invalid signal: \"a;b\"", 2),
+        ("signal '100% ü'", "Invalid signal: \"100% ü\"", 2),
+        ("signal 'a\nb'", "Invalid signal: \"a\\nb\"", 2),
+        ("signal WINCH sigcont", "Successfully sent CONTs to 3", 0),
     ] {
         let (code, stdout, stderr) = run(&rig, &["-e", line]);
-        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{line}");
+        assert_eq!((code, stderr.as_str()), (Some(status), ""), "{line}");
         assert!(stdout.contains(told), "{line}: {stdout}");
         master.until("three workers", || {
             let state = master.state();

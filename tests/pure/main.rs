@@ -7,6 +7,8 @@ mod captures;
 mod commands;
 /// The fuzz corpus, replayed: what the fuzzers guard holds on every run of the tests.
 mod corpus;
+/// What programs are told of a command, by its schema.
+mod events;
 /// The master that the tests of `decide` begin with.
 mod example;
 /// Handing back to a Ruby Einhorn.

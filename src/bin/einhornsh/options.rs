@@ -1,4 +1,4 @@
-//! How an answer is told and for how long it is awaited: options of the shell, or words of a command.
+//! How an answer is told, and for how long it is awaited.
 
 use std::time::Duration;
 

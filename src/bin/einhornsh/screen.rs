@@ -71,8 +71,8 @@ impl Screen {
         self.write(&format!("{before}{text}{end}"))
     }
 
-    /// Draws the live line, in place of the one before. The cursor waits in the line below it: there
-    /// whoever writes next finds it, whatever ends this program.
+    /// Draws the live line, in place of the one before. The cursor waits in the line below:
+    /// there it is found by whoever writes next, whatever ends this program.
     pub(crate) fn draw(&mut self, line: &str) -> Result<(), Failure> {
         let columns = size().columns;
         let before = if std::mem::replace(&mut self.is_drawn, true) { ERASE } else { "" };

@@ -57,6 +57,8 @@ struct Teller<'a> {
     is_under_way: bool,
     /// How it goes on, and since when that is known.
     progress: Option<(Progress, Instant)>,
+    /// What was being done when that was told last.
+    stage: Option<NewsStage>,
 }
 
 impl<'a> Teller<'a> {
@@ -66,8 +68,16 @@ impl<'a> Teller<'a> {
         command: &'a str,
         address: &'a str,
     ) -> Teller<'a> {
-        let asked_at = Instant::now();
-        Teller { screen, options, command, address, asked_at, is_under_way: false, progress: None }
+        Teller {
+            screen,
+            options,
+            command,
+            address,
+            asked_at: Instant::now(),
+            is_under_way: false,
+            progress: None,
+            stage: None,
+        }
     }
 
     /// How long to wait for the next reply, for ever in the inner `None`; the outer one says that
@@ -93,6 +103,7 @@ impl<'a> Teller<'a> {
             Some(News::Progress(progress)) => Some((progress.clone(), Instant::now())),
             _ => None,
         };
+        self.stage = self.progress.as_ref().map(|(progress, _)| progress.stage).or(self.stage);
         match news {
             _ if self.options.json => self.screen.print(&as_json(reply))?,
             Some(News::End(end)) => self.show_end(reply, &end, had_progress)?,
@@ -120,7 +131,10 @@ impl<'a> Teller<'a> {
     fn tick(&mut self) -> Result<(), Failure> {
         match &self.progress {
             Some((progress, since)) if self.is_live() => {
-                self.screen.draw(&live_line(progress, since.elapsed()))
+                let elapsed = Duration::from_millis(progress.numbers.elapsed_ms) + since.elapsed();
+                // What is asked for anew begins with us.
+                let elapsed = elapsed.max(self.asked_at.elapsed());
+                self.screen.draw(&live_line(progress, elapsed))
             }
             _ => Ok(()),
         }
@@ -128,21 +142,18 @@ impl<'a> Teller<'a> {
 
     /// Says that `--timeout` is over, and what can be done now.
     fn waited_in_vain(&mut self) -> Result<u8, Failure> {
-        let seconds = self.options.timeout.unwrap_or_default().as_secs_f64();
-        let stage = self.progress.as_ref().map(|(progress, _)| progress.stage);
-        let shell = format!("einhornsh{}", self.address);
-        let attach = format!("attach again with `{shell} -e wait`");
         if !self.is_under_way {
             return Err(ClientError::TimedOut.into());
         }
-        let message = match stage {
-            None => format!("not done within {seconds}s; it goes on"),
-            Some(NewsStage::Settling | NewsStage::Stopping) => {
-                format!("not done within {seconds}s; it goes on: {attach}")
+        let seconds = self.options.timeout.unwrap_or_default().as_secs_f64();
+        let shell = format!("einhornsh{}", self.address);
+        let message = match self.stage {
+            None | Some(NewsStage::Settling | NewsStage::Stopping) => {
+                format!("not done within {seconds}s; it goes on")
             }
             Some(_) => format!(
-                "not done within {seconds}s; the upgrade goes on: {attach}, or stop it with \
-                 `{shell} -e abort`"
+                "not done within {seconds}s; the upgrade goes on: attach again with \
+                 `{shell} -e wait`, or stop it with `{shell} -e abort`"
             ),
         };
         let status = Outcome::TimedOut.exit_status();
@@ -198,10 +209,10 @@ const WORDS: &[(&str, Outcome)] = &[
     ("Rolled back", Outcome::RolledBack),
 ];
 
-/// How it goes on, in one line. `since` is how long ago that was heard.
-fn live_line(progress: &Progress, since: Duration) -> String {
+/// How it goes on, in one line.
+fn live_line(progress: &Progress, elapsed: Duration) -> String {
     let Progress { stage, numbers, message } = progress;
-    let seconds = (Duration::from_millis(numbers.elapsed_ms) + since).as_secs();
+    let seconds = elapsed.as_secs();
     let failed = match numbers.failed {
         0 => String::new(),
         failed => format!(", {failed} failed"),
@@ -222,7 +233,7 @@ fn block(failure: &NewsFailure) -> String {
         None => "a worker".to_owned(),
     };
     let age = Duration::from_millis(failure.age_ms).as_secs_f64();
-    let mut lines = format!("{worker} (index {}): {} after {age:.3}s", failure.slot, failure.what);
+    let mut lines = format!("{worker} (index: {}): {} after {age:.3}s", failure.slot, failure.what);
     for words in failure.last_words.as_deref().unwrap_or_default().lines() {
         lines += "\n    ";
         lines += words;
