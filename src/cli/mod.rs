@@ -317,7 +317,8 @@ pub fn parse(
         return Err(Refusal::NoProgram(usage()));
     }
     let is_check = args.upgrade_check;
-    let options = Box::new(options(args, folder, directory).map_err(Refusal::Invalid)?);
+    let options = options(args, folder, directory).and_then(check_files);
+    let options = Box::new(options.map_err(Refusal::Invalid)?);
     Ok(match is_check {
         true => Task::Check { options, state },
         false => Task::Start(options),
@@ -409,6 +410,19 @@ fn check(args: &Args) -> Result<(), String> {
         return Err(format!("invalid value {name:?} for --drop-env-var: it is no variable's name"));
     }
     Ok(())
+}
+
+/// The metrics file is replaced again and again: no other file may have its name.
+fn check_files(options: Options) -> Result<Options, String> {
+    let config = &options.config;
+    let others = [&config.socket_path, &config.pidfile, &config.lockfile];
+    match &config.metrics_file {
+        Some(path) if others.into_iter().chain(&config.env_file).any(|other| other == path) => {
+            let why = "another file of this master has the same name";
+            Err(format!("invalid value {path:?} for --metrics-file: {why}"))
+        }
+        _ => Ok(options),
+    }
 }
 
 /// What is printed when there is no program; users' scripts look for its first line.
@@ -536,6 +550,7 @@ mod tests {
             ("--upgrade-max-failures 0 x", vec!["--upgrade-max-failures", "from 1"]),
             ("--canary-seconds -1 x", vec!["--canary-seconds", "0 or more"]),
             ("--on-canary '' x", vec!["--on-canary", "name a command"]),
+            ("--metrics-file m -e m x", vec!["--metrics-file", "\"/d/m\"", "same name"]),
             ("--reexec-mode fork x", vec!["--reexec-mode", "`pinned`"]),
             ("-c a/b x", vec!["--command-name", "'/'"]),
             ("-p x y", vec!["--preload", "not available"]),

@@ -1,7 +1,7 @@
 //! The document as OpenMetrics text 1.0 (github.com/prometheus/OpenMetrics).
 //!
-//! Gauges and counters only: the older parsers that read metrics from files refuse every other type,
-//! and take what is new here for comments.
+//! Gauges and counters only: the older parsers that read metrics from files refuse every other
+//! type, and take what else is new here for comments.
 
 use std::fmt::{self, Display, Write};
 

@@ -57,6 +57,7 @@ mod shell; // einhornsh
 mod shortages; // starts for which the system has too little left
 mod signals; // signals to the master, and how it stops
 mod startup; // bad input and what stands in the way: nothing is left behind
+mod status; // what is told of master, workers and listeners
 mod status_shown; // `status`, as einhornsh shows it
 mod surroundings; // what an exec changes besides the program
 mod takeovers; // Ruby masters that become ours
@@ -133,6 +134,7 @@ fn main() {
         signals::trials(),
         startup::trials(),
         status_shown::trials(),
+        status::trials(),
         surroundings::trials(),
         takeovers::trials(),
         telling::trials(),

@@ -215,6 +215,7 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
     let mut master = mid_upgrade();
     master.state.rollout = None;
     master.state.generation = Generation(0);
+    master.state.config.chdir = Some(PathBuf::from("/srv/web/current"));
     let worker = master.state.workers.get_mut(&Pid(999)).unwrap();
     worker.has_overrun = true;
     worker.directory = Some(PathBuf::from("/srv/web/releases/42"));
