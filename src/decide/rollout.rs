@@ -417,9 +417,12 @@ pub(super) fn room_for_additional(state: &State) -> u32 {
 fn cull_old(turn: &mut Turn) {
     let state = &*turn.state;
     let mut old: Vec<(Pid, &Worker)> = state.old_workers().collect();
+    let target = usize::try_from(state.config.target).unwrap_or(usize::MAX);
     let excess = match &state.rollout {
         None => idle_count(&old) + surplus(state, old.len() - idle_count(&old)),
-        Some(rollout) if rollout.is_canary() => 0,
+        // A canary replaces nobody. But those of a roll-out before it, or of a higher target, would
+        // take the room that it needs for as long as it waits for it.
+        Some(rollout) if rollout.is_canary() => old.len().saturating_sub(target),
         // A fleet that does not fit beside the old workers would wait for ever; it comes in waves.
         Some(Rollout { kind: RolloutKind::Fleet, .. })
             if state.missing_count() <= room_for_additional(state) =>
