@@ -283,14 +283,17 @@ fn next_start(state: &State) -> Option<(Monotonic, Generation)> {
         return None;
     }
     let generation = wanted(state)?;
-    Some((start_due_at(state)?, generation))
+    Some((start_due_at(state, generation)?, generation))
 }
 
-fn start_due_at(state: &State) -> Option<Monotonic> {
+fn start_due_at(state: &State, generation: Generation) -> Option<Monotonic> {
     if state.cold_start_count > 0 {
         return Some(Monotonic(0));
     }
-    if state.unacked_count() >= state.max_unacked() {
+    // Old workers that never come up must not keep the code away that mends them.
+    let is_canary = generation == state.generation
+        && state.rollout.as_ref().is_some_and(|rollout| rollout.is_canary());
+    if !is_canary && state.unacked_count() >= state.max_unacked() {
         return None;
     }
     if state.early_death_count > 0 {
