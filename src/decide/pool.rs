@@ -115,10 +115,11 @@ pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
     turn.state.cold_start_count = 0;
     turn.state.last_spawn_at = Some(turn.now.monotonic);
     turn.error(format!("Could not start a worker (index: {}): {why}", slot.0));
-    if generation.is_some_and(|generation| turn.state.is_startable(generation)) {
-        count_early_death(turn);
+    let Some(generation) = generation else { return };
+    if turn.state.is_startable(generation) {
+        count_early_death(turn, generation);
     }
-    if generation == Some(turn.state.generation) {
+    if generation == turn.state.generation {
         rollout::start_failed(turn, slot, why);
     }
 }
@@ -150,7 +151,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus) {
     let deaths = turn.state.slot_deaths.entry(worker.slot).or_default();
     *deaths = deaths.saturating_add(1);
     if !up && turn.state.is_startable(worker.generation) {
-        count_early_death(turn);
+        count_early_death(turn, worker.generation);
     }
     rollout::worker_ended(turn, pid, &worker, up, status);
 }
@@ -331,10 +332,16 @@ fn settle(turn: &mut Turn) {
     waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
 }
 
-/// One more death, or something as bad, before an ACK.
-pub(super) fn count_early_death(turn: &mut Turn) {
-    turn.state.early_death_count = turn.state.early_death_count.saturating_add(1);
-    if turn.state.config.retries == Some(turn.state.early_death_count) {
+/// One more death, or something as bad, before an ACK, of code that is started now. The last
+/// attempt of all is the canary's: old workers that die beside it say nothing of the new code.
+pub(super) fn count_early_death(turn: &mut Turn, generation: Generation) {
+    let count = turn.state.early_death_count.saturating_add(1);
+    let is_last = turn.state.config.retries == Some(count);
+    if is_last && generation != turn.state.generation {
+        return;
+    }
+    turn.state.early_death_count = count;
+    if is_last {
         count_attempts(turn);
     }
 }

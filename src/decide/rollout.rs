@@ -194,7 +194,7 @@ fn fail_overdue_acks(turn: &mut Turn) {
         let (slot, age) = (worker.slot, now.since(worker.spawned_at));
         progress(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
         turn.tell_to_go(&[pid], Signal::Usr2);
-        pool::count_early_death(turn);
+        pool::count_early_death(turn, turn.state.generation);
         note(turn, Failure { pid: Some(pid), slot, what: format!("no ACK within {most}s"), age });
     }
 }
