@@ -54,8 +54,11 @@ impl Say {
 /// answered by the lines up to the next last one. Then it goes away. Answers what it was asked.
 pub(crate) fn master(rig: &Rig, script: Vec<Say>) -> JoinHandle<Vec<Request>> {
     let listener = UnixListener::bind(rig.socket()).unwrap();
+    listener.set_nonblocking(true).unwrap();
     std::thread::spawn(move || {
-        let (client, _) = listener.accept().unwrap();
+        let connected = || listener.accept().ok();
+        let (client, _) = wait::until_some("a client connects", connected, String::new);
+        client.set_nonblocking(false).unwrap();
         client.set_read_timeout(Some(wait::PATIENCE)).unwrap();
         let mut lines = BufReader::new(client.try_clone().unwrap());
         script

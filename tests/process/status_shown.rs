@@ -80,6 +80,7 @@ fn a_watch_goes_on_until_the_master_is_gone() {
     let all = |look: fn(&Status) -> String| looks.iter().map(look).collect::<String>();
     for (arguments, printed) in [
         (&["-e", "status --watch 0.01"][..], all(|status| table(status, Style::Plain))),
+        (&["--watch", "0.01", "-e", "status"], all(|status| table(status, Style::Plain))),
         (&["--watch=0.01", "--json", "-e", "status"], all(|status| json(status) + "\n")),
     ] {
         let rig = Rig::new();
@@ -91,10 +92,12 @@ fn a_watch_goes_on_until_the_master_is_gone() {
         assert!(stderr.contains("lost the connection"), "{stderr}");
     }
     // Not only at the next look.
-    let rig = Rig::new();
-    let master = master(&rig, vec![answer(&looks[0])]);
-    assert_eq!(run(&rig, &["-e", "status --watch 1000"]).0, Some(1));
-    master.join().unwrap();
+    for arguments in [&["-e", "status --watch 1000"][..], &["--watch", "-e", "status"]] {
+        let rig = Rig::new();
+        let master = master(&rig, vec![answer(&looks[0])]);
+        assert_eq!(run(&rig, arguments).0, Some(1));
+        master.join().unwrap();
+    }
 }
 
 fn a_watch_on_a_terminal_turns_pages() {
