@@ -10,6 +10,7 @@ use crate::state::{
     Pid, Rollout, RolloutKind, RolloutStage, Signal, Slot, State, UpgradeKind, Waiter, WaitsFor,
     Worker,
 };
+use crate::status;
 
 /// New code begins to take over.
 pub(super) fn begin(turn: &mut Turn, kind: RolloutKind, asked_at: Monotonic) {
@@ -52,7 +53,7 @@ fn supersede(turn: &mut Turn) -> Generation {
         return turn.state.generation;
     };
     progress(turn, "Bumping the version and starting over with the newest code");
-    let numbers = waiters::numbers(turn.state, turn.now.monotonic);
+    let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
         let message = "Upgrade superseded: a newer one has begun".to_owned();
         let ended = EndedUpgrade { outcome: Outcome::Superseded, message, ..ended };
@@ -310,7 +311,7 @@ fn complete(turn: &mut Turn) {
     let version = turn.state.generation.0;
     let release = release(turn.state, turn.state.generation);
     progress(turn, &format!("Upgraded successfully to version {version}{release}"));
-    let numbers = waiters::numbers(turn.state, turn.now.monotonic);
+    let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
         let message = "Upgrade done".to_owned();
         let ended = EndedUpgrade { outcome: Outcome::Done, message, ..ended };
@@ -320,7 +321,7 @@ fn complete(turn: &mut Turn) {
 
 /// Ends a roll-out without success: the generation before it is meant to serve again.
 pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
-    let numbers = waiters::numbers(turn.state, turn.now.monotonic);
+    let numbers = status::numbers(turn.state, turn.now);
     let Some(from) = turn.state.rollout.as_ref().map(|rollout| rollout.from) else { return };
     let Some(ended) = close(turn) else { return };
     let state = &mut *turn.state;
@@ -348,7 +349,7 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
 
 /// The master is going down, and with it the roll-out.
 pub(super) fn abandon(turn: &mut Turn, told: &Answer) {
-    let numbers = waiters::numbers(turn.state, turn.now.monotonic);
+    let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
         let Answer { outcome, message } = told.clone();
         let ended = EndedUpgrade { outcome, message, ..ended };

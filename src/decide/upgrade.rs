@@ -14,6 +14,7 @@ use crate::state::{
     Deployment, EndedUpgrade, Monotonic, Pid, Reexec, Stage, State, UpgradeKind, Waiter, WaitsFor,
     release,
 };
+use crate::status;
 
 /// How long a candidate may take. Wrapper scripts set up language environments; none needs longer
 /// when it is well. Builds for tests only wait less.
@@ -192,7 +193,7 @@ fn fail(turn: &mut Turn, outcome: Outcome, why: &str) {
 /// The master's own step is over, and nothing follows from it.
 fn end_step(turn: &mut Turn, told: Answer, waits_for: &[WaitsFor]) {
     let now = turn.now;
-    let numbers = waiters::numbers(turn.state, now.monotonic);
+    let numbers = status::numbers(turn.state, now);
     let deployment = turn.state.next_deployment.take();
     let Some(reexec) = turn.state.reexec.take() else { return };
     let ended = EndedUpgrade {

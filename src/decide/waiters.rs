@@ -1,17 +1,16 @@
 //! Clients that wait: how what they wait for goes on, and one last line each.
 
 use std::path::Path;
-use std::time::Duration;
 
 use crate::decide::Turn;
 use crate::decide::action::{Action, ReportKind};
 use crate::outcome::Outcome;
-use crate::protocol::{End, News, NewsFailure, NewsStage, Numbers, Progress, Reply};
+use crate::protocol::{End, News, NewsStage, Numbers, Progress, Reply};
 use crate::scalar::Scalar;
 use crate::state::{
-    ConnectionId, EndedUpgrade, Failure, Monotonic, Reexec, Stage, State, UpgradeKind, Waiter,
-    WaitsFor,
+    ConnectionId, EndedUpgrade, Failure, Reexec, State, UpgradeKind, Waiter, WaitsFor,
 };
+use crate::status;
 
 /// How much one client may wait for; it is told of every step of each. Nobody waits for more than a
 /// few.
@@ -64,7 +63,7 @@ pub(super) fn report(turn: &mut Turn, asker: &Asker, kind: ReportKind) {
 
 fn answered(turn: &Turn, asker: &Asker, answer: Answer) -> Reply {
     let event = asker.wants_events.then(|| {
-        let numbers = numbers(turn.state, turn.now.monotonic);
+        let numbers = status::numbers(turn.state, turn.now);
         end(numbers, &answer, serving_release(turn.state), &[]).to_json()
     });
     Reply { message: answer.message, request_id: asker.request_id.clone(), wait: false, event }
@@ -107,8 +106,8 @@ fn tell_last(turn: &mut Turn, asker: &Asker) {
     let event = asker.wants_events.then(|| {
         let numbers = Numbers {
             generation: ended.generation.0,
-            elapsed_ms: millis(ended.took),
-            ..numbers(turn.state, turn.now.monotonic)
+            elapsed_ms: status::milliseconds(ended.took),
+            ..status::numbers(turn.state, turn.now)
         };
         end(numbers, &told, ended.directory.as_deref(), &ended.failures)
     });
@@ -128,7 +127,7 @@ pub(super) fn tell(turn: &mut Turn, waiter: &Waiter, message: &str) {
     let event = waiter.wants_events.then(|| {
         News::Progress(Progress {
             stage: stage(turn.state, waiter.waits_for),
-            numbers: numbers(turn.state, turn.now.monotonic),
+            numbers: status::numbers(turn.state, turn.now),
             message: message.to_owned(),
         })
     });
@@ -153,7 +152,7 @@ pub(super) fn finish_upgrade(
 
 /// Gives some of those who wait their last line.
 pub(super) fn finish(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, told: &Answer) {
-    let numbers = numbers(turn.state, turn.now.monotonic);
+    let numbers = status::numbers(turn.state, turn.now);
     for waiter in &take(turn, is_over) {
         let event = || end(numbers, told, serving_release(turn.state), &[]);
         let event = waiter.wants_events.then(event);
@@ -180,20 +179,13 @@ fn send(turn: &mut Turn, asker: &Asker, message: String, wait: bool, event: Opti
 }
 
 fn end(numbers: Numbers, told: &Answer, release: Option<&Path>, failures: &[Failure]) -> News {
-    let failure = |failure: &Failure| NewsFailure {
-        pid: failure.pid.map(|pid| pid.0),
-        slot: failure.slot.0,
-        what: failure.what.clone(),
-        age_ms: millis(failure.age),
-        last_words: None,
-    };
     News::End(End {
         outcome: told.outcome,
         exit_status: told.outcome.exit_status(),
         numbers,
         release: release.map(|directory| directory.display().to_string()),
         message: told.message.clone(),
-        failures: failures.iter().map(failure).collect(),
+        failures: failures.iter().map(status::failure).collect(),
     })
 }
 
@@ -202,31 +194,13 @@ fn serving_release(state: &State) -> Option<&Path> {
     state.deployments.get(&state.generation)?.directory.as_deref()
 }
 
-/// How far an upgrade is, or how many workers there are.
-pub(super) fn numbers(state: &State, now: Monotonic) -> Numbers {
-    let asked_at = state.reexec.map(|reexec| reexec.asked_at);
-    let asked_at = asked_at.or(state.rollout.as_ref().map(|rollout| rollout.asked_at));
-    Numbers {
-        generation: state.generation.0,
-        acked: state.current_capacity(),
-        target: state.config.target,
-        old_left: u32::try_from(state.old_workers().count()).unwrap_or(u32::MAX),
-        failed: state.rollout.as_ref().map_or(0, |rollout| rollout.failure_count),
-        elapsed_ms: asked_at.map_or(0, |at| millis(now.since(at))),
-    }
-}
-
+/// What is done for a client that waits for this.
 fn stage(state: &State, waits_for: WaitsFor) -> NewsStage {
-    match (waits_for, &state.reexec, &state.rollout) {
-        (WaitsFor::Settled, ..) => NewsStage::Settling,
-        (WaitsFor::Exit, ..) => NewsStage::Stopping,
-        (_, Some(Reexec { stage: Stage::Preflight { .. }, .. }), _) => NewsStage::Preflight,
-        (_, Some(Reexec { stage: Stage::HandingOver, .. }), _) => NewsStage::HandingOver,
-        (_, None, Some(rollout)) if rollout.is_canary() => NewsStage::Canary,
-        (_, None, _) => NewsStage::Rollout,
+    match waits_for {
+        WaitsFor::Settled => NewsStage::Settling,
+        WaitsFor::Exit => NewsStage::Stopping,
+        WaitsFor::Reexec | WaitsFor::Rollout | WaitsFor::Upgrade => {
+            status::stage(state).unwrap_or(NewsStage::Rollout)
+        }
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,6 +8,7 @@ mod document;
 mod health;
 mod kinds;
 mod metrics;
+mod progress;
 mod report;
 mod table;
 mod words;
@@ -17,6 +18,7 @@ pub use document::{
 };
 pub use kinds::{Asked, Health, ListenerKind, Unit, WorkerState};
 pub use metrics::metrics;
+pub use progress::{failure, milliseconds, numbers, stage};
 pub use report::{Kernel, report};
 pub use table::{Style, table};
 

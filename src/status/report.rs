@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::protocol::{NewsFailure, NewsStage, Numbers};
 use crate::state::{
-    Address, EndedUpgrade, Failure, Listener, Now, Pid, Realtime, Stage, State, UpgradeKind,
-    Worker, release,
+    Address, EndedUpgrade, Listener, Now, Pid, Realtime, State, UpgradeKind, Worker, release,
 };
 use crate::status::document::{
     InProgress, LastUpgrade, ListenerStatus, MasterStatus, Queue, Status, VERSION, WorkerStatus,
 };
 use crate::status::health::{Condition, condition};
 use crate::status::kinds::{Asked, ListenerKind, WorkerState};
+use crate::status::progress::{failure, milliseconds, numbers, stage};
 
 /// What only the kernel knows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,48 +54,11 @@ pub fn report(state: &State, now: Now, kernel: &Kernel) -> Status {
             early_deaths: state.early_death_count,
             memory_bytes: kernel.memory.get(&state.master_pid).copied(),
         },
-        in_progress: in_progress(state, now),
+        in_progress: stage(state).map(|stage| InProgress { stage, numbers: numbers(state, now) }),
         last_upgrade: state.last_upgrade.as_ref().map(last_upgrade),
         workers,
         listeners: state.listeners.iter().zip(queues).map(listener).collect(),
     }
-}
-
-/// What goes on besides serving, if anything does.
-fn in_progress(state: &State, now: Now) -> Option<InProgress> {
-    let since = |at| milliseconds(now.monotonic.since(at));
-    let (stage, elapsed_ms) = if state.stopping.is_some() {
-        let told = state.workers.values().filter_map(|worker| worker.told_to_go_at).min();
-        (NewsStage::Stopping, told.map_or(0, since))
-    } else if let Some(reexec) = &state.reexec {
-        let stage = match reexec.stage {
-            Stage::Preflight { .. } => NewsStage::Preflight,
-            Stage::HandingOver => NewsStage::HandingOver,
-        };
-        (stage, since(reexec.asked_at))
-    } else if let Some(rollout) = &state.rollout {
-        let is_canary = rollout.is_canary();
-        let stage = if is_canary { NewsStage::Canary } else { NewsStage::Rollout };
-        (stage, since(rollout.asked_at))
-    } else if state.old_workers().next().is_some() {
-        let ended = state.last_upgrade.as_ref();
-        let ago = |ended: &EndedUpgrade| calendar(now.realtime) - calendar(ended.ended_on);
-        let elapsed = |it: &EndedUpgrade| {
-            milliseconds(it.took).saturating_add(u64::try_from(ago(it)).unwrap_or(0))
-        };
-        (NewsStage::Restoring, ended.map_or(0, elapsed))
-    } else {
-        return None;
-    };
-    let numbers = Numbers {
-        generation: state.generation.0,
-        acked: state.current_capacity(),
-        target: state.config.target,
-        old_left: u32::try_from(state.old_workers().count()).unwrap_or(u32::MAX),
-        failed: state.rollout.as_ref().map_or(0, |rollout| rollout.failure_count),
-        elapsed_ms,
-    };
-    Some(InProgress { stage, numbers })
 }
 
 fn last_upgrade(ended: &EndedUpgrade) -> LastUpgrade {
@@ -113,16 +75,6 @@ fn last_upgrade(ended: &EndedUpgrade) -> LastUpgrade {
         took_ms: milliseconds(ended.took),
         ended_on_ms: calendar(ended.ended_on),
         failures: ended.failures.iter().map(failure).collect(),
-    }
-}
-
-fn failure(failure: &Failure) -> NewsFailure {
-    NewsFailure {
-        pid: failure.pid.map(|pid| pid.0),
-        slot: failure.slot.0,
-        what: failure.what.clone(),
-        age_ms: milliseconds(failure.age),
-        last_words: None,
     }
 }
 
@@ -175,10 +127,6 @@ fn listener((listener, queue): (&Listener, Option<Queue>)) -> ListenerStatus {
         Address::Unix { .. } => ListenerKind::Unix,
     };
     ListenerStatus { address: address.to_string(), kind, descriptor: listener.descriptor, queue }
-}
-
-fn milliseconds(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn calendar(on: Realtime) -> i64 {

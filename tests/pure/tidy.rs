@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("schema", &["scalar", "outcome", "state", "protocol"]),
     ("ruby", &["scalar", "state", "protocol", "schema"]),
     ("status", &["scalar", "outcome", "state", "protocol"]),
-    ("decide", &["scalar", "outcome", "state", "protocol", "ruby"]),
+    ("decide", &["scalar", "outcome", "state", "protocol", "ruby", "status"]),
     ("sys", &[]),
     ("cli", &["state", "protocol"]),
     ("master", LOWER),
