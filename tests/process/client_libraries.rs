@@ -86,18 +86,22 @@ fn go_workers_find_their_listeners() {
     }
 }
 
-/// The Python that has baseplate: the one that `EINHORN_TEST_BASEPLATE` names, as CI does, or that
+/// The Python that has a module: the one that `EINHORN_TEST_BASEPLATE` names, as CI does, or that
 /// of the machine. Says so when there is none.
-fn baseplate() -> Option<PathBuf> {
+pub(crate) fn python_with(module: &str) -> Option<PathBuf> {
     let python = std::env::var_os("EINHORN_TEST_BASEPLATE").unwrap_or_else(|| "python3".into());
-    let asked = Command::new(&python).args(["-c", "import baseplate.server.einhorn"]).output();
+    let asked = Command::new(&python).args(["-c", &format!("import {module}")]).output();
     match asked.is_ok_and(|output| output.status.success()) {
         true => Some(python.into()),
         false => {
-            is_missing("a Python with baseplate");
+            is_missing(&format!("a Python with {module}"));
             None
         }
     }
+}
+
+fn baseplate() -> Option<PathBuf> {
+    python_with("baseplate.server.einhorn")
 }
 
 fn baseplates_functions_work() {

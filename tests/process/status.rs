@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use einhorn::status::{Health, Status, Unit};
 use nix::sys::signal::Signal;
 
+use crate::client_libraries::python_with;
 use crate::meanwhile::meanwhile;
 use crate::rig::{Master, Rig, names};
 use crate::{proc, wait};
@@ -21,6 +22,7 @@ crate::tests![
     what_waits_in_a_listener_is_counted,
     the_age_of_the_master_goes_on_across_a_reload,
     metrics_are_told_on_the_command_socket,
+    a_parser_of_others_reads_the_metrics,
     the_metrics_file_is_whole_at_any_moment_and_goes_with_the_master,
     the_metrics_file_is_kept_calmly,
     a_metrics_file_that_cannot_be_written_harms_nothing,
@@ -141,6 +143,23 @@ fn metrics_are_told_on_the_command_socket() {
     let memory = sample(&text, "einhorn_worker_resident_memory_bytes{slot=\"2\"}");
     assert!(memory.unwrap().parse::<u64>().unwrap() > 0, "{text}");
     assert!(!rig.path("einhorn.prom").exists());
+}
+
+fn a_parser_of_others_reads_the_metrics() {
+    let Some(python) = python_with("prometheus_client.openmetrics.parser") else { return };
+    let rig = Rig::new();
+    let options = ["-n", "2", "-b", "127.0.0.1:0", "-b", "udp:[::1]:0", "sleep", "1000"];
+    let master = rig.launch(rig.einhorn(&options));
+    let text = master.say("metrics", &[]);
+    fs::write(rig.path("metrics"), &text).unwrap();
+    let parse = "import sys; from prometheus_client.openmetrics import parser; \
+                 families = parser.text_string_to_metric_families(open(sys.argv[1]).read()); \
+                 print(sum(len(family.samples) for family in families))";
+    let mut command = rig.command(python);
+    let output = command.args(["-c", parse, "metrics"]).output().unwrap();
+    let sample_count = text.lines().filter(|line| !line.starts_with('#')).count();
+    let read = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(read.trim(), sample_count.to_string(), "{output:?}\n{text}");
 }
 
 fn is_whole(text: &str) -> bool {
