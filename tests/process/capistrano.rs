@@ -5,7 +5,6 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use crate::meanwhile::meanwhile;
 use crate::other_release::install;
 use crate::releases::{THIS, script};
 use crate::rig::{Master, Rig, names, send};
@@ -87,27 +86,24 @@ fn upgrade(rig: &Rig, master: &Master<'_>, release: &str) {
     lose_a_worker(master, release);
 }
 
-/// A release whose workers die at once: the old ones serve on, whatever happens to them, until the
-/// next deploy mends it.
+/// A release whose workers die at once: the upgrade ends as failed, the old ones serve on, whatever
+/// happens to them, until the next deploy mends it.
 fn break_and_mend(rig: &Rig, master: &Master<'_>, [old, broken, mended]: [&str; 3]) {
     let deaths = || rig.log().matches("before it was ACKed: exit status 3").count();
     let workers = master.settled(WORKERS);
     deploy(rig, broken, "exit=3");
-    meanwhile(master, |scope| {
-        let asked = under_load_of(master, || {
-            let asked = scope.spawn(|| master.say("upgrade", &[]));
-            master.until("they die", || (deaths() >= 4).then_some(()));
-            asked
-        });
-        runs(master, old);
-        send(workers[0], Signal::SIGKILL);
-        master.until_logged(&format!("Exited worker {}", workers[0]));
-        let before = deaths();
-        master.until("they die on", || (deaths() > before).then_some(()));
-        runs(master, old);
-        upgrade(rig, master, mended);
-        assert!(asked.join().unwrap().starts_with("Upgrade done"));
-    });
+    let last = under_load_of(master, || master.say("upgrade", &[]));
+    let why = "Upgrade failed: 3 new workers failed, the first: worker ";
+    assert!(last.starts_with(why) && last.contains(": exit status 3, "), "{last}");
+    assert!(last.ends_with(" serves on"), "{last}");
+    assert_eq!((master.settled(WORKERS), deaths()), (workers.clone(), 3));
+    runs(master, old);
+    // Without `--chdir` what is started in their place is what the program's name means by now.
+    send(workers[0], Signal::SIGKILL);
+    master.until_logged(&format!("Exited worker {}", workers[0]));
+    master.until("the broken ones die on", || (deaths() >= 6).then_some(()));
+    runs(master, old);
+    upgrade(rig, master, mended);
 }
 
 fn under_load_of<T>(master: &Master<'_>, work: impl FnOnce() -> T) -> T {
@@ -165,7 +161,8 @@ fn wrapper() -> String {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
     let text = fs::read_to_string(page).unwrap();
     let scripts = text.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("```"));
-    let mut wrappers = scripts.map(|(script, _)| script).filter(|script| script.starts_with("#!"));
+    let mut wrappers =
+        scripts.map(|(script, _)| script).filter(|script| script.contains("# /srv/web/reexec:"));
     let wrapper = wrappers.next().unwrap().to_owned();
     assert!(wrappers.next().is_none(), "two wrappers");
     assert!(wrapper.contains("/srv/web/current"), "{wrapper}");

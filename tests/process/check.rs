@@ -103,10 +103,18 @@ fn a_bad_command_line_is_refused_by_what_is_wrong() {
         ("-m soon sh", 2, "--ack-mode"),
         ("./missing", 1, "program: cannot execute ./missing: No such file"),
         ("missing-program", 1, "program: there is no program \"missing-program\" in PATH"),
-        ("./plain", 1, "program: ./plain is not an executable file"),
-        ("./", 1, "program: "),
+        (
+            "./plain",
+            1,
+            "program: cannot execute ./plain: permission denied: it is not executable (chmod +x)",
+        ),
+        ("./", 1, "program: cannot execute ./: permission denied: it is a directory"),
         ("--reexec-as ./missing sh", 1, "--reexec-as: cannot execute ./missing"),
-        ("--reexec-as ./plain sh", 1, "--reexec-as: ./plain is not an executable file"),
+        (
+            "--reexec-as ./plain sh",
+            1,
+            "--reexec-as: cannot execute ./plain: permission denied: it is not executable",
+        ),
     ] {
         let words: Vec<&str> = ["--upgrade-check"].into_iter().chain(words.split(' ')).collect();
         bad(&mut rig.einhorn(&words), status, says);

@@ -67,6 +67,12 @@ fn every_command_is_understood_as_json_and_as_rubys_yaml() {
     let rig = Rig::new();
     let mut master = rig.launch(rig.einhorn(&["-m", "manual", "sleep", "1000"]));
     let told = [
+        ("abort", "", "There is no upgrade to abort"),
+        ("wait", "", "There was no upgrade to wait for"),
+        ("status", "", "of 1 workers are up\n\nMASTER "),
+        ("status", "--json", "\"workers\":["),
+        ("metrics", "", "# EOF\n"),
+        ("metrics", "--json", "metrics takes no argument"),
         ("config", "{seconds: 2}", "Changed "),
         ("config", "{cmd: [sh]}", "Cannot change \"cmd\""),
         ("config", "", "config needs a mapping"),

@@ -33,6 +33,7 @@ mod master; // what the master's own process looks like
 mod masters; // more than one master, and the files that tell them apart
 mod meanwhile; // work on the side while a test goes on
 mod migrations; // from a Ruby master to one of ours, and back
+mod moment; // what the state dump says of the workers at one moment
 mod notes; // the signals that workers get, as they note them down
 mod ordinary; // an ordinary user, whoever runs the tests
 mod original; // a stand-in for a Ruby master that hands over
