@@ -199,6 +199,8 @@ fn stage(state: &State, waits_for: WaitsFor) -> NewsStage {
     match waits_for {
         WaitsFor::Settled => NewsStage::Settling,
         WaitsFor::Exit => NewsStage::Stopping,
+        // It is asked for, and begins at once.
+        WaitsFor::Reexec | WaitsFor::Upgrade if state.reexec.is_none() => NewsStage::Preflight,
         WaitsFor::Reexec | WaitsFor::Rollout | WaitsFor::Upgrade => {
             status::stage(state).unwrap_or(NewsStage::Rollout)
         }
