@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use nix::sys::signal::Signal;
+
 use crate::other_release::{install, start_as};
 use crate::releases::{THIS, answers, ask, next};
 use crate::rig::{Master, Rig, send};
@@ -81,7 +83,6 @@ fn a_release_that_knows_version_1_only_takes_over_in_a_roll_out() {
     let master = start_as(&rig, "einhorn", &options, &[&go, "ack", "wait"], &[FIRST]);
     // What only version 2 tells of: deaths, how an upgrade has ended, the failures of another.
     let before = master.settled(2);
-    send(before[0], nix::sys::signal::Signal::SIGKILL);
     master.replaced(&before[..1], 2);
     assert!(master.say("upgrade", &[]).starts_with("Upgrade done"));
     let before = master.until("the old workers are gone", || {
@@ -91,7 +92,7 @@ fn a_release_that_knows_version_1_only_takes_over_in_a_roll_out() {
     fs::remove_file(rig.path("go")).unwrap();
     let mut asked = ask(&rig, "upgrade");
     let failed = another_than(&master, &before);
-    send(failed, nix::sys::signal::Signal::SIGKILL);
+    send(failed, Signal::SIGKILL);
     let canary = another_than(&master, &[&before[..], &[failed]].concat());
     let mut settling = Wire::connect(&rig);
     settling.send("{command: set_workers, args: [\"3\", --wait], id: 7, events: true}\n");
