@@ -4,16 +4,20 @@
 //! the schema. The wire structs of a version never change once released. bincode writes no names,
 //! so whatever is added, removed, moved or given another type makes a new version:
 //!
-//! 1. Copy the newest `vN` to `vN+1`, declare it below, and change the copy.
+//! 1. Declare `vN+1` below: the types that change and those that hold them; the others it goes on
+//!    using under `vN`, the newest.
 //! 2. Its conversions from and to [`Handover`] are the newest now. In their place leave in `vN` the
 //!    conversions of its payload to that of `vN+1`, and back; the way back refuses by name what
 //!    `vN` has no words for ([`SchemaError::FeatureInUse`]). A version converts to the next only.
 //! 3. Add the number to `state::SCHEMA_VERSIONS`, and to each `match` on a version in this folder.
 //! 4. If a state can mean something that a reader of `vN` must not miss, give it a name in
 //!    `state::FEATURES`, and tell in `State::features_in_use` when it is in use.
-//! 5. Copy `state-schema/vN` to `vN+1`, bring `fields.md` up to date, write the golden files with
-//!    `EINHORN_BLESS=1 cargo test --test pure schema`, and read their twins.
-//! 6. Say in `state-schema/README.md` and in the changelog what the version adds.
+//! 5. Write `state-schema/vN+1/fields.md`, values for the tests (`VERSIONS` in
+//!    `tests/pure/schema.rs`), the files with `EINHORN_BLESS=1 cargo test --test pure schema`, and
+//!    read their twins.
+//! 6. Say in `state-schema/README.md` and in the changelog what the version adds, and what becomes
+//!    of it on the way down.
+//! 7. With the release that writes it, seal it: `SEALED` beside `VERSIONS`.
 //!
 //! `v3`, behind the cargo feature `next`, is an example for tests.
 

@@ -26,7 +26,23 @@ pub(super) fn everything() -> impl Iterator<Item = Refused> {
 
 /// All of a version.
 pub(super) fn all(version: u16) -> Vec<Refused> {
-    if version == 1 { v1::all() } else { v2::all() }
+    let files = if version == 1 { v1::all() } else { v2::all() };
+    files.into_iter().map(|file| Refused { version, ..file }).collect()
+}
+
+/// A file, of whichever version lists it.
+fn refused(
+    name: &'static str,
+    expect: &'static str,
+    comment: &'static str,
+    bytes: Vec<u8>,
+) -> Refused {
+    Refused { version: 0, name, expect, comment, bytes }
+}
+
+/// One that can be read, and says what cannot be.
+fn inconsistent(name: &'static str, comment: &'static str, bytes: Vec<u8>) -> Refused {
+    refused(name, "Inconsistent", comment, bytes)
 }
 
 /// Numbers as they are written.

@@ -3,7 +3,7 @@
 use einhorn::schema::{HEADER_BYTES, STATE_MAX, encode};
 
 use super::super::golden;
-use super::{Refused, mend_header, replaced, sealed, u32s, u64s};
+use super::{Refused, inconsistent, mend_header, refused, replaced, sealed, u32s, u64s};
 
 pub(super) fn all() -> Vec<Refused> {
     let mut all = ends();
@@ -14,15 +14,6 @@ pub(super) fn all() -> Vec<Refused> {
     all.extend(descriptors());
     all.extend(connections());
     all
-}
-
-fn refused(
-    name: &'static str,
-    expect: &'static str,
-    comment: &'static str,
-    bytes: Vec<u8>,
-) -> Refused {
-    Refused { version: 1, name, expect, comment, bytes }
 }
 
 /// Bytes that are missing, too many, or something else altogether.
@@ -59,7 +50,6 @@ fn headers() -> Vec<Refused> {
         bytes
     };
     let too_large = (STATE_MAX - HEADER_BYTES + 1) as u64;
-    let inconsistent = |name, comment, bytes| refused(name, "Inconsistent", comment, bytes);
     vec![
         refused("header-flipped", "HeaderDamaged", "A bit of the rollback descriptor.", flip(12)),
         refused("version-flipped", "HeaderDamaged", "Version 1 has become version 0.", flip(8)),
@@ -166,7 +156,6 @@ fn numbers() -> Vec<Refused> {
     let config = |target, interval| [u32s(&[target, 100]), u64s(&[interval]), u32s(&[1])];
     let with = |target, interval| fresh_with(&config(1, second), &config(target, interval));
     let word = |from: &[u8], to: &[u8]| fresh_with(&[from.to_vec()], &[to.to_vec()]);
-    let inconsistent = |name, comment, bytes| refused(name, "Inconsistent", comment, bytes);
     vec![
         inconsistent("target-zero", "No worker is asked for.", with(0, second)),
         inconsistent("target-large", "More workers than can be.", with(10_001, second)),
@@ -198,7 +187,6 @@ fn workers() -> Vec<Refused> {
         replaced(&busy(), &list(b"KILL"), &list(first))
     };
     let helper = |pid| [u32s(&[pid]), u64s(&[9]), b"candidate".to_vec()];
-    let inconsistent = |name, comment, bytes| refused(name, "Inconsistent", comment, bytes);
     vec![
         inconsistent(
             "master-is-worker",
@@ -229,7 +217,6 @@ fn descriptors() -> Vec<Refused> {
     let listener = |index, number| [u32s(&[1, index, number]), u64s(&[8])];
     let pidfd = |pid| [u32s(&[5, pid, 10]), u64s(&[9])];
     let stray = 6;
-    let inconsistent = |name, comment, bytes| refused(name, "Inconsistent", comment, bytes);
     vec![
         inconsistent(
             "descriptor-standard",
@@ -277,7 +264,6 @@ fn connections() -> Vec<Refused> {
     // The end of half a ping, nothing owed, and then it.
     let given = |is_given| [b"\"pi\0".to_vec(), u64s(&[0]), vec![is_given]];
     let next = |id| [vec![0, 0], u64s(&[id, 0, 1])];
-    let inconsistent = |name, comment, bytes| refused(name, "Inconsistent", comment, bytes);
     vec![
         inconsistent(
             "connection-unknown",

@@ -4,7 +4,7 @@
 use einhorn::schema::{HEADER_BYTES, encode};
 
 use super::super::golden::{busy, v2};
-use super::{Refused, replaced, sealed, u32s, u64s};
+use super::{Refused, inconsistent, refused, replaced, sealed, u32s, u64s};
 
 pub(super) fn all() -> Vec<Refused> {
     let mut all = structures();
@@ -14,19 +14,6 @@ pub(super) fn all() -> Vec<Refused> {
     all.extend(rollouts());
     all.extend(last_upgrades());
     all
-}
-
-fn refused(
-    name: &'static str,
-    expect: &'static str,
-    comment: &'static str,
-    bytes: Vec<u8>,
-) -> Refused {
-    Refused { version: 2, name, expect, comment, bytes }
-}
-
-fn inconsistent(name: &'static str, comment: &'static str, bytes: Vec<u8>) -> Refused {
-    refused(name, "Inconsistent", comment, bytes)
 }
 
 /// Payloads that are no version 2.
