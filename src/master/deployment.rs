@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::master::workers::{explain, is_ours};
-use crate::state::{Config, Deployment, Generation, State};
+use crate::state::{Config, Deployment, Generation, State, VARIABLES_MAX};
 
 /// The longest file of variables in bytes. What execve(2) takes of arguments and environment
 /// together is some megabytes; a file of a few hundred lines has a few kilobytes.
@@ -98,8 +98,15 @@ fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
         // Of a name that stands twice the last value holds.
         variables.retain(|(known, _)| *known != *name);
         variables.push((name.into(), value.into()));
+        if size(&variables) > VARIABLES_MAX {
+            return Err(failed(&format!("its variables have more than {VARIABLES_MAX} bytes")));
+        }
     }
     Ok(variables)
+}
+
+fn size(variables: &[(OsString, OsString)]) -> usize {
+    variables.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// What is wrong with a file of variables; its values are secrets.
@@ -158,6 +165,9 @@ mod tests {
         assert!(!why.contains("opensesame"), "{why}");
         assert!(read(b"A=\xff\n").unwrap_err().contains("UTF-8"));
         assert!(read(b"EINHORN_FD_0=3\n").unwrap_err().contains("by einhorn itself"));
+        let doubled: String = (1..30).map(|n| format!("A{n}=$A{0}$A{0}\n", n - 1)).collect();
+        let why = read(format!("A0=ha\n{doubled}").as_bytes()).unwrap_err();
+        assert!(why.contains("its variables have more than 1048576 bytes"), "{why}");
         assert!(read(&vec![b'#'; 300_000]).unwrap_err().contains("more than 262144 bytes"));
     }
 }

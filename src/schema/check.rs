@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::schema::{CarriedConnection, Handover, Header, Role};
 use crate::state::{
-    AckMode, Address, Config, ConnectionId, Deployment, ENV_FILE_MAX, Listener, Pid, SECONDS_MAX,
-    State,
+    AckMode, Address, Config, ConnectionId, Deployment, Listener, Pid, SECONDS_MAX, State,
+    VARIABLES_MAX,
 };
 
 /// Refuses a hand-over that no master can have written, and says what is wrong with it.
@@ -176,7 +176,7 @@ fn check_deployments(handover: &Handover) -> Result<(), String> {
     check_paths(directories.map(|path| ("directory", path)))?;
     for Deployment { environment, .. } in deployments() {
         let size = environment.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        ensure(size <= ENV_FILE_MAX, || format!("`--env-file` has given {size} bytes"))?;
+        ensure(size <= VARIABLES_MAX, || format!("`--env-file` has given {size} bytes"))?;
         for (name, value) in environment {
             check_nul("environment", [name, value])?;
             let is_name = !name.is_empty() && !name.as_bytes().contains(&b'=');

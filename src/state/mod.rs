@@ -15,8 +15,8 @@ pub use config::{
 };
 pub use listener::{Address, Bind, Family, Listener, ListenerOptions, Origin};
 pub use rollout::{
-    ACK_TIMEOUT, CanaryCheck, Deployment, ENV_FILE_MAX, EndedUpgrade, FAILURES_TOLD, Failure,
-    ON_CANARY_TIMEOUT, Rollout, RolloutBounds, RolloutKind, RolloutStage, UPGRADE_FAILURES_MIN,
+    ACK_TIMEOUT, CanaryCheck, Deployment, EndedUpgrade, FAILURES_TOLD, Failure, ON_CANARY_TIMEOUT,
+    Rollout, RolloutBounds, RolloutKind, RolloutStage, UPGRADE_FAILURES_MIN, VARIABLES_MAX,
 };
 pub use signal::{ExitStatus, Signal};
 pub use time::{Monotonic, Now, Realtime};

@@ -21,9 +21,10 @@ pub const UPGRADE_FAILURES_MIN: u32 = 3;
 /// How many failures of a roll-out are told of: the first ones say why, the others repeat it.
 pub const FAILURES_TOLD: usize = 8;
 
-/// How much `--env-file` may say, in bytes of names and values: execve(2) takes two megabytes of
-/// arguments and environment together where the stack has its usual limit, and none needs half.
-pub const ENV_FILE_MAX: usize = 1024 * 1024;
+/// How much the variables of `--env-file` may be, in bytes of names and values: they may refer to
+/// each other, so a short file can mean long ones. execve(2) takes two megabytes of arguments and
+/// environment together where the stack has its usual limit.
+pub const VARIABLES_MAX: usize = 1024 * 1024;
 
 /// What bounds a roll-out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,7 +194,7 @@ pub struct EndedUpgrade {
 pub struct Deployment {
     /// The working directory, without symbolic links; `None` without `--chdir`.
     pub directory: Option<PathBuf>,
-    /// The variables of `--env-file`, in its order.
+    /// The variables of `--env-file`, in its order; [`VARIABLES_MAX`] together.
     pub environment: Vec<(OsString, OsString)>,
 }
 

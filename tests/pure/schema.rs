@@ -18,8 +18,8 @@ use einhorn::schema::{
     write_report,
 };
 use einhorn::state::{
-    CandidateReport, FEATURES, Generation, Monotonic, Now, Pid, Realtime, SCHEMA_VERSIONS, Slot,
-    Worker, release,
+    CandidateReport, Deployment, FEATURES, Generation, Monotonic, Now, Pid, Realtime,
+    SCHEMA_VERSIONS, Slot, VARIABLES_MAX, Worker, release,
 };
 
 /// The newest of [`VERSIONS`].
@@ -232,6 +232,12 @@ fn what_must_not_travel_is_not_written() {
     refuse(&|handover| handover.descriptors[0].number = 41);
     refuse(&|handover| handover.connections.clear());
     refuse(&|handover| handover.state.config.respawn_interval = std::time::Duration::MAX);
+    refuse(&|handover| {
+        // Larger than a file that is kept for it should be.
+        let environment = vec![("A".into(), "x".repeat(VARIABLES_MAX).into())];
+        handover.state.config.env_file = Some("/etc/env".into());
+        handover.state.next_deployment = Some(Deployment { directory: None, environment });
+    });
     let unknown = SCHEMA_VERSIONS.last().expect("a version") + 1;
     for version in [0, unknown, u16::MAX] {
         let answer = encode(&golden::fresh(NEWEST), version, None, None);
