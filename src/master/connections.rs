@@ -21,7 +21,7 @@ pub const CLIENTS_MAX: usize = 4096;
 const READ_CHUNK: usize = 16 * 1024;
 
 /// While more than this is owed to a client that does not read, its requests wait. One reply may
-/// come on top: the largest, a state dump of ten thousand workers, is about 3 MB.
+/// come on top: the largest, the metrics of ten thousand workers, are about 3 MB.
 const OWED_MAX: usize = 64 * 1024;
 
 /// What may be owed to all clients together; beyond it, the client that would get more is closed.

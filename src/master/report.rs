@@ -9,9 +9,9 @@ use crate::state::{Address, Listener, Pid};
 use crate::status::{self, Kernel, Queue, Status, Style, Unit};
 use crate::sys::{descriptor, process, queue};
 
-/// How long the memory of workers is asked for in one report: a file of `/proc` each, which is
-/// enough for some two thousand. That of the others is not told.
-const MEASURING_MAX: Duration = Duration::from_millis(20);
+/// How long the memory of workers is asked for in one report: a file of `/proc` each, some
+/// thousands of them in this time unless the machine is overloaded. That of the others is not told.
+const MEASURING_MAX: Duration = Duration::from_millis(50);
 
 impl Master {
     /// The text of a report.
