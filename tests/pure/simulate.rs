@@ -4,8 +4,12 @@
 //! A failure names its seed. `EINHORN_SIM_SEED=N` runs that seed alone, or from it on as long as
 //! `EINHORN_SIM_EVENTS=N` says; `EINHORN_SIM_EVENTS` alone makes the usual run longer or shorter.
 
+/// The first new worker of a roll-out.
+mod canary;
 /// Who is asked whether it can take over.
 mod candidate;
+/// The command that looks at canaries.
+mod check;
 /// What is to be done about an event.
 mod due;
 /// The state on its way into the next image.
@@ -18,18 +22,30 @@ mod invariants;
 mod ledger;
 /// What a request asks for.
 mod meaning;
+/// Who is needed.
+mod needed;
+/// What programs are told.
+mod news;
 /// The pace of immediate starts, counted twice.
 mod pace;
 /// Random numbers.
 mod random;
 /// What clients send.
 mod requests;
+/// The roll-outs of new code.
+mod rollout;
 /// What a run must have seen.
 mod seen;
+/// What the operator asked for.
+mod settings;
 /// Where a run begins.
 mod start;
+/// Who is to be started.
+mod starts;
 /// What must come of upgrades.
 mod upgrade;
+/// Who waits for what.
+mod waiting;
 /// Processes, clients, the clock.
 mod world;
 
@@ -49,7 +65,7 @@ use world::{Mood, SECOND, Successor, Told, World, told};
 const SEED: u64 = 20_261_120;
 
 /// How many events the usual run has at least, turns left aside.
-const EVENTS_MIN: u64 = 100_000;
+const EVENTS_MIN: u64 = 200_000;
 
 /// How many events one seed has, turns included, unless the master leaves before.
 const EVENTS_PER_SEED: u64 = 1_500;
@@ -152,6 +168,10 @@ impl Simulation {
             Mood::Resize,
             Mood::Upgrade,
             Mood::Upgrade,
+            Mood::Deploy,
+            Mood::Deploy,
+            Mood::Deploy,
+            Mood::Deploy,
         ])
     }
 
@@ -196,12 +216,15 @@ impl Simulation {
     fn hand_over(&mut self) -> Result<(), String> {
         let Some(successor) = self.world.handover_due.take() else { return Ok(()) };
         self.report_orders()?;
+        if let Some(news) = self.world.check_starts() {
+            self.tell(news)?;
+        }
         if self.world.random.chance(50) && self.world.mood != Mood::Calm {
             self.catch_up()?;
             let whim = self.world.whim(&self.ledger);
             self.tell(whim)?;
         }
-        if self.exit.is_some() || self.ledger.upgrade.step.is_none() {
+        if self.exit.is_some() || !self.ledger.upgrade.is_handing_over() {
             return Ok(());
         }
         let is_calm = self.world.mood == Mood::Calm;
@@ -212,7 +235,12 @@ impl Simulation {
             Successor::Einhorn(schema) => schema,
             Successor::Ruby => {
                 // What a Ruby master does then is not simulated; here none can be executed.
-                handover::to_ruby(&self.state, |id| given.contains(&id))?;
+                let written = handover::to_ruby(&self.state, |id| given.contains(&id));
+                match written {
+                    // A setting of late that it has no words for.
+                    Err(_) if self.ledger.uses_features() => {}
+                    written => written?,
+                }
                 self.ledger.saw("a hand-back that was written");
                 return self.tell(told(Event::HandOverFailed { why }));
             }
@@ -221,7 +249,15 @@ impl Simulation {
             self.ledger.saw("an exec that fails");
             return self.tell(told(Event::HandOverFailed { why }));
         }
+        if schema == 1 && self.ledger.uses_features() {
+            self.ledger.saw("a feature that came into use at the last moment");
+            handover::refused(&self.state, schema, |id| given.contains(&id))?;
+            return self.tell(told(Event::HandOverFailed { why }));
+        }
         self.state = handover::travel(&self.state, schema, |id| given.contains(&id))?;
+        if schema == 1 {
+            self.ledger.downgraded();
+        }
         self.world.take_over();
         while self.world.random.chance(20) && !is_calm {
             self.ledger.saw("a worker lost across an exec");
@@ -309,8 +345,11 @@ impl Simulation {
         self.world.calm_down(&self.ledger);
         let target = self.ledger.settings.target;
         let ack_after = self.ledger.settings.ack_after.unwrap_or(SECOND / 100);
-        // Longest is a roll-out one by one, and another that was put off.
-        let patience = 31 * SECOND + u64::from(target) * (ack_after + SECOND * 6 / 10) * 2;
+        let canary = self.ledger.settings.canary + SECOND;
+        // Longest is a roll-out one by one, another that was put off and fails late, and the way
+        // back.
+        let one_by_one = u64::from(target) * (ack_after + SECOND * 6 / 10) + canary;
+        let patience = 31 * SECOND + one_by_one * 4;
         let began = self.world.now;
         let turns_max = 200 + 20 * (self.state.workers.len() as u64 + u64::from(target));
         for _ in 0..turns_max {
@@ -323,8 +362,7 @@ impl Simulation {
                 self.world.mood = Mood::Usual;
                 return Ok(());
             }
-            let settled = |worker: &ledger::Entry| worker.acked && worker.told_at.is_none();
-            let up = self.ledger.current().filter(|(_, worker)| settled(worker)).count() as u64;
+            let up = u64::from(self.ledger.serving_new());
             let deadline = next_deadline(&self.state);
             if up == u64::from(target) && deadline.is_none() && self.ledger.upgrade.is_over() {
                 self.ledger.saw("a fleet complete in calm");
@@ -396,8 +434,15 @@ impl Simulation {
         if self.world.random.chance(75) {
             self.begin_upgrade()?;
         }
-        let stop = self.world.signaled(signal);
+        let stop = match self.world.random.chance(20) {
+            true => self.world.die(),
+            false => self.world.signaled(signal),
+        };
         self.tell(stop)?;
+        if self.ledger.stop_code.is_none() {
+            let stop = self.world.signaled(signal);
+            self.tell(stop)?;
+        }
         self.tell(told(Event::Turn))?;
         for turn in 0..200 {
             if self.exit.is_some() {

@@ -18,6 +18,8 @@ pub(super) struct Candidate {
     /// `None` if it never ends by itself.
     pub(super) ends_at: Option<u64>,
     is_killed: bool,
+    /// Whether the master has said that it shall end.
+    is_unwanted: bool,
 }
 
 /// What becomes of it.
@@ -65,6 +67,7 @@ const MANNERS: &[Manner] = &[
     Manner::ReadsTheOldest,
     Manner::SaysNothing,
     Manner::IsRuby,
+    Manner::IsRuby,
     Manner::Hangs,
     Manner::NotStarted,
 ];
@@ -72,22 +75,31 @@ const MANNERS: &[Manner] = &[
 impl World {
     /// The master wants to ask one.
     pub(super) fn ask_candidate(&mut self, schema: u16) {
-        assert!(self.candidate.is_none(), "two candidates at once");
+        // One that is not wanted any more is forgotten with the next.
+        let is_free = self.candidate.as_ref().is_none_or(|candidate| candidate.is_unwanted);
+        assert!(is_free, "two candidates at once");
         // Asked a second time, most are as they were.
         let manner = match schema < newest_schema() && self.random.chance(80) {
             true => Manner::ReadsTheOldest,
             false if self.mood == Mood::Calm => Manner::Fit,
+            false if std::mem::take(&mut self.wants_ruby) && self.random.chance(60) => {
+                Manner::IsRuby
+            }
+            false if self.mood == Mood::Deploy && self.random.chance(75) => Manner::Fit,
             false => self.random.one_of(MANNERS),
         };
         let span = self.random.one_of(&[1, 50 * MILLISECOND, SECOND, 31 * SECOND]);
         let span = if self.mood == Mood::Calm { MILLISECOND } else { self.random.below(span) };
         let ends_at = (manner != Manner::Hangs).then_some(self.now + span);
-        self.candidate = Some(Candidate { schema, manner, pid: None, ends_at, is_killed: false });
+        let (is_killed, is_unwanted) = (false, false);
+        self.candidate =
+            Some(Candidate { schema, manner, pid: None, ends_at, is_killed, is_unwanted });
     }
 
     /// The master wants it no more.
     pub(super) fn kill_candidate(&mut self) {
         if let Some(candidate) = &mut self.candidate {
+            candidate.is_unwanted = true;
             // One that ends at the same moment ends by itself.
             candidate.is_killed |= candidate.ends_at.is_none_or(|at| at > self.now);
             candidate.ends_at = Some(self.now);
@@ -122,7 +134,10 @@ impl World {
         }
         let candidate = self.candidate.take()?;
         let pid = candidate.pid?;
-        let verdict = candidate.verdict();
+        let verdict = candidate.verdict(ledger.uses_features());
+        if candidate.manner == Manner::ReadsTheOldest && ledger.uses_features() {
+            ledger.saw("a candidate that does not know what is in use");
+        }
         ledger.saw(candidate.seen());
         let outcome = Preflight::Ended {
             pid,
@@ -144,9 +159,10 @@ fn ended(outcome: Preflight, verdict: Verdict) -> Told {
 
 impl Candidate {
     /// What to think of it. One that was killed after its report has not said that it is well.
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self, uses_features: bool) -> Verdict {
         let oldest = SCHEMA_VERSIONS[0];
         match self.manner {
+            Manner::ReadsTheOldest if uses_features => Verdict::Unfit,
             // It says so before it can fail.
             Manner::ReadsTheOldest if self.schema > oldest => Verdict::Older(oldest),
             _ if self.is_killed => Verdict::Unfit,
@@ -184,6 +200,7 @@ impl Candidate {
             Manner::ReadsOthers => Some(CandidateReport { reads: vec![0, 1000], ..report }),
             Manner::ReadsTheOldest => {
                 report.reads = vec![SCHEMA_VERSIONS[0]];
+                report.features = Vec::new();
                 report.has_adopted = self.schema == SCHEMA_VERSIONS[0];
                 Some(report)
             }

@@ -28,6 +28,21 @@ pub(super) fn travel(
     }
 }
 
+/// That a state is not written in a schema version that has no words for it.
+///
+/// # Errors
+/// It is.
+pub(super) fn refused(
+    state: &State,
+    schema: u16,
+    is_given: impl Fn(ConnectionId) -> bool,
+) -> Result<(), String> {
+    match encode(&handover(state, is_given), schema, Some(3), None) {
+        Err(_) => Ok(()),
+        Ok(_) => Err(format!("written in version {schema}: {state:#?}")),
+    }
+}
+
 /// What version 1 says of a state, as state-schema/README.md has it.
 fn first(state: State) -> State {
     let from = state.generation_before();

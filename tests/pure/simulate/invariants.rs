@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use einhorn::decide::{Action, next_deadline};
 use einhorn::state::{Pid, RolloutKind, Signal, State, Worker};
 
-use super::due::Due;
+use super::due::{Due, Whom};
 use super::ledger::{Entry, Ledger};
+use super::news;
 
 /// How far two ways to compute a back-off may differ, in nanoseconds: their roundings.
 const TOLERANCE: u64 = 4;
@@ -16,7 +17,7 @@ const TOLERANCE: u64 = 4;
 const ACTIONS_MAX: usize = 48;
 
 /// Nothing, or the rule that is broken.
-type Broken = Result<(), String>;
+pub(super) type Broken = Result<(), String>;
 
 /// A signal goes to processes that were not reaped, and a step ends.
 pub(super) fn any_event(
@@ -54,14 +55,15 @@ pub(super) fn event(ledger: &mut Ledger, due: &Due, died: bool, actions: &[Actio
     });
     same("signals go to whom they must", &signals.collect(), &due.signals)?;
     ledger.keeps_its_promise(false, died)?;
-    done(due, actions)
+    done(ledger, due, actions)
 }
 
 /// What is due in any step, who is started and who gets a signal left aside.
-fn done(due: &Due, actions: &[Action]) -> Broken {
-    conversations(due, actions)?;
+fn done(ledger: &Ledger, due: &Due, actions: &[Action]) -> Broken {
+    conversations(ledger, due, actions)?;
     let (mut closes, mut exits, mut preflights, mut handovers) = (vec![], vec![], vec![], vec![]);
     let (mut kill_count, mut hand_back_count) = (0, 0);
+    let (mut checks, mut check_kills) = (vec![], vec![]);
     for action in actions {
         match action {
             Action::Close { connection } => closes.push(*connection),
@@ -70,11 +72,11 @@ fn done(due: &Due, actions: &[Action]) -> Broken {
             Action::KillPreflight => kill_count += 1,
             Action::HandOver { schema } => handovers.push(*schema),
             Action::HandBack => hand_back_count += 1,
+            Action::RunCanaryCheck { worker, generation } => checks.push((*worker, generation.0)),
+            Action::KillCheck { process } => check_kills.push(*process),
             Action::Spawn { .. }
             | Action::Signal { .. }
             | Action::Reply { .. }
-            | Action::RunCanaryCheck { .. }
-            | Action::KillCheck { .. }
             | Action::Report { .. }
             | Action::Log { .. } => {}
         }
@@ -88,17 +90,20 @@ fn done(due: &Due, actions: &[Action]) -> Broken {
     )?;
     same("a candidate ends with its time or its master", &kill_count, &due.kill_count)?;
     same("only what was found fit takes over", &handovers, &due.handovers)?;
+    same("a canary is looked at once it has been up for so long", &checks, &due.checks)?;
+    same("nobody looks longer than wanted", &check_kills, &due.check_kills)?;
     same("a Ruby master only where it was asked for", &hand_back_count, &due.hand_back_count)
 }
 
 /// A turn does everything that is due and nothing that is not; the ledger follows it.
 pub(super) fn turn(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Broken {
-    let mut due = Due { open: ledger.upgrade.open(), ..Due::default() };
+    let mut due = ledger.nothing_due();
     ledger.acknowledge_due(now, &mut due);
     kills(ledger, now, actions)?;
     let serving = ledger.capacity();
     if ledger.stop_code.is_none() {
-        ledger.upgrade_turn(now, &mut due);
+        ledger.step_turn(now, &mut due);
+        ledger.rollout_turn(now, &mut due);
     }
     culls(ledger, now, &mut due, actions)?;
     let promised = serving.min(ledger.settings.target);
@@ -107,24 +112,30 @@ pub(super) fn turn(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Broken 
     })?;
     ledger.keeps_its_promise(true, false)?;
     starts(ledger, now, actions)?;
+    if ledger.stop_code.is_none() {
+        ledger.answer_settled(&mut due);
+    }
     if let Some(code) = ledger.leaves_with() {
         if ledger.stop_code.is_none() {
             ledger.stop_code = Some(code);
             if !ledger.upgrade.is_over() {
                 ledger.saw("a master that gives up in an upgrade");
             }
-            ledger.abandon(&mut due);
+            ledger.abandon(now, &mut due);
         }
         due.exits.push(code);
+        ledger.answer_exit(&mut due);
     }
-    done(&due, actions)
+    done(ledger, &due, actions)
 }
 
 /// Each request has one last line, with its id; until then it may be told how it goes on.
-fn conversations(due: &Due, actions: &[Action]) -> Broken {
+fn conversations(ledger: &Ledger, due: &Due, actions: &[Action]) -> Broken {
+    let mut stages = due.stages.clone();
+    stages.extend(ledger.upgrade.stages());
     let mut open = due.open.clone();
     let mut told = Vec::new();
-    let mut last_lines = due.replies.iter();
+    let mut last_lines = due.replies.clone();
     for action in actions {
         let (connection, reply, is_told) = match action {
             Action::Reply { connection, reply } => (connection, reply, !reply.message.is_empty()),
@@ -132,26 +143,27 @@ fn conversations(due: &Due, actions: &[Action]) -> Broken {
             Action::Report { connection, reply, .. } => (connection, reply, true),
             _ => continue,
         };
-        let whom = (*connection, reply.request_id.clone());
+        let (id, wants_events) = (reply.request_id.clone(), reply.event.is_some());
+        let whom = Whom { connection: *connection, id, wants_events };
         ensure(is_told, || "an empty reply".to_owned())?;
         let is_open = open.iter().position(|other| *other == whom);
         if reply.wait {
             ensure(is_open.is_some(), || format!("nobody waits for {reply:?}"))?;
+            let stages = stages.iter().filter(|(other, _)| *other == whom);
+            news::goes_on(reply, &stages.map(|(_, stage)| *stage).collect::<Vec<_>>())?;
             told.push(whom);
             continue;
         }
-        let Some(last) = last_lines.next() else {
+        let Some(index) = last_lines.iter().position(|last| last.whom == whom) else {
             return Err(format!("a last line that is not due: {reply:?}"));
         };
-        same("whose last line is due", &whom, &(last.connection, last.id.clone()))?;
-        if let Some(is_done) = last.is_done {
-            let says = reply.message.contains(" done");
-            same("that an upgrade is done, says its last line", &says, &is_done)?;
+        let last = last_lines.remove(index);
+        news::ends(reply, &last)?;
+        if last.is_done.is_some() {
             open.remove(is_open.expect("who waits is known"));
         }
     }
-    let left: Vec<_> = last_lines.collect();
-    ensure(left.is_empty(), || format!("last lines that are still due: {left:?}"))?;
+    ensure(last_lines.is_empty(), || format!("last lines that are still due: {last_lines:?}"))?;
     let must_hear = |whom: &_| due.is_told || due.asker.as_ref() == Some(whom);
     let deaf = open.iter().find(|whom| must_hear(*whom) && !told.contains(whom));
     ensure(deaf.is_none(), || format!("{deaf:?} is not told how it goes on"))
@@ -169,7 +181,7 @@ fn kills(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Broken {
 
 fn culls(ledger: &mut Ledger, now: u64, due: &mut Due, actions: &[Action]) -> Broken {
     let culled = signaled(actions, Signal::Usr2)?;
-    let mut going = BTreeSet::new();
+    let mut going = due.overrun.clone();
     if ledger.stop_code.is_none() {
         going.extend(ledger.not_needed());
         due.is_told |= !going.is_empty();
@@ -211,11 +223,11 @@ fn starts(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Broken {
         }
         ensure(!ledger.is_batch_full(), || "a batch too big".to_owned())?;
         same("a new index is the lowest free", &slot.0, &ledger.lowest_free())?;
-        same("new workers are of the newest code", &generation.0, &ledger.generation)?;
-        ledger.ordered(now, slot.0)?;
-        ensure(ledger.present() <= ledger.settings.target, || {
-            format!("{} workers at a target of {}", ledger.present(), ledger.settings.target)
-        })?;
+        same("of which code a new one is", &Some(generation.0), &ledger.wanted())?;
+        ledger.ordered(now, slot.0, generation.0)?;
+        let (current, _) = ledger.present();
+        let most = if ledger.has_canary() { 1 } else { ledger.settings.target };
+        ensure(current <= most, || format!("{current} workers where there may be {most}"))?;
         beside_the_old(ledger)?;
     }
     if ledger.is_batch_full() {
@@ -233,14 +245,15 @@ fn starts(ledger: &mut Ledger, now: u64, actions: &[Action]) -> Broken {
 /// A roll-out starts no more than `--max-upgrade-additional` above the target, and a smooth one no
 /// more than may wait for their ACK.
 fn beside_the_old(ledger: &Ledger) -> Broken {
-    let Some(rollout) = ledger.upgrade.rollout else { return Ok(()) };
+    let Some(rollout) = &ledger.upgrade.rollout else { return Ok(()) };
     let staying = ledger.staying();
     let most = ledger.settings.max_additional.map(|max| u64::from(max + ledger.settings.target));
     ensure(most.is_none_or(|most| staying <= most), || {
         format!("{staying} workers in a roll-out that allows {most:?}")
     })?;
     let waiting = ledger.waiting();
-    ensure(rollout == RolloutKind::Fleet || waiting <= ledger.settings.max_unacked, || {
+    let is_free = rollout.kind == RolloutKind::Fleet || rollout.canary.is_some();
+    ensure(is_free || waiting <= ledger.settings.max_unacked, || {
         format!("{waiting} new ones wait for their ACK in a smooth roll-out")
     })
 }
@@ -269,8 +282,12 @@ pub(super) fn facts(ledger: &Ledger, state: &State, now: u64) -> Broken {
     same("the limit above the target", &additional, &settings.max_additional)?;
     same("the verbosity", &state.config.verbosity.0, &settings.verbosity)?;
     same("the streak of early deaths", &state.early_death_count, &ledger.streak)?;
+    let deaths: Vec<(u32, u32)> = state.slot_deaths.iter().map(|(s, n)| (s.0, *n)).collect();
+    let due: Vec<(u32, u32)> = ledger.slot_deaths.iter().map(|(s, n)| (*s, *n)).collect();
+    same("how often each index lost its worker", &deaths, &due)?;
     same("that it stops", &state.stopping.map(|stop| stop.exit_code), &ledger.stop_code)?;
-    same("the newest code", &state.generation.0, &ledger.generation)?;
+    let generations = (state.generation.0, state.newest_generation.0);
+    same("who serves, and the newest code", &generations, &(ledger.generation, ledger.newest))?;
     ledger.upgrade.agrees(state)?;
     wakes(ledger, state, now)
 }
@@ -279,7 +296,8 @@ fn agrees(entry: &Entry, worker: &Worker) -> bool {
     entry.slot == worker.slot.0
         && entry.generation == worker.generation.0
         && entry.started_at == worker.spawned_at.0
-        && entry.acked == worker.is_acked()
+        && entry.acked_at == worker.acked_at.map(|at| at.0)
+        && entry.has_overrun == worker.has_overrun
         && entry.told_at == worker.told_to_go_at.map(|at| at.0)
         && entry.signals == worker.signaled
         && entry.pinged.as_ref() == worker.ping.as_ref().map(|ping| &ping.request_id)
@@ -303,10 +321,10 @@ pub(super) fn rests(ledger: &Ledger, state: &State, now: u64) -> Broken {
     ensure(!spins, || "after a turn it asks for another at once".to_owned())
 }
 
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Broken {
+pub(super) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Broken {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(rule: &str, found: &T, due: &T) -> Broken {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(rule: &str, found: &T, due: &T) -> Broken {
     ensure(found == due, || format!("{rule}: found {found:?}, due {due:?}"))
 }

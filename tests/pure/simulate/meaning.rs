@@ -6,26 +6,33 @@ use einhorn::state::{Pid, Signal, UpgradeKind};
 /// What must come of a request.
 #[derive(Clone, Debug)]
 pub(super) enum Meaning {
-    /// A reply and nothing else: questions, mistakes and nonsense.
+    /// A reply and nothing else: questions.
     Nothing,
+    /// A reply and nothing else: mistakes and nonsense.
+    Mistake,
     /// An ACK for a pid, where the line has a valid one.
     Ack(Option<Pid>),
     /// A ping of a pid, where the line has a valid one, with its `request_id`.
     Ping(Option<Pid>, Option<Scalar>),
-    /// A new target.
-    Target(u32),
-    /// `inc`, `dec`.
-    TargetBy(i64),
+    /// A new target; and whether the client waits for it.
+    Target(u32, bool),
+    /// `inc`, `dec`; the same.
+    TargetBy(i64, bool),
     Louder,
     Quieter,
     /// Signals to everyone that do not count as told to go.
     Signal(Vec<Signal>),
-    Die(Signal),
+    /// Whether the client waits for the end is said as well.
+    Die(Signal, bool),
     /// Settings, all of them valid.
     Config(Vec<Change>),
     Upgrade(UpgradeKind),
     /// The same to a Ruby Einhorn.
     HandBack(UpgradeKind),
+    /// Whatever upgrade is under way is to end.
+    Abort,
+    /// It is to be told how that goes on.
+    Wait,
     /// No line at all: what to think of a candidate that has ended.
     Candidate(Verdict),
 }
@@ -52,4 +59,9 @@ pub(super) enum Change {
     MaxUnacked(u32),
     MaxAdditional(Option<u32>),
     Retries(Option<u32>),
+    AckTimeout(Option<u64>),
+    UpgradeTimeout(Option<u64>),
+    FailuresMax(Option<u32>),
+    Canary(u64),
+    CheckTimeout(u64),
 }

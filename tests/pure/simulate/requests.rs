@@ -13,14 +13,17 @@ pub(super) struct Ask {
     pub(super) meaning: Meaning,
 }
 
+/// The argument of those who wait for the end of what they ask for.
+const WAIT: &str = "--wait";
+
 type Make = fn(&mut Random, &[i32]) -> Ask;
 
 /// The kinds of lines, and how often each comes.
 const KINDS: &[(u64, Make)] = &[
     (30, ack),
     (10, ping),
-    (8, |random, _| step(random, "inc", Meaning::TargetBy(1))),
-    (8, |random, _| step(random, "dec", Meaning::TargetBy(-1))),
+    (8, |random, _| target_by(random, "inc", 1)),
+    (8, |random, _| target_by(random, "dec", -1)),
     (8, |random, _| set_workers(random)),
     (16, |random, _| config(random)),
     (6, |random, _| signal(random)),
@@ -29,6 +32,8 @@ const KINDS: &[(u64, Make)] = &[
     (3, |random, _| step(random, "quieter", Meaning::Quieter)),
     (6, |random, _| question(random)),
     (2, |random, _| upgrade(random)),
+    (2, |random, _| step(random, "wait", Meaning::Wait)),
+    (1, |random, _| step(random, "abort", Meaning::Abort)),
     (6, |random, _| garbage(random)),
 ];
 
@@ -49,8 +54,8 @@ pub(super) fn any(random: &mut Random, pids: &[i32]) -> Ask {
 pub(super) fn resize(random: &mut Random) -> Ask {
     match random.below(5) {
         0 => set_workers(random),
-        1 | 2 => step(random, "inc", Meaning::TargetBy(1)),
-        _ => step(random, "dec", Meaning::TargetBy(-1)),
+        1 | 2 => target_by(random, "inc", 1),
+        _ => target_by(random, "dec", -1),
     }
 }
 
@@ -64,9 +69,21 @@ pub(super) fn upgrade(random: &mut Random) -> Ask {
     ]);
     match random.below(20) {
         0..3 => line(random, command, &args(&["--to-ruby"]), Meaning::HandBack(kind)),
-        3 => line(random, command, &args(&["--to-ruby", "now"]), Meaning::Nothing),
+        3 => line(random, command, &args(&["--to-ruby", "now"]), Meaning::Mistake),
+        4..6 => step(random, "wait", Meaning::Wait),
+        6 => step(random, "abort", Meaning::Abort),
         _ => line(random, command, "", Meaning::Upgrade(kind)),
     }
+}
+
+/// A re-exec of the master alone.
+pub(super) fn reload(random: &mut Random) -> Ask {
+    line(random, "reload", "", Meaning::Upgrade(UpgradeKind::Reload))
+}
+
+/// `die`, of which the end is waited for.
+pub(super) fn die_waiting(random: &mut Random) -> Ask {
+    line(random, "die", &args(&[WAIT]), Meaning::Die(Signal::Usr2, true))
 }
 
 /// One early death is enough to give up.
@@ -113,14 +130,23 @@ fn step(random: &mut Random, command: &str, meaning: Meaning) -> Ask {
     line(random, command, "", meaning)
 }
 
+/// `inc` and `dec`; some wait for it.
+fn target_by(random: &mut Random, command: &str, by: i64) -> Ask {
+    let waits = random.chance(30);
+    let rest = if waits { args(&[WAIT]) } else { String::new() };
+    line(random, command, &rest, Meaning::TargetBy(by, waits))
+}
+
 fn set_workers(random: &mut Random) -> Ask {
     if random.chance(30) {
         let words = ["0", "-1", "10001", "many", "", "3\",\"4", "1e3", "99999999999999999999"];
         let word = random.one_of(&words);
-        return line(random, "set_workers", &args(&[word]), Meaning::Nothing);
+        return line(random, "set_workers", &args(&[word]), Meaning::Mistake);
     }
-    let target = target(random);
-    line(random, "set_workers", &args(&[&target.to_string()]), Meaning::Target(target))
+    let (target, waits) = (target(random), random.chance(30));
+    let written = target.to_string();
+    let words = if waits { &[&written, WAIT][..] } else { &[&*written][..] };
+    line(random, "set_workers", &args(words), Meaning::Target(target, waits))
 }
 
 /// A fleet, mostly small.
@@ -132,7 +158,7 @@ pub(super) fn target(random: &mut Random) -> u32 {
 fn config(random: &mut Random) -> Ask {
     let mut words = Vec::new();
     let mut changes = Vec::new();
-    let kinds: Vec<u64> = (0..8).filter(|_| random.chance(25)).collect();
+    let kinds: Vec<u64> = (0..13).filter(|_| random.chance(18)).collect();
     for kind in kinds {
         let (word, change) = setting(random, kind);
         words.push(word);
@@ -143,12 +169,12 @@ fn config(random: &mut Random) -> Ask {
         let bad =
             ["cmd: [sh]", "seconds: 1.0e-10", "number: 0", "verbosity: 3", "retries: 0", "{", "7"];
         words.push(random.one_of(&bad).to_owned());
-        meaning = Meaning::Nothing;
+        meaning = Meaning::Mistake;
     }
     // A setting that is given twice is refused.
     let names: Vec<&str> = words.iter().filter_map(|word| word.split(':').next()).collect();
     if (1..names.len()).any(|index| names[..index].contains(&names[index])) {
-        meaning = Meaning::Nothing;
+        meaning = Meaning::Mistake;
     }
     line(random, "config", &args(&[&format!("{{{}}}", words.join(", "))]), meaning)
 }
@@ -189,12 +215,60 @@ fn setting(random: &mut Random, kind: u64) -> (String, Change) {
             let max = small(random);
             (format!("max_upgrade_additional: {max}"), Change::MaxAdditional(Some(max)))
         }
-        _ if random.chance(80) => ("retries: null".to_owned(), Change::Retries(None)),
-        _ => {
+        7 if random.chance(80) => ("retries: null".to_owned(), Change::Retries(None)),
+        7 => {
             let retries = 2 + small(random);
             (format!("retries: {retries}"), Change::Retries(Some(retries)))
         }
+        _ => bound(random, kind),
     }
+}
+
+/// What bounds a roll-out.
+fn bound(random: &mut Random, kind: u64) -> (String, Change) {
+    match kind {
+        8 => {
+            let (word, timeout) = optional(timeout(random));
+            (format!("ack_timeout: {word}"), Change::AckTimeout(timeout))
+        }
+        9 => {
+            let long = random.chance(50).then_some(("1000", 1_000_000_000_000));
+            let (word, timeout) = optional(long.or_else(|| timeout(random)));
+            (format!("upgrade_timeout: {word}"), Change::UpgradeTimeout(timeout))
+        }
+        10 if random.chance(30) => {
+            ("upgrade_max_failures: null".to_owned(), Change::FailuresMax(None))
+        }
+        10 => {
+            let max = random.one_of(&[1, 2, 5, 12]);
+            (format!("upgrade_max_failures: {max}"), Change::FailuresMax(Some(max)))
+        }
+        11 => {
+            let (word, span) = random.one_of(ACK_SPANS);
+            (format!("canary_seconds: {word}"), Change::Canary(span))
+        }
+        _ => {
+            let (word, span) = timeout(random).unwrap_or(TIMEOUTS[0]);
+            (format!("on_canary_timeout: {word}"), Change::CheckTimeout(span))
+        }
+    }
+}
+
+fn optional(timeout: Option<(&'static str, u64)>) -> (&'static str, Option<u64>) {
+    match timeout {
+        Some((word, span)) => (word, Some(span)),
+        None => ("null", None),
+    }
+}
+
+/// How long a part of a roll-out may take, as typed and in nanoseconds: never less than a worker
+/// takes that is well.
+const TIMEOUTS: &[(&str, u64)] =
+    &[("0.05", 50_000_000), ("1", 1_000_000_000), ("10", 10_000_000_000), ("100", 100_000_000_000)];
+
+/// One of them, or none.
+pub(super) fn timeout(random: &mut Random) -> Option<(&'static str, u64)> {
+    random.chance(80).then(|| random.one_of(TIMEOUTS))
 }
 
 /// Times that a timer ACK may take, as typed and in nanoseconds.
@@ -221,7 +295,7 @@ fn signal(random: &mut Random) -> Ask {
     let mut meaning = Meaning::Signal(signals);
     if words.is_empty() || random.chance(10) {
         words.push("SIGNAL".to_owned());
-        meaning = Meaning::Nothing;
+        meaning = Meaning::Mistake;
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     line(random, "signal", &args(&words), meaning)
@@ -231,14 +305,18 @@ fn signal(random: &mut Random) -> Ask {
 fn die(random: &mut Random) -> Ask {
     if random.chance(97) {
         let words = random.one_of(&[&["NOW"][..], &["TERM", "INT"][..]]);
-        return line(random, "die", &args(words), Meaning::Nothing);
+        return line(random, "die", &args(words), Meaning::Mistake);
     }
+    let waits = random.chance(50);
+    let mut words = Vec::new();
+    let mut signal = Signal::Usr2;
     if random.chance(50) {
-        return line(random, "die", "", Meaning::Die(Signal::Usr2));
+        signal = random.one_of(&[Signal::Term, Signal::Int, Signal::Kill, Signal::Hup]);
+        words.push(spelled(random, signal));
     }
-    let signal = random.one_of(&[Signal::Term, Signal::Int, Signal::Kill, Signal::Hup]);
-    let word = spelled(random, signal);
-    line(random, "die", &args(&[&word]), Meaning::Die(signal))
+    words.extend(waits.then(|| WAIT.to_owned()));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    line(random, "die", &args(&words), Meaning::Die(signal, waits))
 }
 
 fn spelled(random: &mut Random, signal: Signal) -> String {
@@ -252,7 +330,11 @@ fn spelled(random: &mut Random, signal: Signal) -> String {
 fn question(random: &mut Random) -> Ask {
     const COMMANDS: &[&str] = &["state", "status", "metrics", "help", "ehlo", "unheard of", ""];
     let command = random.one_of(COMMANDS);
-    line(random, command, r#","user":"sim""#, Meaning::Nothing)
+    let meaning = match command {
+        "unheard of" | "" => Meaning::Mistake,
+        _ => Meaning::Nothing,
+    };
+    line(random, command, r#","user":"sim""#, meaning)
 }
 
 fn garbage(random: &mut Random) -> Ask {
@@ -266,11 +348,14 @@ fn garbage(random: &mut Random) -> Ask {
         2 => Line::Complete(vec![b'['; LINE_MAX]),
         _ => Line::Complete(random.one_of(LINES).as_bytes().to_vec()),
     };
-    Ask { request: Request::parse(&line), meaning: Meaning::Nothing }
+    Ask { request: Request::parse(&line), meaning: Meaning::Mistake }
 }
 
 fn args(words: &[&str]) -> String {
-    format!(r#","args":["{}"]"#, words.join(r#"",""#))
+    match words {
+        [] => String::new(),
+        words => format!(r#","args":["{}"]"#, words.join(r#"",""#)),
+    }
 }
 
 fn line(random: &mut Random, command: &str, rest: &str, meaning: Meaning) -> Ask {
@@ -280,7 +365,8 @@ fn line(random: &mut Random, command: &str, rest: &str, meaning: Meaning) -> Ask
         2 => r#","id":"a b""#,
         _ => r#","id":-1.5"#,
     };
-    let text = format!(r#"{{"command":"{command}"{rest}{id}}}"#);
+    let events = if random.chance(40) { r#","events":true"# } else { "" };
+    let text = format!(r#"{{"command":"{command}"{rest}{id}{events}}}"#);
     let request = Request::parse(&Line::Complete(text.into_bytes()));
     assert!(request.is_ok(), "{request:?}");
     Ask { request, meaning }

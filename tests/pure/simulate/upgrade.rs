@@ -1,14 +1,15 @@
 //! What must come of upgrades: behaviour.md sections 5 and 6 and docs/handover.md, written a second
 //! time.
 
-use einhorn::scalar::Scalar;
-use einhorn::state::{
-    ConnectionId, Pid, RolloutKind, SCHEMA_VERSIONS, State, UpgradeKind, WaitsFor,
-};
+use einhorn::outcome::Outcome;
+use einhorn::protocol::NewsStage;
+use einhorn::state::{RolloutKind, SCHEMA_VERSIONS, State, UpgradeKind, WaitsFor};
 
-use super::due::{Due, LastLine};
-use super::ledger::{Entry, Ledger};
+use super::due::{Due, LastLine, Whom};
+use super::ledger::Ledger;
 use super::meaning::Verdict;
+use super::rollout::{Failed, Rollout};
+use super::waiting::{Waiting, only};
 use super::world::SECOND;
 
 /// How long a candidate has; less in the build that is for tests only.
@@ -26,46 +27,92 @@ pub(super) enum Step {
     HandingOver,
 }
 
-/// A client that is owed a last line.
-#[derive(Clone, Debug)]
-pub(super) struct Waiting {
-    connection: ConnectionId,
-    id: Option<Scalar>,
-    asked: UpgradeKind,
-    /// Whether the master's own step that it asked for is done.
-    has_stepped: bool,
-}
-
 /// How far upgrades are.
 #[derive(Default)]
 pub(super) struct Upgrade {
     pub(super) step: Option<(UpgradeKind, Step)>,
+    /// When that step was first asked for.
+    asked_at: u64,
     /// Whether a Ruby Einhorn was asked for in that step.
     is_hand_back: bool,
-    pub(super) rollout: Option<RolloutKind>,
+    pub(super) rollout: Option<Rollout>,
     pub(super) waiting: Vec<Waiting>,
     /// When the master was last executed anew.
     pub(super) reexecuted_at: Option<u64>,
     /// When one begins that a signal asked for too soon.
     pub(super) due_at: Option<u64>,
     pub(super) reexec_count: u32,
-    /// How many served when the roll-out began, less what the target and deaths took since.
-    promise: Option<u32>,
+    /// How the last one ended.
+    pub(super) last: Option<Ended>,
+}
+
+/// How an upgrade ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Ended {
+    pub(super) kind: UpgradeKind,
+    pub(super) generation: u32,
+    pub(super) outcome: Outcome,
+    /// How long after it was asked for.
+    pub(super) took: u64,
+    pub(super) failures: Vec<Failed>,
+}
+
+impl Ended {
+    /// What the master knows of it.
+    fn of(known: &einhorn::state::EndedUpgrade) -> Ended {
+        Ended {
+            kind: known.kind,
+            generation: known.generation.0,
+            outcome: known.outcome,
+            took: u64::try_from(known.took.as_nanos()).expect("a span fits"),
+            failures: known.failures.iter().map(Failed::of).collect(),
+        }
+    }
 }
 
 impl Upgrade {
-    /// Who waits for a last line, by connection and id.
-    pub(super) fn open(&self) -> Vec<(ConnectionId, Option<Scalar>)> {
-        self.waiting.iter().map(|waiting| (waiting.connection, waiting.id.clone())).collect()
+    /// Who waits for a last line.
+    pub(super) fn open(&self) -> Vec<Whom> {
+        self.waiting.iter().map(|waiting| waiting.whom.clone()).collect()
     }
 
-    /// The instants at which an upgrade has something to do.
+    /// What those who wait may be told is being done: of a roll-out, also the step that is to take
+    /// its place.
+    pub(super) fn stages(&self) -> Vec<(Whom, NewsStage)> {
+        let step = match self.step {
+            Some((_, Step::HandingOver)) => NewsStage::HandingOver,
+            Some((_, Step::Asking { .. })) | None => NewsStage::Preflight,
+        };
+        let rollout = match &self.rollout {
+            Some(Rollout { canary: Some(_), .. }) => NewsStage::Canary,
+            _ => NewsStage::Rollout,
+        };
+        let stages = |waiting: &Waiting| match waiting.awaits {
+            WaitsFor::Settled => vec![NewsStage::Settling],
+            WaitsFor::Exit => vec![NewsStage::Stopping],
+            WaitsFor::Rollout if self.step.is_some() => vec![rollout, step],
+            WaitsFor::Rollout => vec![rollout],
+            WaitsFor::Reexec | WaitsFor::Upgrade => vec![step],
+        };
+        let told = |waiting: &Waiting| {
+            let whom = waiting.whom.clone();
+            stages(waiting).into_iter().map(move |stage| (whom.clone(), stage))
+        };
+        self.waiting.iter().flat_map(told).collect()
+    }
+
+    /// The instants at which the master's own step has something to do.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = u64> {
         let preflight = match self.step {
             Some((_, Step::Asking { until, is_killed: false, .. })) => Some(until),
             _ => None,
         };
         preflight.into_iter().chain(self.due_at)
+    }
+
+    /// Whether the state is to be handed over.
+    pub(super) fn is_handing_over(&self) -> bool {
+        matches!(self.step, Some((_, Step::HandingOver)))
     }
 
     /// Whether nothing of an upgrade is left to do or to say.
@@ -84,36 +131,31 @@ impl Upgrade {
                     Step::Asking { schema, until: deadline.0, is_killed: is_overdue }
                 }
             };
-            (reexec.kind, step)
+            (reexec.kind, step, reexec.asked_at.0, reexec.is_hand_back)
         });
-        let is_hand_back = state.reexec.map(|reexec| reexec.is_hand_back);
-        if is_hand_back != self.step.map(|_| self.is_hand_back) {
-            return Err(format!("to a Ruby Einhorn: {is_hand_back:?}"));
-        }
-        let waiting: Vec<_> = state.waiters.iter().map(|w| (w.connection, w.waits_for)).collect();
-        let due: Vec<_> = self.waiting.iter().map(|w| (w.connection, w.waits_for())).collect();
-        let rollout = state.rollout.as_ref().map(|rollout| rollout.kind);
-        let found = (step, rollout, state.upgrade_due_at.map(|at| at.0), waiting);
-        let due = (self.step, self.rollout, self.due_at, due);
-        let (reexecs, at) = (state.reexec_count, state.reexecuted_at.map(|at| at.0));
-        let reexecs_due = (self.reexec_count, self.reexecuted_at);
-        match found == due && (reexecs, at) == reexecs_due {
-            true => Ok(()),
-            false => Err(format!(
-                "the upgrade: found {found:?}, {:?}, due {due:?}, {reexecs_due:?}",
-                (reexecs, at)
-            )),
-        }
+        let due = self.step.map(|(kind, step)| (kind, step, self.asked_at, self.is_hand_back));
+        same("the master's own step", &step, &due)?;
+        let waiting = state.waiters.iter().map(|w| {
+            let (connection, id) = (w.connection, w.request_id.clone());
+            (Whom { connection, id, wants_events: w.wants_events }, w.waits_for)
+        });
+        let due: Vec<_> = self.waiting.iter().map(|w| (w.whom.clone(), w.awaits)).collect();
+        same("who waits for what", &waiting.collect(), &due)?;
+        let rollout = state.rollout.as_ref().map(Rollout::of);
+        same("the roll-out", &rollout, &self.rollout)?;
+        let due_at = state.upgrade_due_at.map(|at| at.0);
+        same("when an upgrade begins that was put off", &due_at, &self.due_at)?;
+        let last = state.last_upgrade.as_ref().map(Ended::of);
+        same("how the last upgrade ended", &last, &self.last)?;
+        let reexecs = (state.reexec_count, state.reexecuted_at.map(|at| at.0));
+        same("the last re-exec", &reexecs, &(self.reexec_count, self.reexecuted_at))
     }
 }
 
-impl Waiting {
-    fn waits_for(&self) -> WaitsFor {
-        match (self.asked, self.has_stepped) {
-            (UpgradeKind::Reload, _) => WaitsFor::Reexec,
-            (_, false) => WaitsFor::Upgrade,
-            (_, true) => WaitsFor::Rollout,
-        }
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, due: &T) -> Result<(), String> {
+    match found == due {
+        true => Ok(()),
+        false => Err(format!("{what}: found {found:?}, due {due:?}")),
     }
 }
 
@@ -141,38 +183,30 @@ impl Ledger {
     }
 
     /// A client asks. It hears how it goes on, and then how it ended.
-    pub(super) fn asked(
-        &mut self,
-        now: u64,
-        asked: UpgradeKind,
-        connection: ConnectionId,
-        id: Option<Scalar>,
-        due: &mut Due,
-    ) {
+    pub(super) fn asked(&mut self, now: u64, asked: UpgradeKind, whom: Whom, due: &mut Due) {
         if self.stop_code.is_some() {
-            return due.replies.push(LastLine::plain(connection, id));
+            return due.replies.push(LastLine::plain(whom, only(Outcome::Refused)));
         }
-        due.open.push((connection, id.clone()));
-        due.asker = Some((connection, id.clone()));
-        self.upgrade.waiting.push(Waiting { connection, id, asked, has_stepped: false });
+        let awaits = match asked {
+            UpgradeKind::Reload => WaitsFor::Reexec,
+            UpgradeKind::Smooth | UpgradeKind::Fleet => WaitsFor::Upgrade,
+        };
+        self.waits(whom, awaits, due);
         self.begin(now, asked, due);
     }
 
     /// The same, and a Ruby Einhorn is to go on: one that is asked for joins no other.
-    pub(super) fn asked_back(
-        &mut self,
-        now: u64,
-        asked: UpgradeKind,
-        connection: ConnectionId,
-        id: Option<Scalar>,
-        due: &mut Due,
-    ) {
+    pub(super) fn asked_back(&mut self, now: u64, asked: UpgradeKind, whom: Whom, due: &mut Due) {
         if self.upgrade.step.is_some() && !self.upgrade.is_hand_back && self.stop_code.is_none() {
             self.saw("a hand-back that comes in the way");
-            return due.replies.push(LastLine::plain(connection, id));
+            return due.replies.push(LastLine::plain(whom, only(Outcome::Refused)));
+        }
+        if self.uses_features() && self.stop_code.is_none() {
+            self.saw("a hand-back of what no Ruby Einhorn can hold");
+            return due.replies.push(LastLine::plain(whom, only(Outcome::Refused)));
         }
         let begins = self.upgrade.step.is_none();
-        self.asked(now, asked, connection, id, due);
+        self.asked(now, asked, whom, due);
         self.upgrade.is_hand_back |= begins && self.stop_code.is_none();
     }
 
@@ -195,6 +229,7 @@ impl Ledger {
         let is_smooth = put_off && kind == UpgradeKind::Reload;
         let kind = if is_smooth { UpgradeKind::Smooth } else { kind };
         self.upgrade.is_hand_back = false;
+        self.upgrade.asked_at = now;
         self.ask(now, kind, newest_schema(), due);
     }
 
@@ -240,93 +275,140 @@ impl Ledger {
                 if is_killed {
                     self.saw("a candidate that took too long");
                 }
-                self.not_upgraded(due);
+                self.not_upgraded(now, Outcome::Refused, due);
             }
         }
     }
 
     /// The master's own step failed: whoever asked for it has it in writing, and those who wait for
     /// an earlier roll-out hear of it.
-    pub(super) fn not_upgraded(&mut self, due: &mut Due) {
-        self.upgrade.step = None;
+    pub(super) fn not_upgraded(&mut self, now: u64, outcome: Outcome, due: &mut Due) {
+        self.step_ended(now, outcome);
         if self.upgrade.rollout.is_some() {
             self.saw("a failure while a roll-out goes on");
         }
-        self.answer(due, false, |waiting| !waiting.has_stepped);
+        self.answer_step(outcome, due);
         due.is_told = true;
     }
 
-    /// Gives everyone of a kind their last line.
-    fn answer(&mut self, due: &mut Due, is_done: bool, whom: impl Fn(&Waiting) -> bool) {
-        let (told, left) = std::mem::take(&mut self.upgrade.waiting).into_iter().partition(whom);
-        self.upgrade.waiting = left;
-        let told: Vec<Waiting> = told;
-        due.replies.extend(told.into_iter().map(|waiting| match is_done {
-            true => LastLine::done(waiting.connection, waiting.id),
-            false => LastLine::failed(waiting.connection, waiting.id),
-        }));
-    }
-
-    /// The same, at the death that was one too many; later ones change nothing.
-    pub(super) fn stalled_at(&mut self, due: &mut Due) {
-        if self.settings.retries == Some(self.streak) {
-            self.stalled(due);
-        }
-    }
-
-    /// As many attempts as may be have failed: nobody waits for the roll-out any more.
-    pub(super) fn stalled(&mut self, due: &mut Due) {
-        if self.upgrade.rollout.is_some() && self.has_given_up() {
-            self.answer(due, false, |waiting| waiting.has_stepped);
-            self.saw("a roll-out that stalls");
-        }
-    }
-
-    /// A client is gone, and with it what it is owed.
-    pub(super) fn hung_up_on(&mut self, connection: ConnectionId) {
-        let waiting = self.upgrade.waiting.len();
-        self.upgrade.waiting.retain(|waiting| waiting.connection != connection);
-        if self.upgrade.waiting.len() < waiting {
-            self.saw("a client that does not wait for the end");
-        }
+    /// The master's own step is over, and no roll-out follows.
+    fn step_ended(&mut self, now: u64, outcome: Outcome) {
+        let Some((kind, _)) = self.upgrade.step.take() else { return };
+        let (generation, took) = (self.generation, now - self.upgrade.asked_at);
+        let failures = Vec::new();
+        self.upgrade.last = Some(Ended { kind, generation, outcome, took, failures });
     }
 
     /// The next image goes on with the state.
     pub(super) fn adopted(&mut self, now: u64, due: &mut Due) {
-        let (kind, _) = self.upgrade.step.take().expect("only what was ordered is done");
+        let (kind, _) = self.upgrade.step.expect("only what was ordered is done");
+        self.date_step(now);
         self.upgrade.reexec_count += 1;
         self.upgrade.reexecuted_at = Some(now);
         if self.streak > 0 {
             self.saw("a streak carried over an upgrade");
         }
-        self.answer(due, true, |waiting| waiting.asked == UpgradeKind::Reload);
-        self.upgrade.waiting.iter_mut().for_each(|waiting| waiting.has_stepped = true);
         due.is_told = true;
         let rollout = match kind {
-            UpgradeKind::Reload => return self.saw("a reload"),
-            UpgradeKind::Smooth => RolloutKind::Smooth,
-            UpgradeKind::Fleet => RolloutKind::Fleet,
+            UpgradeKind::Reload => None,
+            UpgradeKind::Smooth => Some(RolloutKind::Smooth),
+            UpgradeKind::Fleet => Some(RolloutKind::Fleet),
         };
-        if self.upgrade.rollout.replace(rollout).is_some() {
-            self.saw("a roll-out that starts over");
+        if rollout.is_none() && self.has_canary() {
+            self.saw("a reload beside a canary");
         }
-        self.generation += 1;
-        if let Some(retries) = self.settings.retries.filter(|_| self.has_given_up()) {
-            self.streak = retries - 1;
+        match rollout {
+            None => {
+                self.saw("a reload");
+                self.step_ended(now, Outcome::Done);
+            }
+            Some(kind) => {
+                self.upgrade.step = None;
+                self.begin_rollout(now, kind, self.upgrade.asked_at, due);
+            }
         }
-        self.first_count = if rollout == RolloutKind::Fleet { self.settings.target } else { 0 };
-        self.upgrade.promise = Some(self.capacity());
+        self.answer_reload(due);
+    }
+
+    /// Whether there is anything that version 1 of the schema has no words for and must not miss.
+    pub(super) fn uses_features(&self) -> bool {
+        let settings = &self.settings;
+        let bounds = (settings.ack_timeout, settings.upgrade_timeout, settings.failures_max);
+        let canary = (settings.canary, settings.has_check, settings.check_timeout);
+        let started = self.workers.values().map(|worker| worker.generation);
+        let newest = started.chain(self.ordered.values().copied()).max();
+        bounds != (Some(120 * SECOND), None, None)
+            || canary != (0, false, 60 * SECOND)
+            || newest.is_some_and(|newest| newest > self.generation)
+    }
+
+    /// The state has been written in version 1 of the schema: what that cannot say is forgotten.
+    pub(super) fn downgraded(&mut self) {
+        let old = self.others().map(|(_, worker)| worker.generation);
+        let from = old.filter(|generation| *generation < self.generation).max();
+        let from = from.unwrap_or(self.generation.saturating_sub(1));
+        let began_at = self.last_start_at.or(self.upgrade.reexecuted_at).unwrap_or(0);
+        if let Some(rollout) = &mut self.upgrade.rollout {
+            *rollout =
+                Rollout { canary: None, ..Rollout::new(rollout.kind, from, began_at, began_at) };
+            self.saw("a roll-out that an older release goes on with");
+        }
+        self.newest = self.generation;
+        self.slot_deaths.clear();
+        self.workers.values_mut().for_each(|worker| worker.has_overrun = false);
+        self.upgrade.asked_at = 0;
+        self.upgrade.last = None;
+        for waiting in &mut self.upgrade.waiting {
+            waiting.whom.wants_events = false;
+            if matches!(waiting.awaits, WaitsFor::Settled | WaitsFor::Exit) {
+                waiting.awaits = WaitsFor::Reexec;
+            }
+        }
     }
 
     /// The image before goes on: as if the exec had failed, but HUPs are put off.
     pub(super) fn rolled_back(&mut self, now: u64, due: &mut Due) {
+        self.date_step(now);
         self.upgrade.reexecuted_at = Some(now);
-        self.not_upgraded(due);
+        self.not_upgraded(now, Outcome::RolledBack, due);
+    }
+
+    /// Of a step that is not known to have begun it is said that it begins now.
+    fn date_step(&mut self, now: u64) {
+        if self.upgrade.asked_at == 0 {
+            self.upgrade.asked_at = now;
+        }
+    }
+
+    /// `abort`: whatever is under way ends now.
+    pub(super) fn aborted(&mut self, now: u64, whom: Whom, due: &mut Due) {
+        let is_idle = self.upgrade.step.is_none()
+            && self.upgrade.rollout.is_none()
+            && self.upgrade.due_at.is_none();
+        if is_idle {
+            return due.replies.push(LastLine::plain(whom, only(Outcome::Refused)));
+        }
+        self.upgrade.due_at = None;
+        match self.upgrade.step {
+            Some((_, Step::Asking { .. })) => {
+                self.saw("a candidate that is asked until `abort`");
+                due.kill_count += 1;
+            }
+            Some((_, Step::HandingOver)) => self.saw("an `abort` just before the hand-over"),
+            None => {}
+        }
+        self.step_ended(now, Outcome::Aborted);
+        self.answer_step(Outcome::Aborted, due);
+        if self.upgrade.rollout.is_some() {
+            self.saw("a roll-out that is aborted");
+            self.end_rollout(now, Outcome::Aborted, due);
+        }
+        due.replies.push(LastLine::plain(whom, only(Outcome::Done)));
     }
 
     /// The master stops: nothing of an upgrade goes on, and everyone who waits is told.
-    pub(super) fn abandon(&mut self, due: &mut Due) {
-        match self.upgrade.step.take() {
+    pub(super) fn abandon(&mut self, now: u64, due: &mut Due) {
+        match self.upgrade.step {
             Some((_, Step::Asking { .. })) => {
                 self.saw("a stop while a candidate is asked");
                 due.kill_count += 1;
@@ -334,16 +416,19 @@ impl Ledger {
             Some((_, Step::HandingOver)) => self.saw("a stop just before the hand-over"),
             None => {}
         }
-        if self.upgrade.rollout.take().is_some() {
+        self.step_ended(now, Outcome::Aborted);
+        if let Some(rollout) = self.upgrade.rollout.take() {
+            self.forget_check(&rollout, due);
+            self.rollout_ended(now, &rollout, Outcome::Aborted);
             self.saw("a stop in a roll-out");
         }
         self.upgrade.due_at = None;
-        self.upgrade.promise = None;
-        self.answer(due, false, |_| true);
+        self.promise = None;
+        self.answer_all(Outcome::Aborted, due);
     }
 
-    /// A turn's share, but for who is told to go.
-    pub(super) fn upgrade_turn(&mut self, now: u64, due: &mut Due) {
+    /// A turn's share, but for the roll-out's.
+    pub(super) fn step_turn(&mut self, now: u64, due: &mut Due) {
         if let Some((_, Step::Asking { until, is_killed: is_killed @ false, .. })) =
             &mut self.upgrade.step
             && *until <= now
@@ -354,100 +439,6 @@ impl Ledger {
         if self.upgrade.due_at.is_some_and(|at| at <= now) {
             self.saw("a HUP that was put off and begins");
             self.begin(now, UpgradeKind::Smooth, due);
-        }
-        if self.upgrade.rollout.is_some() && self.serving_new() >= self.settings.target {
-            let complete = match self.upgrade.rollout.take() {
-                Some(RolloutKind::Smooth) => "a smooth roll-out complete",
-                _ => "a fleet roll-out complete",
-            };
-            self.saw(complete);
-            self.answer(due, true, |waiting| waiting.has_stepped);
-        }
-    }
-
-    /// Which old workers are not needed any more: all of them once the new ones are up. Until then
-    /// one goes for each that is up anew, those first that do not serve; but none that serves while
-    /// fewer than the target would be left. A fleet waits for all, if all have room beside the old.
-    pub(super) fn not_needed(&mut self) -> Vec<Pid> {
-        let is_old = |worker: &Entry| worker.generation < self.generation;
-        let staying = self.workers.iter().filter(|(_, w)| is_old(w) && w.told_at.is_none());
-        let mut old: Vec<(bool, u32, Pid)> = staying.map(|(p, w)| (w.acked, w.slot, *p)).collect();
-        old.sort_unstable();
-        let waits = match self.upgrade.rollout {
-            None => return old.into_iter().map(|(_, _, pid)| pid).collect(),
-            Some(RolloutKind::Smooth) => false,
-            Some(RolloutKind::Fleet) => self.room() >= u64::from(self.missing()),
-        };
-        let target = usize::try_from(self.settings.target).expect("a count fits");
-        let new = usize::try_from(self.serving_new()).expect("a count fits");
-        let mut left = old.len();
-        let mut serving = old.iter().filter(|(acked, ..)| *acked).count();
-        let mut going = Vec::new();
-        for (is_serving, _, pid) in old {
-            if waits || left + new <= target || (is_serving && serving + new <= target) {
-                break;
-            }
-            left -= 1;
-            serving -= usize::from(is_serving);
-            self.saw(if is_serving {
-                "an old worker goes"
-            } else {
-                "an old one goes that is not up"
-            });
-            going.push(pid);
-        }
-        if !going.is_empty() && self.upgrade.rollout == Some(RolloutKind::Fleet) {
-            self.saw("a fleet that comes in waves");
-        }
-        going
-    }
-
-    /// How many more may be started beside those that stay.
-    pub(super) fn room(&self) -> u64 {
-        let (Some(_), Some(additional)) = (self.upgrade.rollout, self.settings.max_additional)
-        else {
-            return u64::MAX;
-        };
-        (u64::from(self.settings.target) + u64::from(additional)).saturating_sub(self.staying())
-    }
-
-    /// How many live or are ordered, and were not told to go.
-    pub(super) fn staying(&self) -> u64 {
-        let live = self.workers.values().filter(|worker| worker.told_at.is_none()).count();
-        (live + self.ordered.len()) as u64
-    }
-
-    /// How many serve: up, and not told to go.
-    pub(super) fn capacity(&self) -> u32 {
-        let serves = |worker: &&Entry| worker.acked && worker.told_at.is_none();
-        u32::try_from(self.workers.values().filter(serves).count()).expect("a count fits")
-    }
-
-    fn serving_new(&self) -> u32 {
-        let serves = |worker: &Entry| worker.acked && worker.told_at.is_none();
-        let new = self.current().filter(|(_, worker)| serves(worker)).count();
-        u32::try_from(new).expect("a count fits")
-    }
-
-    /// Those who serve are never fewer than when the roll-out began, deaths aside, nor than the
-    /// target, if that is lower.
-    pub(super) fn keeps_its_promise(&mut self, is_turn: bool, died: bool) -> Result<(), String> {
-        let (serving, target) = (self.capacity(), self.settings.target);
-        let Some(promise) = &mut self.upgrade.promise else { return Ok(()) };
-        if died {
-            *promise = (*promise).min(serving);
-        }
-        let promised = (*promise).min(target);
-        let kept = serving >= promised;
-        if is_turn {
-            *promise = promised;
-        }
-        if self.upgrade.rollout.is_none() {
-            self.upgrade.promise = None;
-        }
-        match kept {
-            true => Ok(()),
-            false => Err(format!("{serving} serve in a roll-out that was to keep {promised}")),
         }
     }
 }

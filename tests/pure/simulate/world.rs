@@ -7,6 +7,7 @@ use einhorn::decide::{Action, Event, Sender};
 use einhorn::state::{ConnectionId, ExitStatus, Pid, Signal, Slot};
 
 use super::candidate::Candidate;
+use super::check::Check;
 use super::ledger::Ledger;
 use super::meaning::Meaning;
 use super::random::Random;
@@ -15,6 +16,9 @@ use crate::example::MASTER;
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 pub(super) const MILLISECOND: u64 = 1_000_000;
+
+/// Decades, of which nothing is said but that time passes.
+const LEAP: u64 = 900_000_000 * SECOND;
 
 /// How many clients are connected at once, those by `-g` left aside.
 const CLIENTS_MAX: usize = 12;
@@ -38,6 +42,8 @@ pub(super) enum Mood {
     Resize,
     /// Everyone asks for upgrades.
     Upgrade,
+    /// Somebody deploys one release after another, some of them good for nothing.
+    Deploy,
 }
 
 /// A process that was not reaped yet; dead once its time has come.
@@ -81,6 +87,12 @@ pub(super) struct World {
     pub(super) given: BTreeSet<ConnectionId>,
     /// Who is asked whether it can take over.
     pub(super) candidate: Option<Candidate>,
+    /// Whether somebody has asked for a Ruby Einhorn since one was last asked.
+    pub(super) wants_ruby: bool,
+    /// Who looks, or looked, at canaries; the last one is the one that the master knows.
+    pub(super) checks: Vec<Check>,
+    /// How good each code is.
+    qualities: BTreeMap<u32, Mood>,
     /// To whom the state is to be handed over at the end of this turn.
     pub(super) handover_due: Option<Successor>,
 }
@@ -102,12 +114,15 @@ impl World {
             next_connection: 1,
             given: BTreeSet::new(),
             candidate: None,
+            wants_ruby: false,
+            checks: Vec::new(),
+            qualities: BTreeMap::new(),
             handover_due: None,
         }
     }
 
     /// Starts a process; rarely under the pid of one that was reaped.
-    pub(super) fn start(&mut self, ledger: &mut Ledger) -> Pid {
+    pub(super) fn start(&mut self, ledger: &mut Ledger, mood: Mood) -> Pid {
         let mut pid = self.next_pid;
         if !self.reaped.is_empty() && self.random.chance(12) {
             let index = self.random.index(self.reaped.len());
@@ -117,17 +132,33 @@ impl World {
             self.next_pid += 1;
         }
         let ack_after = ledger.settings.ack_after;
-        let process = self.live(ack_after);
+        let process = self.live(ack_after, mood);
         self.processes.insert(pid, process);
         Pid(pid)
     }
 
+    /// How workers of a code fare while nothing else troubles them: most are well, but a new one
+    /// may be good for nothing.
+    fn quality(&mut self, generation: u32) -> Mood {
+        if !matches!(self.mood, Mood::Usual | Mood::Upgrade | Mood::Deploy) {
+            return self.mood;
+        }
+        let quality = match self.random.below(9) {
+            0 => Mood::DieEarly,
+            1 => Mood::DieLate,
+            2 => Mood::Silent,
+            3 => Mood::NoStarts,
+            _ => Mood::Usual,
+        };
+        *self.qualities.entry(generation).or_insert(quality)
+    }
+
     /// A new process's plans for its life.
-    fn live(&mut self, ack_after: Option<u64>) -> Process {
+    fn live(&mut self, ack_after: Option<u64>, mood: Mood) -> Process {
         let (now, random) = (self.now, &mut self.random);
         let mut soon = |span: u64| Some(now + random.below(span));
         let up_after = ack_after.unwrap_or(10 * MILLISECOND);
-        let (acks_at, dies_at) = match self.mood {
+        let (acks_at, dies_at) = match mood {
             Mood::Calm => (soon(10 * MILLISECOND), None),
             Mood::Silent => (None, None),
             Mood::DieEarly | Mood::NoStarts => (None, soon(up_after.min(5 * MILLISECOND) + 1)),
@@ -135,7 +166,9 @@ impl World {
                 let up_at = now + up_after;
                 (Some(up_at), soon(2 * MILLISECOND).map(|at| at + up_after))
             }
-            Mood::Usual | Mood::Resize | Mood::Upgrade => (soon(2 * SECOND), soon(300 * SECOND)),
+            Mood::Usual | Mood::Resize | Mood::Upgrade | Mood::Deploy => {
+                (soon(2 * SECOND), soon(300 * SECOND))
+            }
         };
         Process { dies_at, acks_at, connection: None }
     }
@@ -147,7 +180,19 @@ impl World {
         {
             return Some(told);
         }
-        (self.mood != Mood::Calm).then(|| self.whim(ledger))
+        match self.mood {
+            Mood::Calm => None,
+            Mood::Deploy if self.random.chance(60) => None,
+            Mood::Deploy if ledger.upgrade.is_over() => {
+                let ask = requests::upgrade(&mut self.random);
+                Some(self.asked(ask))
+            }
+            Mood::Deploy if ledger.has_canary() && self.random.chance(5) => {
+                let ask = requests::reload(&mut self.random);
+                Some(self.asked(ask))
+            }
+            _ => Some(self.whim(ledger)),
+        }
     }
 
     /// Something that has happened already and is to be reported.
@@ -155,7 +200,7 @@ impl World {
         if let Some(slot) = self.orders.pop() {
             return Some(self.outcome(slot, ledger));
         }
-        if let Some(told) = self.candidate_news(ledger) {
+        if let Some(told) = self.candidate_news(ledger).or_else(|| self.check_news(ledger)) {
             return Some(told);
         }
         if let Some(connection) = self.closed.pop() {
@@ -178,7 +223,9 @@ impl World {
     }
 
     fn outcome(&mut self, slot: Slot, ledger: &mut Ledger) -> Told {
-        let fails = match self.mood {
+        let generation = ledger.ordered.get(&slot.0).copied().unwrap_or(ledger.generation);
+        let quality = self.quality(generation);
+        let fails = match quality {
             Mood::Calm => 0,
             Mood::NoStarts => 90,
             _ => 2,
@@ -186,7 +233,7 @@ impl World {
         if self.random.chance(fails) {
             return told(Event::SpawnFailed { slot, why: "no such file".to_owned() });
         }
-        let pid = self.start(ledger);
+        let pid = self.start(ledger, quality);
         let connection = (self.gives_connections && self.random.chance(85)).then(|| self.connect());
         self.given.extend(connection);
         if let Some(process) = self.processes.get_mut(&pid.0) {
@@ -224,9 +271,10 @@ impl World {
                 self.close(connection);
             }
         }
-        let status = match self.random.below(3) {
-            0 => ExitStatus::Code(0),
-            1 => ExitStatus::Code(70),
+        let status = match self.random.below(6) {
+            0..3 => ExitStatus::Code(0),
+            3 => ExitStatus::Code(70),
+            4 => ExitStatus::Unknown,
             _ => ExitStatus::Killed { number: 9, signal: Some(Signal::Kill), core_dumped: false },
         };
         told(Event::Exited { pid: Pid(pid), status })
@@ -294,10 +342,6 @@ impl World {
     }
 
     fn any_request(&mut self) -> Told {
-        let Some(index) = self.clients.len().checked_sub(1) else {
-            return told(Event::Opened { connection: self.connect() });
-        };
-        let index = self.random.index(index + 1);
         let mut pids: Vec<i32> = self.processes.keys().copied().collect();
         pids.extend(self.reaped.last());
         pids.extend([MASTER.0, 0, -1, 1_000_000]);
@@ -307,7 +351,23 @@ impl World {
             Mood::Upgrade if self.random.chance(20) => requests::upgrade(&mut self.random),
             _ => requests::any(&mut self.random, &pids),
         };
+        self.asked(ask)
+    }
+
+    /// Some client asks this, if there is one.
+    fn asked(&mut self, ask: Ask) -> Told {
+        if self.clients.is_empty() {
+            return told(Event::Opened { connection: self.connect() });
+        }
+        self.wants_ruby |= matches!(ask.meaning, Meaning::HandBack(_));
+        let index = self.random.index(self.clients.len());
         request(self.clients[index], ask)
+    }
+
+    /// A client asks for the end of the master, and waits for it.
+    pub(super) fn die(&mut self) -> Told {
+        let ask = requests::die_waiting(&mut self.random);
+        self.asked(ask)
     }
 
     /// A client says that one early death is enough to give up, if there is a client.
@@ -331,11 +391,9 @@ impl World {
                     self.handover_due = Some(Successor::Einhorn(*schema))
                 }
                 Action::HandBack => self.handover_due = Some(Successor::Ruby),
-                Action::Reply { .. }
-                | Action::Report { .. }
-                | Action::RunCanaryCheck { .. }
-                | Action::KillCheck { .. }
-                | Action::Log { .. } => {}
+                Action::RunCanaryCheck { .. } => self.start_check(),
+                Action::KillCheck { process } => self.kill_check(*process),
+                Action::Reply { .. } | Action::Report { .. } | Action::Log { .. } => {}
             }
         }
         exit
@@ -366,6 +424,7 @@ impl World {
     pub(super) fn calm_down(&mut self, ledger: &Ledger) {
         self.mood = Mood::Calm;
         self.kill_candidate();
+        self.calm_checks();
         for (pid, process) in &mut self.processes {
             let entry = ledger.workers.get(&Pid(*pid));
             let going = entry.is_some_and(|worker| worker.told_at.is_some());
@@ -394,7 +453,9 @@ impl World {
         let now = self.now;
         let deadline = deadline.map(|at| at.max(now));
         let plans = self.processes.values().flat_map(|process| [process.dies_at, process.acks_at]);
-        let plans = plans.flatten().chain(self.candidate.as_ref().and_then(|c| c.ends_at));
+        let candidate = self.candidate.as_ref().and_then(|candidate| candidate.ends_at);
+        let checks = self.checks.iter().filter_map(|check| check.ends_at);
+        let plans = plans.flatten().chain(candidate).chain(checks);
         let happens = plans.map(|at| at.max(now)).min();
         let first = deadline.into_iter().chain(happens).min();
         if self.mood == Mood::Calm {
@@ -410,7 +471,8 @@ impl World {
             800..=949 => now,
             950..=994 => until(deadline) + random.below(SECOND),
             995..=998 => now + random.below(100_000) * SECOND,
-            _ if now < u64::MAX / 4 => now + 1_000_000_000 * SECOND,
+            // Once: no span that a state tells of is longer than 31 years.
+            _ if now < LEAP => now + LEAP,
             _ => now,
         };
     }
