@@ -414,43 +414,52 @@ pub(super) fn room_for_additional(state: &State) -> u32 {
 }
 
 /// Tells old workers to go that are not needed any more. Those that serve stay until as many new
-/// ones are up, so that the capacity never falls below the target.
+/// ones are up, so that the capacity never falls below the target. What a superseded roll-out has
+/// left and does not serve is of no use to anybody, and must not take the room of the next one.
 fn cull_old(turn: &mut Turn) {
     let state = &*turn.state;
     let mut old: Vec<(Pid, &Worker)> = state.old_workers().collect();
-    let target = usize::try_from(state.config.target).unwrap_or(usize::MAX);
-    let excess = match &state.rollout {
-        None => idle_count(&old) + surplus(state, old.len() - idle_count(&old)),
-        // A canary replaces nobody. But those of a roll-out before it, or of a higher target, would
-        // take the room that it needs for as long as it waits for it.
-        Some(rollout) if rollout.is_canary() => old.len().saturating_sub(target),
+    let from = state.rollout.as_ref().map(|rollout| rollout.from);
+    let is_left_over = |worker: &Worker| !worker.is_acked() && Some(worker.generation) != from;
+    let left_over_count = old.iter().filter(|(_, worker)| is_left_over(worker)).count();
+    let others_count = old.len() - left_over_count;
+    let surplus_count = match &state.rollout {
+        // None goes for the sake of a canary, but nobody needs more than are wanted.
+        Some(rollout) if rollout.is_canary() => others_count.saturating_sub(target(state)),
         // A fleet that does not fit beside the old workers would wait for ever; it comes in waves.
         Some(Rollout { kind: RolloutKind::Fleet, .. })
             if state.missing_count() <= room_for_additional(state) =>
         {
             0
         }
-        Some(_) => surplus(state, old.len()),
+        _ => surplus(state, others_count),
     };
+    let excess = left_over_count + surplus_count;
     if excess == 0 {
         return;
     }
-    old.sort_by_key(|(_, worker)| (worker.is_acked(), worker.slot));
+    // Of those that serve, the ones that would serve again after a failure go last.
+    old.sort_by_key(|(_, worker)| {
+        let is_from = Some(worker.generation) == from;
+        (!is_left_over(worker), worker.is_acked(), is_from, worker.slot)
+    });
     let going: Vec<Pid> = old.iter().take(excess).map(|(pid, _)| *pid).collect();
     let count = going.len();
     progress(turn, &format!("Sending USR2 to {count} old workers: {}", list(&going)));
     turn.tell_to_go(&going, Signal::Usr2);
 }
 
-/// Workers of another generation that do not serve yet.
-fn idle_count(old: &[(Pid, &Worker)]) -> usize {
-    old.iter().filter(|(_, worker)| !worker.is_acked()).count()
-}
-
 /// How many old workers can be done without: as many as there are above the target together with
 /// those of the serving generation that are up. Old ones that do not serve go first, so those that
 /// do are never missed.
 fn surplus(state: &State, old_count: usize) -> usize {
-    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    (old_count + count(state.current_capacity())).saturating_sub(count(state.config.target))
+    (old_count + size(state.current_capacity())).saturating_sub(target(state))
+}
+
+fn target(state: &State) -> usize {
+    size(state.config.target)
+}
+
+fn size(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }

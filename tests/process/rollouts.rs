@@ -17,6 +17,7 @@ crate::tests![
     a_release_that_dies_before_its_ack_leaves_the_old_ones_serving,
     a_release_that_never_acks_leaves_the_old_ones_serving,
     an_upgrade_in_the_middle_of_one_starts_over,
+    an_upgrade_that_starts_over_finds_room_for_its_canary,
     a_hup_in_the_middle_of_an_upgrade_starts_over,
     upgrades_while_old_workers_drain_get_indexes_of_their_own,
     workers_killed_in_an_upgrade_are_replaced_by_the_new_code,
@@ -204,6 +205,27 @@ fn an_upgrade_in_the_middle_of_one_starts_over() {
             assert_eq!(second.join().unwrap(), "Upgrade done");
         });
     }
+}
+
+/// What a roll-out that was superseded has left must not take the room of the next one.
+fn an_upgrade_that_starts_over_finds_room_for_its_canary() {
+    let rig = Rig::new();
+    let gate = Gate::open(&rig);
+    let limits = ["--max-unacked", "1", "--max-upgrade-additional", "1"];
+    let options = [&["-n", "2", "-m", "manual"], &limits[..]].concat();
+    let master = rig.start(&options, &[&gate.step(), "ack", "wait"]);
+    master.settled(2);
+    gate.set(false);
+    meanwhile(&master, |scope| {
+        let first = ask(scope, &master, "upgrade");
+        until_moment(&master, "the first canary waits", |moment| moment.unacked() == 1);
+        let second = ask(scope, &master, "upgrade");
+        until_moment(&master, "the next one waits", |m| m.version == 2 && m.unacked() == 1);
+        gate.set(true);
+        watch(&master, 2, Moment::is_sound);
+        assert_eq!(first.join().unwrap(), "Upgrade done");
+        assert_eq!(second.join().unwrap(), "Upgrade done");
+    });
 }
 
 fn a_hup_in_the_middle_of_an_upgrade_starts_over() {
