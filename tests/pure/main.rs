@@ -19,6 +19,8 @@ mod json_schema;
 mod options;
 /// The rules of keeping N alive (behaviour.md section 4), an example each.
 mod pool;
+/// The rules of upgrades that end (docs/decisions/0010-upgrades-that-end.md), an example each.
+mod rollout;
 /// The state of a Ruby master: its captures, and what is refused.
 mod ruby;
 /// The schema of the state: golden files, refused files, and what holds of every state.

@@ -14,7 +14,7 @@ use einhorn::state::{
 use crate::example::{Master, adopted, config, ended, fit, without_log};
 
 /// `-m manual` and nobody up before a test says so; old workers 1000 and on are up.
-fn manual(target: u32, max_unacked: u32) -> Master {
+pub(crate) fn manual(target: u32, max_unacked: u32) -> Master {
     let (ack_mode, max_unacked) = (AckMode::Manual, Some(max_unacked));
     let mut master = Master::started(Config { ack_mode, max_unacked, ..config(target) });
     let old: Vec<i32> = master.state.workers.keys().map(|pid| pid.0).collect();
@@ -25,12 +25,12 @@ fn manual(target: u32, max_unacked: u32) -> Master {
 }
 
 /// The roll-out under way.
-fn kind(state: &State) -> Option<RolloutKind> {
+pub(crate) fn kind(state: &State) -> Option<RolloutKind> {
     state.rollout.as_ref().map(|rollout| rollout.kind)
 }
 
 /// Somebody asks and does not wait.
-fn ask(master: &mut Master, command: &str) -> Vec<Action> {
+pub(crate) fn ask(master: &mut Master, command: &str) -> Vec<Action> {
     let connection = ConnectionId(1);
     master.tell(Event::Opened { connection });
     let mut actions = master.ask(&format!("{{command: {command}}}"));
@@ -40,24 +40,24 @@ fn ask(master: &mut Master, command: &str) -> Vec<Action> {
 }
 
 /// A fleet upgrade, up to its first worker.
-fn upgrade_fleet(master: &mut Master) {
+pub(crate) fn upgrade_fleet(master: &mut Master) {
     ask(master, "upgrade_fleet");
     master.reexec();
 }
 
 /// What a turn does now.
-fn turn(master: &mut Master) -> Vec<Action> {
+pub(crate) fn turn(master: &mut Master) -> Vec<Action> {
     master.turn_at(master.now_ms)
 }
 
 /// That these indexes are started with the code of this generation.
-fn starts(slots: Range<u32>, generation: u32) -> Vec<Action> {
+pub(crate) fn starts(slots: Range<u32>, generation: u32) -> Vec<Action> {
     let generation = Generation(generation);
     slots.map(|slot| Action::Spawn { slot: Slot(slot), generation }).collect()
 }
 
 /// That these workers are told to go.
-fn told(pids: &[i32]) -> Vec<Action> {
+pub(crate) fn told(pids: &[i32]) -> Vec<Action> {
     let signal = Signal::Usr2;
     pids.iter().map(|pid| Action::Signal { pid: Pid(*pid), signal }).collect()
 }
@@ -68,7 +68,7 @@ fn asks() -> [Action; 1] {
 }
 
 /// When the master wants to be woken, in milliseconds since it began.
-fn deadline_ms(state: &State) -> Option<u64> {
+pub(crate) fn deadline_ms(state: &State) -> Option<u64> {
     next_deadline(state).map(|Monotonic(nanos)| nanos / 1_000_000)
 }
 
