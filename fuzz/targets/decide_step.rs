@@ -7,22 +7,29 @@
 //!
 //! After every event it asserts that `State::check` finds nothing, that no signal goes to a process
 //! that is gone, that workers are started only for what is missing, that answers go to who asked,
-//! each request once, that one candidate is asked at a time and takes over only if it is fit, and
-//! that the loop would not spin.
+//! each request once, that one candidate is asked at a time and takes over only if it is fit, that
+//! one command looks at a canary and is ended only while it runs, that an upgrade takes no worker
+//! away that serves while fewer would be left than the target and than there were, and that the
+//! loop would not spin.
+
+#[path = "../parts/configuration.rs"]
+mod configuration;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use einhorn::decide::{Action, Event, Preflight, SPAWNS_PER_TURN, Sender, next_deadline, step};
-use einhorn::protocol::{LINE_MAX, Line, Request};
-use einhorn::state::{AckMode, CandidateReport, Config, ConnectionId, ExitStatus, FEATURES};
-use einhorn::state::{Generation, Monotonic, Nice, Now, Pid, Realtime, SCHEMA_VERSIONS, Signal};
-use einhorn::state::{ReexecMode, RolloutBounds, Slot, Stage, State, Verbosity};
+use einhorn::protocol::{LINE_MAX, Line, News, Request};
+use einhorn::state::{
+    CandidateReport, Config, ConnectionId, ExitStatus, FEATURES, Generation, Monotonic, Now, Pid,
+    Realtime, SCHEMA_VERSIONS, Signal, Slot, Stage, State,
+};
 
 /// The pid of every candidate; no worker has it.
 const CANDIDATE: Pid = Pid(60);
+
+/// The lowest pid of those that look at canaries; no worker has one below 100.
+const CHECK: Pid = Pid(70);
 
 /// More lines than this say nothing new.
 const EVENTS_MAX: usize = 500;
@@ -31,7 +38,7 @@ const EVENTS_MAX: usize = 500;
 pub(crate) fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines();
-    let config = config(lines.next().unwrap_or_default());
+    let config = configuration::read(lines.next().unwrap_or_default());
     let mut shell = Shell::new(config);
     for line in lines.take(EVENTS_MAX) {
         if shell.left {
@@ -57,6 +64,12 @@ struct Shell {
     /// One was found fit, and is to take over.
     handover_due: bool,
     handback_due: bool,
+    /// The command of `--on-canary` was ordered, and neither runs nor has failed to.
+    check_due: bool,
+    /// Those that run.
+    checks: BTreeSet<Pid>,
+    /// How many served when the last roll-out began, less what the target and deaths took since.
+    promise: Option<u32>,
     /// The master was told to stop.
     stopping: bool,
     /// The master has left.
@@ -84,6 +97,9 @@ impl Shell {
             candidate: None,
             handover_due: false,
             handback_due: false,
+            check_due: false,
+            checks: BTreeSet::new(),
+            promise: None,
             stopping: false,
             left: false,
         }
@@ -101,6 +117,8 @@ impl Shell {
     /// - `> N LINE`: it sends a line; `$` in it is the pid of the first process
     /// - `p`: the candidate runs
     /// - `q HOW`: it ends, `fit` or as [`report`] says; if it does not run, it cannot be started
+    /// - `y`, `n`: the command that looks at the canary runs, or could not be started
+    /// - `z N CODE`: the Nth of those that run ends
     /// - `h HOW`: the state is handed over, if that is due: `adopted`, `back`, or the exec fails
     fn happen(&mut self, line: &str) {
         let mut words = line.splitn(3, ' ');
@@ -148,6 +166,14 @@ impl Shell {
                 }
             }
             "q" => self.end_candidate(first),
+            "y" | "n" => self.begin_check(event == "y"),
+            "z" => {
+                if let Some(pid) = pick(self.checks.iter(), nth) {
+                    self.checks.remove(&pid);
+                    let status = ExitStatus::Code(second.parse().unwrap_or(0));
+                    self.tell(Event::Exited { pid, status });
+                }
+            }
             "h" => self.hand_over(first),
             _ => {}
         }
@@ -189,6 +215,19 @@ impl Shell {
         }
     }
 
+    fn begin_check(&mut self, runs: bool) {
+        if !std::mem::take(&mut self.check_due) {
+            return;
+        }
+        if !runs {
+            return self.tell(Event::CheckNotStarted { why: "no such file".to_owned() });
+        }
+        let taken = |pid: &i32| self.checks.contains(&Pid(*pid));
+        let pid = Pid((CHECK.0..).find(|pid| !taken(pid)).expect("a free pid"));
+        self.checks.insert(pid);
+        self.tell(Event::CheckStarted { pid });
+    }
+
     fn end_candidate(&mut self, how: &str) {
         let Some(candidate) = self.candidate.take() else { return };
         let outcome = match candidate.runs {
@@ -218,7 +257,8 @@ impl Shell {
 
     /// At the end of a turn, when everything that was ordered is done.
     fn hand_over(&mut self, how: &str) {
-        if !(self.handover_due || self.handback_due) || !self.orders.is_empty() {
+        let is_busy = self.check_due || !self.orders.is_empty();
+        if !(self.handover_due || self.handback_due) || is_busy {
             return;
         }
         self.handover_due = false;
@@ -228,7 +268,7 @@ impl Shell {
         }
         assert!(!self.stopping && self.state.stopping.is_none(), "handed over on the way out");
         let why = "not now".to_owned();
-        let generation = self.state.generation;
+        let newest = self.state.newest_generation;
         // No event tells of a Ruby Einhorn that goes on.
         let how = if is_hand_back { "no" } else { how };
         self.tell(match how {
@@ -236,9 +276,12 @@ impl Shell {
             "back" => Event::RolledBack { why },
             _ => Event::HandOverFailed { why },
         });
-        let grown = self.state.generation.0 - generation.0;
+        let grown = self.state.newest_generation.0 - newest.0;
         assert!(grown <= u32::from(how == "adopted"), "{grown} generations at once");
         assert_eq!(self.state.reexec, None, "the master's own step is over");
+        if grown == 1 {
+            self.promise = Some(self.state.capacity());
+        }
     }
 
     fn connect(&mut self, owner: Option<Pid>) -> ConnectionId {
@@ -273,10 +316,30 @@ impl Shell {
             panic!("{broken}, after {event:?}: {:#?}", self.state);
         }
         self.replies(&event, &waiting, &actions);
+        self.keep_promise(&event);
         for action in actions {
             self.carry_out(&event, action);
         }
         self.agree();
+    }
+
+    /// Those who serve are never fewer, by anything that the master does, than when the roll-out
+    /// began and than the target; nor until the old code serves again after one that failed.
+    fn keep_promise(&mut self, event: &Event) {
+        let (serving, target) = (self.state.capacity(), self.state.config.target);
+        let is_stopping = self.state.stopping.is_some();
+        let Some(promise) = self.promise.as_mut().filter(|_| !is_stopping) else { return };
+        if let Event::Exited { .. } = event {
+            *promise = (*promise).min(serving);
+        }
+        let promised = (*promise).min(target);
+        assert!(serving >= promised, "{serving} serve, and {promised} were to");
+        if *event == Event::Turn {
+            *promise = promised;
+        }
+        if self.state.rollout.is_none() && self.state.old_workers().next().is_none() {
+            self.promise = None;
+        }
     }
 
     /// Who is owed the last line of an upgrade.
@@ -304,6 +367,9 @@ impl Shell {
                 _ => continue,
             };
             assert!(is_told, "an empty answer");
+            let news = reply.event.as_ref().map(|event| News::parse(event).expect("an event"));
+            let is_end = news.map(|news| matches!(news, News::End(_)));
+            assert!(is_end.is_none_or(|is_end| is_end != reply.wait), "more after the end");
             let is_awaited = asker == Some(*connection) || waiting.contains(connection);
             assert!(is_awaited, "told, though another asked");
             last_count += usize::from(!reply.wait);
@@ -333,7 +399,9 @@ impl Shell {
                 self.close(connection);
             }
             Action::StartPreflight { schema } => {
-                assert!(self.candidate.is_none(), "two candidates at once");
+                // One that is not wanted any more is forgotten with the next.
+                let is_free = self.candidate.as_ref().is_none_or(|candidate| candidate.is_killed);
+                assert!(is_free, "two candidates at once");
                 assert!(self.state.stopping.is_none(), "a candidate on the way out");
                 self.candidate = Some(Candidate { schema, runs: false, is_killed: false });
             }
@@ -346,10 +414,14 @@ impl Shell {
                 assert!(is_asked, "nobody wants a Ruby Einhorn");
                 self.handback_due = true;
             }
-            Action::Reply { .. }
-            | Action::Report { .. }
-            | Action::RunCanaryCheck { .. }
-            | Action::KillCheck { .. } => {}
+            Action::RunCanaryCheck { worker, .. } => {
+                assert!(self.processes.contains(&worker), "a look at {worker}, which is gone");
+                assert!(!std::mem::replace(&mut self.check_due, true), "two looks at once");
+            }
+            Action::KillCheck { process } => {
+                assert!(self.checks.contains(&process), "{process} does not look at a canary");
+            }
+            Action::Reply { .. } | Action::Report { .. } => {}
             Action::Log { message, .. } => assert!(!message.is_empty(), "an empty line"),
             Action::Exit { code } => {
                 let alone = self.processes.is_empty() && self.orders.is_empty();
@@ -396,47 +468,4 @@ fn pick<'t, T: Copy + 't>(
     nth: usize,
 ) -> Option<T> {
     things.nth(nth.checked_rem(things.len())?).copied()
-}
-
-/// The first line: `WORKERS [manual] [kill] [SETTING=NUMBER …]`.
-fn config(line: &str) -> Config {
-    let number = |name: &str| -> Option<u32> {
-        let word = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-        word?.parse().ok()
-    };
-    let at_least_one = |number: u32| number.clamp(1, 100);
-    let has = |name: &str| line.split(' ').any(|word| word == name);
-    let seconds = |count: u32| Duration::from_secs(u64::from(count));
-    let target = line.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(1);
-    Config {
-        original_command: vec![OsString::from("worker")],
-        command: vec![OsString::from("/bin/worker")],
-        target: at_least_one(target),
-        backlog: 100,
-        respawn_interval: seconds(1),
-        ack_mode: match has("manual") {
-            true => AckMode::Manual,
-            false => AckMode::Timer(seconds(number("ack").unwrap_or(1))),
-        },
-        signal_timeout: number("timeout").map(seconds),
-        max_unacked: number("unacked").map(at_least_one),
-        max_upgrade_additional: number("additional").map(at_least_one),
-        retries: number("retries").map(at_least_one),
-        kill_children_on_exit: has("kill"),
-        command_socket_as_fd: true,
-        command_name: None,
-        socket_path: PathBuf::from("/run/einhorn.sock"),
-        pidfile: PathBuf::from("/run/einhorn.pid"),
-        lockfile: PathBuf::from("/run/einhorn.lock"),
-        nice: Nice::default(),
-        reexec_as: Vec::new(),
-        drop_env_vars: Vec::new(),
-        verbosity: Verbosity::INFO,
-        syslog: false,
-        reexec_mode: ReexecMode::Exec,
-        rollout: RolloutBounds::default(),
-        chdir: None,
-        env_file: None,
-        metrics_file: None,
-    }
 }

@@ -1,0 +1,58 @@
+//! The master of an input of `decide_step`, as its first line says.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use einhorn::state::{AckMode, Config, Nice, ReexecMode, RolloutBounds, Verbosity};
+
+/// Reads `WORKERS [manual] [kill] [look] [SETTING=NUMBER …]`; with `look` there is a command that
+/// looks at canaries.
+pub(super) fn read(line: &str) -> Config {
+    let number = |name: &str| -> Option<u32> {
+        let word = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        word?.parse().ok()
+    };
+    let at_least_one = |number: u32| number.clamp(1, 100);
+    let has = |name: &str| line.split(' ').any(|word| word == name);
+    let seconds = |count: u32| Duration::from_secs(u64::from(count));
+    let target = line.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(1);
+    Config {
+        original_command: vec![OsString::from("worker")],
+        command: vec![OsString::from("/bin/worker")],
+        target: at_least_one(target),
+        backlog: 100,
+        respawn_interval: seconds(1),
+        ack_mode: match has("manual") {
+            true => AckMode::Manual,
+            false => AckMode::Timer(seconds(number("ack").unwrap_or(1))),
+        },
+        signal_timeout: number("timeout").map(seconds),
+        max_unacked: number("unacked").map(at_least_one),
+        max_upgrade_additional: number("additional").map(at_least_one),
+        retries: number("retries").map(at_least_one),
+        kill_children_on_exit: has("kill"),
+        command_socket_as_fd: true,
+        command_name: None,
+        socket_path: PathBuf::from("/run/einhorn.sock"),
+        pidfile: PathBuf::from("/run/einhorn.pid"),
+        lockfile: PathBuf::from("/run/einhorn.lock"),
+        nice: Nice::default(),
+        reexec_as: Vec::new(),
+        drop_env_vars: Vec::new(),
+        verbosity: Verbosity::INFO,
+        syslog: false,
+        reexec_mode: ReexecMode::Exec,
+        rollout: RolloutBounds {
+            ack_timeout: number("late").map(seconds),
+            upgrade_timeout: number("upgrade").map(seconds),
+            failures_max: number("failures").map(at_least_one),
+            canary: seconds(number("canary").unwrap_or(0)),
+            on_canary: has("look").then(|| OsString::from("look")).into_iter().collect(),
+            on_canary_timeout: seconds(number("looks").unwrap_or(60)),
+        },
+        chdir: None,
+        env_file: None,
+        metrics_file: None,
+    }
+}
