@@ -5,69 +5,81 @@ use einhorn::state::{Pid, RolloutKind};
 use super::ledger::{Entry, Ledger};
 use super::rollout::Rollout;
 
+/// A worker of other code than is meant to serve, those first that are needed least.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Old {
+    serves: bool,
+    /// Whether it is of the code that serves again if the new one fails.
+    is_from: bool,
+    slot: u32,
+    pid: Pid,
+}
+
 impl Ledger {
-    /// Which old workers are not needed any more.
+    /// Which old workers are not needed any more: those that are not up, unless they are of the
+    /// code that serves until the new one does; and of the others, in this order, as many as the
+    /// stage of the roll-out says.
     pub(super) fn not_needed(&mut self) -> Vec<Pid> {
-        let mut old: Vec<(bool, u32, Pid)> =
-            self.others().map(|(pid, w)| (w.acked_at.is_some(), w.slot, pid)).collect();
+        let from = self.upgrade.rollout.as_ref().map(|rollout| rollout.from);
+        let old = self.others().map(|(pid, worker)| Old {
+            serves: worker.serves(),
+            is_from: Some(worker.generation) == from,
+            slot: worker.slot,
+            pid,
+        });
+        let (mut old, mut going): (Vec<Old>, Vec<Old>) =
+            old.partition(|old| old.serves || old.is_from);
         old.sort_unstable();
-        let going = match &self.upgrade.rollout {
-            Some(Rollout { canary: Some(_), .. }) => self.beside_canary(old),
-            Some(rollout) => self.replaced(rollout.kind, old),
-            None => self.left_over(old),
-        };
-        for (is_serving, ..) in &going {
-            self.saw(match (is_serving, self.upgrade.rollout.is_some()) {
-                _ if self.has_canary() => "one too many beside a canary",
-                (true, true) => "an old worker goes",
-                (false, true) => "an old one goes that is not up",
-                (true, false) => "one of another code goes after the roll-out",
-                (false, false) => "one of another code goes that is not up",
+        for _ in &going {
+            self.saw(match from {
+                None => "one of another code goes that is not up",
+                Some(_) => "one of a superseded roll-out goes that is not up",
             });
         }
-        if !going.is_empty() && self.upgrade.rollout.as_ref().is_some_and(Rollout::is_fleet) {
+        let count = match &self.upgrade.rollout {
+            Some(Rollout { canary: Some(_), .. }) => old.len().saturating_sub(self.target()),
+            Some(rollout) => self.replaced_count(rollout.kind, &old),
+            None => old.len().saturating_sub(self.target().saturating_sub(self.new_count())),
+        };
+        for old in &old[..count] {
+            self.saw(match (old.serves, from) {
+                _ if self.has_canary() => "one too many beside a canary",
+                (_, None) => "one of another code goes after the roll-out",
+                (true, _) => "an old worker goes",
+                (false, _) => "an old one goes that is not up",
+            });
+        }
+        if count > 0 && self.upgrade.rollout.as_ref().is_some_and(Rollout::is_fleet) {
             self.saw("a fleet that comes in waves");
         }
-        going.into_iter().map(|(_, _, pid)| pid).collect()
+        going.extend(old.into_iter().take(count));
+        going.into_iter().map(|old| old.pid).collect()
     }
 
-    /// A canary replaces nobody: only those go who are more than there should be.
-    fn beside_canary(&self, mut old: Vec<(bool, u32, Pid)>) -> Vec<(bool, u32, Pid)> {
-        let target = usize::try_from(self.settings.target).expect("a count fits");
-        old.truncate(old.len().saturating_sub(target));
-        old
-    }
-
-    /// In a roll-out one goes for each that is up anew, those first that do not serve; but none
-    /// that serves while fewer than the target would be left. A fleet waits for all, if all have
-    /// room beside the old.
-    fn replaced(&self, kind: RolloutKind, old: Vec<(bool, u32, Pid)>) -> Vec<(bool, u32, Pid)> {
+    /// In a roll-out one goes for each that is up anew; but none that serves while fewer than the
+    /// target would be left. A fleet waits for all, if all have room beside the old.
+    fn replaced_count(&self, kind: RolloutKind, old: &[Old]) -> usize {
         if kind == RolloutKind::Fleet && self.room() >= u64::from(self.missing()) {
-            return Vec::new();
+            return 0;
         }
-        let target = usize::try_from(self.settings.target).expect("a count fits");
-        let new = usize::try_from(self.serving_new()).expect("a count fits");
+        let (target, new) = (self.target(), self.new_count());
         let mut left = old.len();
-        let mut serving = old.iter().filter(|(is_serving, ..)| *is_serving).count();
-        let may_go = |(is_serving, ..): &(bool, u32, Pid)| {
-            let may = left + new > target && (!is_serving || serving + new > target);
+        let mut serving = old.iter().filter(|old| old.serves).count();
+        let may_go = |old: &&Old| {
+            let may = left + new > target && (!old.serves || serving + new > target);
             left -= 1;
-            serving -= usize::from(*is_serving);
+            serving -= usize::from(old.serves);
             may
         };
-        old.into_iter().take_while(may_go).collect()
+        old.iter().take_while(may_go).count()
     }
 
-    /// Without a roll-out nobody else is wanted: but of those that serve only as many go as there
-    /// are above the target.
-    fn left_over(&self, old: Vec<(bool, u32, Pid)>) -> Vec<(bool, u32, Pid)> {
-        let (serving, mut going): (Vec<_>, Vec<_>) = old.into_iter().partition(|(up, ..)| *up);
-        let target = usize::try_from(self.settings.target).expect("a count fits");
-        let own = usize::try_from(self.serving_new()).expect("a count fits");
-        let stay = target.saturating_sub(own);
-        let leave = serving.len().saturating_sub(stay);
-        going.extend(serving.into_iter().take(leave));
-        going
+    fn target(&self) -> usize {
+        usize::try_from(self.settings.target).expect("a count fits")
+    }
+
+    fn new_count(&self) -> usize {
+        usize::try_from(self.serving_new()).expect("a count fits")
     }
 
     /// Workers of other code than is meant to serve that were not told to go.

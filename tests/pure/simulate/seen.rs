@@ -102,6 +102,7 @@ pub(super) const MUST_BE_SEEN: &[&str] = &[
     "nothing to wait for",
     "one of another code goes after the roll-out",
     "one of another code goes that is not up",
+    "one of a superseded roll-out goes that is not up",
     "one too many beside a canary",
     "the pace slowing starts",
 ];
