@@ -122,16 +122,20 @@ fn in_words(error: &dotenvy::Error, text: &str) -> String {
 }
 
 /// Where a worker of a generation is started: where that has begun, or, if that is gone, where
-/// `--chdir` leads now.
+/// `--chdir` leads now. A generation that still has to take over has no such choice: what the
+/// upgrade was about is what it reports.
 ///
 /// # Errors
-/// Neither is there.
+/// Neither is there, or the first of them was needed.
 pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>, String> {
     let Some(chdir) = &state.config.chdir else { return Ok(None) };
     let began_in = state.deployments.get(&generation).and_then(|d| d.directory.as_ref());
-    match began_in.filter(|directory| directory.is_dir()) {
-        Some(directory) => Ok(Some(directory.clone())),
-        None => follow(chdir).map(Some),
+    match began_in {
+        Some(directory) if directory.is_dir() => Ok(Some(directory.clone())),
+        Some(gone) if state.rollout.is_some() && generation == state.generation => {
+            Err(format!("--chdir: the release directory {} is gone", gone.display()))
+        }
+        _ => follow(chdir).map(Some),
     }
 }
 
