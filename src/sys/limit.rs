@@ -5,6 +5,26 @@ use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+/// Every resource of getrlimit(2) on Linux.
+const RESOURCES: [Resource; 16] = [
+    Resource::RLIMIT_AS,
+    Resource::RLIMIT_CORE,
+    Resource::RLIMIT_CPU,
+    Resource::RLIMIT_DATA,
+    Resource::RLIMIT_FSIZE,
+    Resource::RLIMIT_LOCKS,
+    Resource::RLIMIT_MEMLOCK,
+    Resource::RLIMIT_MSGQUEUE,
+    Resource::RLIMIT_NICE,
+    Resource::RLIMIT_NOFILE,
+    Resource::RLIMIT_NPROC,
+    Resource::RLIMIT_RSS,
+    Resource::RLIMIT_RTPRIO,
+    Resource::RLIMIT_RTTIME,
+    Resource::RLIMIT_SIGPENDING,
+    Resource::RLIMIT_STACK,
+];
+
 /// A limit of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -16,6 +36,25 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// All limits of this process.
+    ///
+    /// # Errors
+    /// Those of getrlimit(2).
+    pub fn all() -> io::Result<Vec<Limit>> {
+        RESOURCES.into_iter().map(Limit::now).collect()
+    }
+
+    /// A limit of the resource of this name; `None` where there is none.
+    pub fn named(name: &str, soft: u64, hard: u64) -> Option<Limit> {
+        let mut limits = RESOURCES.into_iter().map(|resource| Limit { resource, soft, hard });
+        limits.find(|limit| limit.name() == name)
+    }
+
+    /// The name of the resource, such as `RLIMIT_NOFILE`.
+    pub fn name(self) -> String {
+        format!("{:?}", self.resource)
+    }
+
     /// The limit of this resource that holds now.
     ///
     /// # Errors
@@ -44,7 +83,7 @@ impl Limit {
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} to {}:{}", self.resource, self.soft, self.hard)
+        write!(f, "{} to {}:{}", self.name(), self.soft, self.hard)
     }
 }
 

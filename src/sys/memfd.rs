@@ -1,10 +1,11 @@
 //! Sealed memory: written once, then unchangeable for everyone.
 
 use std::io::{self, Seek, Write};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use memfd::{FileSeal, MemfdOptions};
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
 /// Puts bytes into a memfd that nobody can change any more, to be read from their beginning;
 /// close-on-exec.
@@ -19,6 +20,12 @@ pub fn sealed(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let seals = [FileSeal::SealShrink, FileSeal::SealGrow, FileSeal::SealWrite, FileSeal::SealSeal];
     memfd.add_seals(&seals).map_err(io::Error::other)?;
     Ok(memfd.into_file().into())
+}
+
+/// Whether it is memory that [`sealed`] has made, or another process in the same way.
+pub fn is_sealed(memory: impl AsFd) -> bool {
+    let sealed = fcntl(memory, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_retain);
+    sealed.is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_WRITE))
 }
 
 /// Reads all of a descriptor from its beginning without moving its offset, which other processes

@@ -2,12 +2,14 @@
 //! knows nothing of einhorn.
 
 pub mod clock;
+pub mod confinement;
 pub mod descriptor;
 pub mod exec;
 pub mod file;
 pub mod limit;
 pub mod log_output;
 pub mod memfd;
+pub mod passing;
 pub mod pidfd;
 pub mod pipe;
 pub mod poll;

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::stat::Mode;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
@@ -131,6 +132,13 @@ pub fn own_parent() -> i32 {
 /// The pid of this process.
 pub fn own_pid() -> i32 {
     Pid::this().as_raw()
+}
+
+/// The umask of this process. It is asked for by setting it; there is no other way everywhere.
+pub fn umask() -> u32 {
+    let mask = nix::sys::stat::umask(Mode::empty());
+    nix::sys::stat::umask(mask);
+    mask.bits()
 }
 
 /// The nice level of this process.
