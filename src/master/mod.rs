@@ -16,6 +16,7 @@ mod limits;
 mod listeners;
 mod log;
 mod metrics_file;
+mod nice;
 mod preflight;
 mod report;
 mod start;
@@ -283,25 +284,6 @@ impl Master {
         };
         if let Err(error) = sent {
             self.log(Level::Error, &format!("Cannot send {signal} to worker {pid}: {error}"));
-        }
-    }
-
-    fn renice_master(&mut self) {
-        if let Some(level) = self.state.config.nice.master {
-            self.renice(level, self.state.master_pid.0);
-        }
-    }
-
-    /// Lets the command of `--nice` set a level, if one was given.
-    fn renice(&mut self, level: i32, pid: i32) {
-        let Some(words) = &self.state.config.nice.renice_command else { return };
-        let arguments = [level.to_string(), "-p".to_owned(), pid.to_string()];
-        let command: Vec<_> = words.iter().chain(&arguments).map(Into::into).collect();
-        match self.inheritance.start_helper(&command) {
-            Ok(helper) => {
-                self.helpers.insert(helper, format!("setting the nice level of {pid}"));
-            }
-            Err(why) => self.log(Level::Error, &format!("Cannot renice {pid}: {why}")),
         }
     }
 
