@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     let launch = Launch {
         open_at_start: descriptor::open_numbers().unwrap_or_default(),
         own_name: std::env::args_os().next().unwrap_or_else(|| OsString::from("einhorn")),
+        arguments: std::env::args_os().skip(1).collect(),
         environment: std::env::vars_os().collect(),
         // A directory that was deleted has no name; relative paths cannot work there either way.
         directory: std::env::current_dir().unwrap_or_default(),
@@ -42,8 +43,8 @@ fn main() -> ExitCode {
     let folder = cli::default_folder(std::env::var_os("TMPDIR"));
     match cli::parse(std::env::args_os(), &folder, &launch.directory) {
         Ok(Task::Start(options)) => start(Start { options: *options, launch }),
-        Ok(Task::Adopt { state: state_number, rolled_back, program }) => {
-            adopt(&Adoption { state_number, rolled_back, launch, program })
+        Ok(Task::Adopt { state: state_number, rolled_back, pinned, program }) => {
+            adopt(&Adoption { state_number, rolled_back, pinned, launch, program })
         }
         Ok(Task::Check { options, state }) => match master::check(&options, state, &launch) {
             Ok(text) => print(0, &text),

@@ -242,6 +242,7 @@ impl Shell {
                     _ => ExitStatus::Code(0),
                 },
                 report: report(how, candidate.schema),
+                pin: None,
                 last_words: match how {
                     "ruby" => format!("[MASTER {CANDIDATE}] INFO: Running under Ruby 3.1.2\n"),
                     _ => how.to_owned(),

@@ -1,6 +1,7 @@
 //! The command line: one documented field an option, and what it means, checked. No I/O.
 
 mod address;
+mod check;
 mod long_option;
 mod value;
 
@@ -21,6 +22,7 @@ use crate::state::{
 };
 
 pub use address::parse_bind;
+pub use check::around_state;
 pub use long_option::spell_out;
 pub use value::above_zero;
 
@@ -31,6 +33,7 @@ const NEWER_OPTIONS: &[&str] = &[
     "ipv6",
     "syslog",
     "rolled-back",
+    "pinned",
     "describe-state",
     "test-note",
     "ack-timeout",
@@ -184,6 +187,9 @@ struct Args {
     /// Internal: the image after this one gave the state back, for this reason
     #[arg(long, value_name = "WHY", hide = true, allow_hyphen_values = true)]
     rolled_back: Option<String>,
+    /// Internal: how the process was before this image, which was pinned, was executed
+    #[arg(long, value_name = "BEFORE", hide = true)]
+    pinned: Option<String>,
     /// Print a state, as one master hands it to the next, for people to read
     #[arg(long, value_name = "FILE")]
     describe_state: Option<PathBuf>,
@@ -250,6 +256,8 @@ pub enum Task {
         state: i32,
         /// Why the image after this one gave the state back, if it did.
         rolled_back: Option<String>,
+        /// How the process was before this image was executed, if that was pinned.
+        pinned: Option<String>,
         /// The program and its arguments.
         program: Vec<OsString>,
     },
@@ -311,7 +319,8 @@ pub fn parse(
     }
     let state = args.with_state_fd;
     if let (Some(state), false) = (state, args.upgrade_check) {
-        return Ok(Task::Adopt { state, rolled_back: args.rolled_back, program: args.program });
+        let Args { rolled_back, pinned, program, .. } = args;
+        return Ok(Task::Adopt { state, rolled_back, pinned, program });
     }
     if args.program.is_empty() && !args.upgrade_check {
         return Err(Refusal::NoProgram(usage()));

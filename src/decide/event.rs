@@ -123,6 +123,9 @@ pub enum Preflight {
         status: ExitStatus,
         /// What it said of itself, if it said anything that can be understood.
         report: Option<CandidateReport>,
+        /// Whether it can be executed again exactly as it was, or why not; `None` when that is not
+        /// asked for.
+        pin: Option<Result<(), String>>,
         /// The end of what it wrote to its standard output and error.
         last_words: String,
         /// Whether it wrote more than that.

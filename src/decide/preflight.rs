@@ -30,10 +30,10 @@ pub(super) fn verdict(
     in_use: &[&str],
 ) -> Verdict {
     let refuse = |why: String| Verdict::Refuse { why };
-    let (pid, status, report, words, is_cut) = match outcome {
+    let (pid, status, report, pin, words, is_cut) = match outcome {
         Preflight::NotStarted { why } => return refuse(why.clone()),
-        Preflight::Ended { pid, status, report, last_words, is_cut } => {
-            (*pid, *status, report.as_ref(), last_words.trim(), *is_cut)
+        Preflight::Ended { pid, status, report, pin, last_words, is_cut } => {
+            (*pid, *status, report.as_ref(), pin, last_words.trim(), *is_cut)
         }
     };
     let said = |what: String| match words {
@@ -81,9 +81,10 @@ pub(super) fn verdict(
         )),
         // Never upwards, so that there is an end to it.
         Some(best) if best < schema => Verdict::AskAgain { schema: best },
-        Some(_) if report.has_adopted && status == ExitStatus::Code(0) => {
-            Verdict::Accept { release: report.release.clone(), schema }
-        }
+        Some(_) if report.has_adopted && status == ExitStatus::Code(0) => match pin {
+            Some(Err(why)) => refuse(format!("einhorn {} cannot be pinned: {why}", report.release)),
+            _ => Verdict::Accept { release: report.release.clone(), schema },
+        },
         Some(_) => refuse(said(format!("einhorn {} cannot take over ({status})", report.release))),
     }
 }

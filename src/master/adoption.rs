@@ -3,11 +3,14 @@
 use std::ffi::{CString, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::master::handover::identity;
 use crate::master::launch::Launch;
-use crate::schema;
+use crate::schema::{self, PinnedFrom};
+use crate::sys::descriptor::borrow;
 use crate::sys::exec::{Exec, exec};
+use crate::sys::limit::Limit;
 use crate::sys::memfd;
 use crate::sys::spawn::Program;
 
@@ -18,6 +21,8 @@ pub struct Adoption {
     pub state_number: RawFd,
     /// Why the image after this one gave the state back, if it did.
     pub rolled_back: Option<String>,
+    /// How the process was before this image was executed, if that was pinned, in one word.
+    pub pinned: Option<String>,
     /// What this image was started with.
     pub launch: Launch,
     /// The program and its arguments, for the command line of the image to go back to.
@@ -32,6 +37,17 @@ impl Adoption {
         schema::read_header(&bytes).ok()?.rollback.filter(|number| identity(*number).is_ok())
     }
 
+    /// How the process was before this image was executed, if that was pinned.
+    ///
+    /// # Errors
+    /// The word for it is none, in words.
+    pub(super) fn pinned_from(&self) -> Result<Option<PinnedFrom>, String> {
+        let parse = |word: &String| {
+            PinnedFrom::parse(word).ok_or_else(|| format!("--pinned does not mean {word:?}"))
+        };
+        self.pinned.as_ref().map(parse).transpose()
+    }
+
     /// Gives the state back to the image before this one, untouched. Returns only when that failed.
     pub fn roll_back(&self, image: Option<RawFd>, why: &str) -> String {
         let Some(image) = image else { return "there is no image to go back to".to_owned() };
@@ -43,20 +59,42 @@ impl Adoption {
         let ours = ["einhorn", "--with-state-fd", &number, "--rolled-back", &why, "--"];
         let words = ours.iter().map(|word| word.as_bytes().to_vec());
         let words = words.chain(self.program.iter().map(|word| word.as_bytes().to_vec()));
-        let variable = |(name, value): &(OsString, OsString)| {
-            [name.as_bytes(), b"=", value.as_bytes()].concat()
-        };
-        let error = exec(&Exec {
+        let arguments = strings(words);
+        let before = self.pinned_from().ok().flatten();
+        let directory = before.as_ref().map(|before| before.directory);
+        let limits = before.iter().flat_map(|before| &before.limits).map(|limit| &limit.before);
+        let limits = limits.filter_map(|limit| Limit::named(&limit.name, limit.soft, limit.hard));
+        let open = self.launch.open_at_start.iter().copied();
+        let mut plan = Exec {
             program: Program::Descriptor(image),
-            arguments: &strings(words),
-            environment: &strings(self.launch.environment.iter().map(variable)),
-            carried: &self.launch.open_at_start,
-            directory: None,
-            umask: None,
-            limits: &[],
+            arguments: &arguments,
+            environment: &self.environment_before(),
+            carried: &open.filter(|number| Some(*number) != directory).collect::<Vec<_>>(),
+            directory: directory.map(borrow),
+            umask: before.as_ref().map(|before| before.umask),
+            limits: &limits.collect::<Vec<_>>(),
             stranger: None,
-        });
+        };
+        let mut error = exec(&plan);
+        if before.is_some() {
+            // Better in another directory than not at all.
+            (plan.directory, plan.umask, plan.limits) = (None, None, &[]);
+            error = exec(&plan);
+        }
         format!("going back failed too: {error}")
+    }
+
+    /// The environment of the image before this one, which a wrapper may have changed; this one's
+    /// where the state cannot be read.
+    fn environment_before(&self) -> Vec<CString> {
+        let decode = || {
+            let bytes = memfd::read_all(self.state_number, schema::STATE_MAX).ok()?;
+            Some(schema::decode(&bytes).ok()?.origin.environment)
+        };
+        // That may be where a bug was met.
+        let before = catch_unwind(AssertUnwindSafe(decode)).ok().flatten();
+        let variables = before.as_ref().unwrap_or(&self.launch.environment).iter();
+        strings(variables.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()))
     }
 }
 

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::master::pin::Pinned;
 use crate::master::workers::{Inheritance, explain, find_program};
 use crate::state::Config;
 use crate::sys::descriptor;
@@ -22,6 +23,8 @@ pub struct Candidate {
     /// The file itself, for a program that is executed by its very inode: what was checked is what
     /// runs, whatever the name means by then.
     image: Option<Image>,
+    /// How it was executed, where it is to be executed again like that.
+    pinned: Option<Pinned>,
 }
 
 #[derive(Debug)]
@@ -30,12 +33,8 @@ struct Image {
     fingerprint: Fingerprint,
 }
 
-/// What changes when a file is written in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fingerprint {
-    size: u64,
-    modified: (i64, i64),
-}
+/// What changes when a file is written in place: size, seconds and nanoseconds of the last change.
+type Fingerprint = (u64, i64, i64);
 
 impl Candidate {
     /// Looks up what to become: `--reexec-as`, or our own path as it was typed, anew.
@@ -46,7 +45,12 @@ impl Candidate {
         if let Some(name) = config.reexec_as.first() {
             let path = find_program(name, inheritance.path())
                 .map_err(|why| format!("--reexec-as: {why}"))?;
-            return Ok(Candidate { path, words: config.reexec_as.clone(), image: None });
+            return Ok(Candidate {
+                path,
+                words: config.reexec_as.clone(),
+                image: None,
+                pinned: None,
+            });
         }
         let origin = inheritance.origin();
         let path = origin.own_path.clone();
@@ -59,11 +63,11 @@ impl Candidate {
             true => None,
             false => {
                 let file = descriptor::open_path(&path).map_err(failed)?;
-                let fingerprint = Fingerprint::of_open(&file).map_err(failed)?;
+                let fingerprint = fingerprint(&file).map_err(failed)?;
                 Some(Image { file, fingerprint })
             }
         };
-        Ok(Candidate { path, words: vec![origin.own_name.clone()], image })
+        Ok(Candidate { path, words: vec![origin.own_name.clone()], image, pinned: None })
     }
 
     /// What is executed.
@@ -72,6 +76,19 @@ impl Candidate {
             Some(image) => Program::Descriptor(image.file.as_raw_fd()),
             None => Program::Path(path),
         }
+    }
+
+    /// Makes it the program that a candidate has executed, with what is known of that.
+    pub fn pin(&mut self, file: OwnedFd, pinned: Pinned) {
+        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+        self.path = fs::read_link(link).unwrap_or_else(|_| self.path.clone());
+        self.image = Some(Image { file, fingerprint: pinned.fingerprint() });
+        self.pinned = Some(pinned);
+    }
+
+    /// How it was executed, where it is to be executed again like that.
+    pub fn pinned(&self) -> Option<&Pinned> {
+        self.pinned.as_ref()
     }
 
     /// Its path, for [`Candidate::program`].
@@ -109,7 +126,7 @@ impl Candidate {
     /// A sentence that says what has changed.
     pub fn verify_unchanged(&self) -> Result<(), String> {
         let Some(image) = &self.image else { return Ok(()) };
-        match Fingerprint::of_open(&image.file) {
+        match fingerprint(&image.file) {
             Ok(now) if now == image.fingerprint => Ok(()),
             Ok(_) => Err(format!(
                 "{} was written to after it was checked; install releases with `mv`",
@@ -125,15 +142,14 @@ impl Candidate {
     }
 }
 
-impl Fingerprint {
-    fn of_open(file: &OwnedFd) -> io::Result<Fingerprint> {
-        // An O_PATH descriptor can be looked at by fstat(2) and nothing else.
-        let metadata: Metadata = File::from(file.try_clone()?).metadata()?;
-        Ok(Fingerprint {
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
-    }
+/// What changes of an open file when it is written in place.
+///
+/// # Errors
+/// Those of fstat(2).
+pub(super) fn fingerprint(file: &OwnedFd) -> io::Result<Fingerprint> {
+    // An O_PATH descriptor can be looked at by fstat(2) and nothing else.
+    let metadata: Metadata = File::from(file.try_clone()?).metadata()?;
+    Ok((metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 /// Whether a file begins with `#!`. One that may be executed but not read is a program.

@@ -13,6 +13,7 @@ use crate::master::deployment;
 use crate::master::handover::verify_descriptors;
 use crate::master::known;
 use crate::master::launch::Launch;
+use crate::master::pin;
 use crate::master::takeover::{self, Peeked};
 use crate::master::workers::find_program;
 use crate::ruby::{Original, Takeover};
@@ -86,6 +87,8 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
             verify_descriptors(&handover)?;
             verify_user(handover.state.master_pid.0)?;
             verify_program(&handover.state)?;
+            pin::offer(launch, number, &handover)
+                .map_err(|error| format!("cannot tell how it was executed: {error}"))?;
         }
         Ok(format!("state: version {}, {} workers", header.version, handover.state.workers.len()))
     });

@@ -11,15 +11,16 @@ use crate::master::candidate::Candidate;
 use crate::master::connections::{Connections, WATCHED};
 use crate::master::files::{self, Undo};
 use crate::master::known;
-use crate::master::limits::{current_limit, original_limit};
+use crate::master::limits::{current_limit, lower_hard_limits, original_limit};
 use crate::master::log::Log;
 use crate::master::metrics_file::MetricsFile;
+use crate::master::pin::verify_directory;
 use crate::master::successor::{Estate, Successor, failed};
 use crate::master::takeover::{self, Note};
 use crate::master::workers::Inheritance;
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN, status};
 use crate::ruby::Original;
-use crate::schema::{self, Carried, CarriedFile, Handover, Identity, Role};
+use crate::schema::{self, Carried, CarriedFile, Handover, Identity, PinnedFrom, Role};
 use crate::state::{ExitStatus, Pid, Reexec, Rollout, Stage, release};
 use crate::sys::file::Owned;
 use crate::sys::poll::Poll;
@@ -149,6 +150,7 @@ impl Master {
     pub fn prepare(adoption: &Adoption) -> Result<Prepared, String> {
         let bytes = takeover::read_state(adoption.state_number)?;
         fail_point("decode")?;
+        let pinned_from = adoption.pinned_from()?;
         let (handover, notes) = match Original::is_meant(&bytes) {
             true => takeover::adopt(&bytes, adoption)?,
             false => (known::decode(&bytes).map_err(|error| error.to_string())?, Vec::new()),
@@ -160,9 +162,13 @@ impl Master {
         }
         fail_point("identity")?;
         verify_descriptors(&handover)?;
-        let open_files = current_limit(adoption, &handover);
-        // Room for what is opened below; told about later if it fails.
-        let _ = limit::raise_open_files(open_files);
+        if let Some(from) = &pinned_from {
+            verify_directory(from, &handover)?;
+        }
+        let open_files = current_limit(adoption, &handover, pinned_from.as_ref());
+        // Room for what is opened below, and nothing given up that cannot be had back; told about
+        // later if it fails.
+        let _ = limit::open_files().and_then(limit::raise_open_files);
         descriptor::close_inherited_on_exec().map_err(|e| failed("cannot set flags", &e))?;
         fail_point("workers")?;
         let lost = lost_workers(&handover);
@@ -179,14 +185,18 @@ impl Master {
             handover,
             notes,
             lost,
+            pinned_from,
             parts: Parts { log, signals, poll, image, open_files },
         })
     }
 
     /// Goes on where the image before this one stopped. There is no way back from here.
     pub fn adopt(adoption: &Adoption, rollback: Option<RawFd>, prepared: Prepared) -> Master {
-        let Prepared { handover, notes, lost, parts } = prepared;
-        let used = used_numbers(&handover, adoption.state_number, rollback);
+        let Prepared { handover, notes, lost, pinned_from, parts } = prepared;
+        let old_directory = pinned_from.as_ref().map(|from| from.directory);
+        let spent: Vec<RawFd> =
+            rollback.into_iter().chain(old_directory).chain([adoption.state_number]).collect();
+        let used = used_numbers(&handover, &spent);
         let is_foreign = |number: &RawFd| !used.contains(number);
         let foreign = adoption.launch.open_at_start.iter().copied().filter(is_foreign).collect();
         let from_release = handover.release.clone();
@@ -204,7 +214,10 @@ impl Master {
         if let Err(error) = limit::raise_open_files(open_files) {
             master.log(Level::Error, &format!("Cannot raise the limit of open files: {error}"));
         }
-        master.confirm(adoption.state_number, rollback, foreign);
+        if let Some(Err(why)) = pinned_from.as_ref().map(lower_hard_limits) {
+            master.log(Level::Error, &why);
+        }
+        master.confirm(spent, foreign);
         master
     }
 
@@ -270,9 +283,9 @@ impl Master {
     }
 
     /// The point of no return: the way back is closed, and so is what is nobody's.
-    fn confirm(&mut self, state: RawFd, rollback: Option<RawFd>, foreign: Vec<RawFd>) {
+    fn confirm(&mut self, spent: Vec<RawFd>, foreign: Vec<RawFd>) {
         signal::set_alarm(0);
-        for number in rollback.into_iter().chain([state]) {
+        for number in spent {
             drop(descriptor::claim(number));
         }
         for number in foreign {
@@ -343,6 +356,7 @@ pub struct Prepared {
     handover: Handover,
     notes: Vec<Note>,
     lost: Vec<(Pid, ExitStatus)>,
+    pinned_from: Option<PinnedFrom>,
     parts: Parts,
 }
 
@@ -403,9 +417,9 @@ fn watch(handover: &Handover, signals: &Signals) -> io::Result<Poll> {
     Ok(poll)
 }
 
-fn used_numbers(handover: &Handover, state: RawFd, rollback: Option<RawFd>) -> Vec<RawFd> {
+fn used_numbers(handover: &Handover, spent: &[RawFd]) -> Vec<RawFd> {
     let carried = handover.descriptors.iter().map(|carried| carried.number);
-    carried.chain([state]).chain(rollback).collect()
+    carried.chain(spent.iter().copied()).collect()
 }
 
 fn owned_file(file: CarriedFile) -> Owned {

@@ -15,6 +15,8 @@ use crate::sys::signal::Mask;
 pub struct Launch {
     /// The first word of the command line.
     pub own_name: OsString,
+    /// The other words of it.
+    pub arguments: Vec<OsString>,
     /// The environment.
     pub environment: Vec<(OsString, OsString)>,
     /// The working directory, from where relative paths are meant.

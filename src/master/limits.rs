@@ -4,11 +4,14 @@ use std::os::fd::RawFd;
 
 use crate::master::adoption::Adoption;
 use crate::master::workers::Inheritance;
-use crate::schema::Handover;
-use crate::sys::limit;
+use crate::schema::{ChangedLimit, Handover, PinnedFrom};
+use crate::sys::limit::{self, Limit};
 
 /// How many descriptors a process must be able to open above those that it has.
 const DESCRIPTORS_SPARE: u64 = 64;
+
+/// The limit of which workers get another than the master has.
+const OPEN_FILES: &str = "RLIMIT_NOFILE";
 
 /// The limit of open files that the first image was started with, unless the descriptors that
 /// travel leave no room below it.
@@ -29,12 +32,21 @@ fn has_room(limit: limit::OpenFiles, carried: &[RawFd]) -> bool {
 }
 
 /// The limit that workers get: what a wrapper has set, or the original one.
-pub(super) fn current_limit(adoption: &Adoption, handover: &Handover) -> limit::OpenFiles {
+pub(super) fn current_limit(
+    adoption: &Adoption,
+    handover: &Handover,
+    pinned_from: Option<&PinnedFrom>,
+) -> limit::OpenFiles {
     let original = limit::OpenFiles {
         soft: handover.origin.open_files_soft,
         hard: handover.origin.open_files_hard,
     };
-    let found = limit::open_files().unwrap_or(original);
+    let mut found = limit::open_files().unwrap_or(original);
+    let mut pinned = pinned_from.iter().flat_map(|from| &from.limits);
+    if let Some(changed) = pinned.find(|changed| changed.before.name == OPEN_FILES) {
+        // What is in force is above it as long as there is a way back.
+        found.hard = changed.hard;
+    }
     // What the master itself has raised and not lowered again is nobody's wish.
     let carried: Vec<RawFd> = handover.descriptors.iter().map(|d| d.number).collect();
     let was_kept_high = !has_room(original, &carried);
@@ -44,4 +56,22 @@ pub(super) fn current_limit(adoption: &Adoption, handover: &Handover) -> limit::
     };
     // A wrapper may have lowered the hard limit, which only root can raise again.
     limit::OpenFiles { soft: wanted.soft.min(found.hard), hard: wanted.hard.min(found.hard) }
+}
+
+/// Lowers the hard limits that were pinned, now that there is no way back; that of open files is
+/// set with the others of its kind.
+///
+/// # Errors
+/// The first that could not be set, in words.
+pub(super) fn lower_hard_limits(pinned_from: &PinnedFrom) -> Result<(), String> {
+    let others = pinned_from.limits.iter().filter(|changed| changed.before.name != OPEN_FILES);
+    for ChangedLimit { before, hard } in others {
+        let Some(limit) = Limit::named(&before.name, 0, 0) else { continue };
+        let lowered = limit.in_force().and_then(|mut limit| {
+            limit.hard = *hard;
+            limit.set()
+        });
+        lowered.map_err(|error| format!("Cannot set the hard limit {}: {error}", before.name))?;
+    }
+    Ok(())
 }

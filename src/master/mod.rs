@@ -17,6 +17,7 @@ mod listeners;
 mod log;
 mod metrics_file;
 mod nice;
+mod pin;
 mod preflight;
 mod report;
 mod start;

@@ -11,9 +11,10 @@ use crate::decide::{Event, Level, Preflight as Outcome};
 use crate::master::candidate::Candidate;
 use crate::master::deployment;
 use crate::master::limits::original_limit;
+use crate::master::pin::Asked;
 use crate::master::{CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN, Master};
 use crate::schema;
-use crate::state::{Deployment, ExitStatus, Pid};
+use crate::state::{Deployment, ExitStatus, Pid, ReexecMode};
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::spawn::{Plan, spawn};
 use crate::sys::{descriptor, limit, memfd, process, signal};
@@ -30,6 +31,8 @@ pub struct Preflight {
     pid: i32,
     candidate: Candidate,
     report: Stream,
+    /// Where it says how it was executed, if that is asked.
+    pin: Option<Asked>,
     output: Stream,
 }
 
@@ -103,8 +106,16 @@ impl Master {
             .map_err(|error| error.to_string())?;
         let state = memfd::sealed("einhorn-preflight", &bytes)
             .map_err(|error| failed("cannot make a memfd for the state", error))?;
+        let output_number = output_end.as_raw_fd();
+        let standard = [nothing.as_raw_fd(), output_number, output_number];
+        // A Ruby Einhorn says nothing there, and is executed as ever.
+        let (pin, pin_end) = match self.state.config.reexec_mode {
+            ReexecMode::Pinned => Some(Asked::new(standard)?).unzip(),
+            ReexecMode::Exec => (None, None),
+        };
         let mut inherited: Vec<i32> = handover.descriptors.iter().map(|d| d.number).collect();
         inherited.extend([state.as_raw_fd(), report_end.as_raw_fd()]);
+        inherited.extend(pin_end.as_ref().map(AsRawFd::as_raw_fd));
         let config = &self.state.config;
         let path = candidate.path().map_err(|error| failed("its path", error))?;
         let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_ref());
@@ -114,14 +125,13 @@ impl Master {
             .arguments(state.as_raw_fd(), &["--upgrade-check"], config)
             .map_err(|error| failed("its arguments", error))?;
         let environment = self.inheritance.environment_without(&config.drop_env_vars);
-        let output_number = output_end.as_raw_fd();
         let spawned = spawn(&Plan {
             program: candidate.program(&path),
             arguments: &arguments,
             environment: &environment,
             directory: directory.as_ref(),
             inherited: &inherited,
-            stdio: Some([nothing.as_raw_fd(), output_number, output_number]),
+            stdio: Some(standard),
             mask: self.inheritance.mask(),
             // As the hand-over will have it: descriptors that travel need room below the limit.
             open_files: original_limit(&self.inheritance, &inherited)
@@ -134,6 +144,7 @@ impl Master {
         let preflight = Preflight {
             pid: spawned.pid,
             candidate,
+            pin,
             report: Stream::new(report, schema::REPORT_MAX),
             output: Stream::new(output, OUTPUT_KEPT),
         };
@@ -171,10 +182,16 @@ impl Master {
         preflight.forget(&self.poll);
         // What a wrapper has left running must not outlive its purpose.
         let _ = process::kill_group(pid, signal::number("KILL").unwrap_or(9));
+        let subject = if preflight.candidate.is_wrapper() { "the wrapper" } else { "it" };
+        let pin = preflight.pin.take().map(|asked| asked.answer(subject));
+        let pin = pin.map(|answer| {
+            answer.map(|(executable, pinned)| preflight.candidate.pin(executable, pinned))
+        });
         let outcome = Outcome::Ended {
             pid: Pid(pid),
             status,
             report: schema::parse_report(&preflight.report.text()),
+            pin,
             last_words: preflight.output.text(),
             is_cut: preflight.output.is_cut,
         };

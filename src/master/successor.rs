@@ -46,9 +46,16 @@ impl Master {
     ) -> Result<String, String> {
         let Estate { state, mut carried, open_files, stranger } = estate;
         carried.push(state.as_raw_fd());
+        let path = candidate.path().map_err(|error| failed("its path", &error))?;
+        let program = candidate.program(&path);
+        if let Some(pinned) = candidate.pinned() {
+            let error = pinned
+                .execute(program, state.as_raw_fd(), carried)
+                .map_err(|error| failed("what would be put back", &error))?;
+            return Ok(candidate.explain(&error));
+        }
         let limits: Vec<Limit> = open_files.into_iter().map(Limit::from).collect();
         let config = &self.state.config;
-        let path = candidate.path().map_err(|error| failed("its path", &error))?;
         let arguments = candidate
             .arguments(state.as_raw_fd(), &[], config)
             .map_err(|error| failed("its arguments", &error))?;
@@ -58,7 +65,7 @@ impl Master {
         let directory = directory.map(descriptor::open_path).transpose();
         let directory = directory.map_err(|error| failed("its directory", &error))?;
         let error = exec(&Exec {
-            program: candidate.program(&path),
+            program,
             arguments: &arguments,
             environment: &environment,
             carried: &carried,

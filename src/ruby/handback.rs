@@ -10,8 +10,8 @@ use crate::ruby::dump::{Told, facts, time};
 use crate::scalar::Scalar;
 use crate::schema::{CarriedConnection, Handover, Role};
 use crate::state::{
-    AckMode, Address, ConnectionId, Family, Listener, Monotonic, Now, Realtime, RolloutKind, State,
-    Waiter, WaitsFor,
+    AckMode, Address, ConnectionId, Family, Listener, Monotonic, Now, Realtime, ReexecMode,
+    RolloutKind, State, Waiter, WaitsFor,
 };
 
 /// What a client hears that only waits for the re-exec.
@@ -21,12 +21,15 @@ const RELOADED: &str = "Handed back: a Ruby Einhorn goes on";
 const UNTOLD: &str = "Handed back: a Ruby Einhorn goes on with the roll-out, and tells how it ends \
                       to the newest request of a connection that has an id";
 
+/// The feature that the original does without, because it executes the same command.
+const LEFT_BEHIND: &str = "pinned";
+
 /// What of this state the original has no way to hold, each by its name.
 pub fn unknown_to_ruby(state: &State) -> Vec<String> {
     let listeners = state.listeners.iter().filter(|listener| !is_known(listener));
     let named = listeners.map(|listener| format!("the listener {}", listener.bind.address));
-    let features = state.features_in_use().into_iter().map(|name| format!("the feature {name:?}"));
-    named.chain(features).collect()
+    let features = state.features_in_use().into_iter().filter(|name| *name != LEFT_BEHIND);
+    named.chain(features.map(|name| format!("the feature {name:?}"))).collect()
 }
 
 /// The original binds IPv4 and TCP, and tells workers nothing of a family.
@@ -37,9 +40,14 @@ fn is_known(listener: &Listener) -> bool {
 /// What is different from then on, each a clause: the original does without it.
 pub fn changes(state: &State) -> Vec<&'static str> {
     let config = &state.config;
+    let is_pinned = config.reexec_mode == ReexecMode::Pinned;
     let changes = [
         (config.retries.is_some(), "it knows no --retries, and tries for ever"),
         (config.syslog, "it knows no --syslog, and logs to standard error"),
+        (
+            is_pinned,
+            "it knows no --reexec-mode, and runs its re-exec command in the master's place",
+        ),
     ];
     changes.into_iter().filter(|(holds, _)| *holds).map(|(_, change)| change).collect()
 }

@@ -39,6 +39,7 @@ mod ordinary; // an ordinary user, whoever runs the tests
 mod original; // a stand-in for a Ruby master that hands over
 mod orphans; // processes whose parent dies: workers of a killed master, children of workers
 mod other_release; // a symlink that leads now to one build of einhorn and now to another
+mod pinned; // a wrapper that runs once, and what it has executed
 mod played; // a master that the test plays: it answers by a script
 mod proc; // what the kernel says of a process
 mod programs; // real servers of other languages, under load
@@ -121,6 +122,7 @@ fn main() {
         masters::trials(),
         migrations::trials(),
         orphans::trials(),
+        pinned::trials(),
         programs::trials(),
         queues::trials(),
         races::trials(),

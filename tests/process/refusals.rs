@@ -154,12 +154,19 @@ fn a_program_that_is_written_slowly_is_refused_until_it_is_whole() {
 fn a_program_that_changes_during_its_check_is_refused() {
     let rig = Rig::new();
     let master = start(&rig);
+    let refused = while_it_changes(&master, &rig.path("m"));
+    assert!(refused.contains("was written to after it was checked"), "{refused}");
+    assert!(master.say("reload", &[]).starts_with("Reload done"));
+}
+
+/// The first reload that is not done while a program changes all the time.
+pub(crate) fn while_it_changes(master: &Master<'_>, program: &Path) -> String {
     let is_done = AtomicBool::new(false);
     // On a busy machine nothing may change during a check, which is fine then.
     let refused = std::thread::scope(|scope| {
         scope.spawn(|| {
             // A program that runs cannot be opened for writing, but its time can be changed.
-            let program = fs::File::open(rig.path("m")).unwrap();
+            let program = fs::File::open(program).unwrap();
             loop {
                 program.set_modified(std::time::SystemTime::now()).unwrap();
                 if is_done.load(Ordering::Relaxed) {
@@ -172,9 +179,7 @@ fn a_program_that_changes_during_its_check_is_refused() {
         is_done.store(true, Ordering::Relaxed);
         refused
     });
-    let refused = refused.unwrap();
-    assert!(refused.contains("was written to after it was checked"), "{refused}");
-    assert!(master.say("reload", &[]).starts_with("Reload done"));
+    refused.unwrap()
 }
 
 /// Sets a limit of a running process.

@@ -157,7 +157,7 @@ pub(crate) fn fit() -> CandidateReport {
 pub(crate) fn ended(status: ExitStatus, report: Option<CandidateReport>, words: &str) -> Event {
     let (pid, last_words) = (Pid(2000), words.to_owned());
     Event::PreflightEnded {
-        outcome: Preflight::Ended { pid, status, report, last_words, is_cut: false },
+        outcome: Preflight::Ended { pid, status, report, pin: None, last_words, is_cut: false },
     }
 }
 

@@ -12,7 +12,7 @@ use einhorn::scalar::Scalar;
 use einhorn::schema::Handover;
 use einhorn::state::{
     AckMode, Address, Config, ConnectionId, ExitStatus, Family, Generation, Monotonic, Pid,
-    Rollout, RolloutKind, Signal, State, UpgradeKind, Waiter, WaitsFor,
+    ReexecMode, Rollout, RolloutKind, Signal, State, UpgradeKind, Waiter, WaitsFor,
 };
 use serde_yaml::Value;
 
@@ -287,12 +287,15 @@ fn what_it_cannot_hold_is_refused_by_name_before_anything_is_asked() {
 
 #[test]
 fn what_will_be_different_is_told() {
-    let config = Config { retries: Some(2), syslog: true, ..config(1) };
+    let reexec_mode = ReexecMode::Pinned;
+    let config = Config { retries: Some(2), syslog: true, reexec_mode, ..config(1) };
     let mut master = connected(config);
     let actions = master.ask("{command: reload, args: [--to-ruby]}");
     let told = heard(&actions);
     assert_eq!(told[0], (false, "Reloading, as commanded"));
-    assert!(told[1].1.contains("--retries") && told[2].1.contains("--syslog"), "{told:?}");
+    for (index, option) in (1..).zip(["--retries", "--syslog", "--reexec-mode"]) {
+        assert!(told[index].1.contains(option), "{told:?}");
+    }
     assert!(matches!(actions.last(), Some(Action::StartPreflight { .. })), "{actions:?}");
     let mut plain = connected(Config { retries: Some(2), ..crate::example::config(1) });
     assert_eq!(heard(&plain.ask("{command: reload}")).len(), 1);

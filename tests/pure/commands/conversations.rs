@@ -184,6 +184,23 @@ fn a_refusal_says_why() {
 }
 
 #[test]
+fn a_candidate_is_pinned_or_refused_by_name() {
+    let refused = "reply x: Not upgrading: einhorn 9.9.9 cannot be pinned: no such file";
+    let accepted = "more x: einhorn 9.9.9 can take over; handing over to it";
+    for (answer, due) in [(Err("no such file".to_owned()), refused), (Ok(()), accepted)] {
+        let mut master = busy();
+        master.tell(requested(1, "{command: upgrade, id: x}"));
+        master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
+        let mut event = ended(ExitStatus::Code(0), Some(fit()), "");
+        let Event::PreflightEnded { outcome: Preflight::Ended { pin, .. } } = &mut event else {
+            unreachable!()
+        };
+        *pin = Some(answer);
+        assert_eq!(said(&mut master, event), [due]);
+    }
+}
+
+#[test]
 fn other_failures_say_why() {
     let why = || "no such file".to_owned();
     let not_started = Event::PreflightEnded { outcome: Preflight::NotStarted { why: why() } };

@@ -143,6 +143,7 @@ impl World {
             pid,
             status: candidate.status(),
             report: candidate.report(pid),
+            pin: None,
             last_words: match candidate.manner {
                 Manner::IsRuby => format!("[MASTER {pid}] INFO: Running under Ruby 3.1.2\n"),
                 _ => self.random.one_of(&["", "boom", "one\ntwo\n"]).to_owned(),

@@ -1,0 +1,229 @@
+//! `--reexec-mode=pinned`: the candidate tells how it was executed and hands over its executable
+//! and its directory, and the master becomes exactly that (docs/handover.md). Both sides stand
+//! here, side by side.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use crate::cli::around_state;
+use crate::master::candidate::fingerprint;
+use crate::master::handover::identity;
+use crate::master::launch::Launch;
+use crate::schema::{
+    ChangedLimit, Handover, PIN_MAX, PIN_MESSAGE_MAX, PIN_TITLE, Pin, PinnedFrom, PinnedLimit,
+    difference, parse_pin, write_pin,
+};
+use crate::sys::exec::{Exec, exec};
+use crate::sys::limit::Limit;
+use crate::sys::spawn::Program;
+use crate::sys::{confinement, descriptor, memfd, passing, process};
+
+/// What a process has as standard input, output and error.
+const STANDARD: [&str; 3] = ["standard input", "standard output", "standard error"];
+
+// ---- the candidate ----
+
+/// Tells the master how this candidate was executed, if the master wants to know: it holds the
+/// other end of a connection that it says nothing about.
+pub(super) fn offer(launch: &Launch, state_number: RawFd, handover: &Handover) -> io::Result<()> {
+    let is_listed = |number: &RawFd| handover.descriptors.iter().any(|c| c.number == *number);
+    let master = handover.state.master_pid.0;
+    let is_asked = |number: &RawFd| !is_listed(number) && passing::is_end_of(*number, master);
+    let Some(end) = launch.open_at_start.iter().copied().find(is_asked) else { return Ok(()) };
+    match own_pin(launch, state_number) {
+        Ok([pin, executable, directory]) => {
+            let passed = [pin.as_raw_fd(), executable.as_raw_fd(), directory.as_raw_fd()];
+            passing::send(end, PIN_TITLE.as_bytes(), &passed)
+        }
+        Err(why) => {
+            let mut message = format!("{PIN_TITLE}\n{why}").into_bytes();
+            message.truncate(PIN_MESSAGE_MAX);
+            passing::send(end, &message, &[])
+        }
+    }
+}
+
+/// The pin, written down; the executable; the working directory.
+fn own_pin(launch: &Launch, state_number: RawFd) -> Result<[OwnedFd; 3], String> {
+    let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+    let executable = descriptor::own_image().map_err(failed("its executable"))?;
+    let directory = open_directory().map_err(failed("its working directory"))?;
+    let name = std::iter::once(&launch.own_name);
+    let command_line: Vec<OsString> = name.chain(&launch.arguments).cloned().collect();
+    let (before, after) = around_state(&command_line, state_number)
+        .ok_or("its command line is another than the re-exec command was given")?;
+    let variable = |(name, value): &(OsString, OsString)| {
+        OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat())
+    };
+    let limit =
+        |limit: Limit| PinnedLimit { name: limit.name(), soft: limit.soft, hard: limit.hard };
+    let pin = Pin {
+        executable: fingerprint(&executable).map_err(failed("its executable"))?,
+        umask: process::umask(),
+        limits: Limit::all().map_err(failed("its limits"))?.into_iter().map(limit).collect(),
+        facts: facts([0, 1, 2]).map_err(failed("what it may do"))?,
+        before,
+        after,
+        environment: launch.environment.iter().map(variable).collect(),
+    };
+    let pin = memfd::sealed("einhorn-pin", &write_pin(&pin)).map_err(failed("no memfd"))?;
+    Ok([pin, executable, directory])
+}
+
+/// What must be the same of the master and a candidate, where the latter has these three as its
+/// standard input, output and error.
+fn facts(standard: [RawFd; 3]) -> io::Result<Vec<(String, String)>> {
+    let mut facts = confinement::facts()?;
+    for (name, number) in STANDARD.into_iter().zip(standard) {
+        let target = std::fs::read_link(format!("/proc/self/fd/{number}"))?;
+        facts.push((name.to_owned(), target.to_string_lossy().into_owned()));
+    }
+    Ok(facts)
+}
+
+fn open_directory() -> io::Result<OwnedFd> {
+    descriptor::open_path(Path::new("."))
+}
+
+// ---- the master ----
+
+/// The master's end of the connection on which a candidate is pinned.
+#[derive(Debug)]
+pub(super) struct Asked {
+    end: OwnedFd,
+    expected: Vec<(String, String)>,
+}
+
+/// How a candidate was executed.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    pin: Pin,
+    directory: OwnedFd,
+}
+
+impl Asked {
+    /// Makes the connection for a candidate that gets these as its standard input, output and
+    /// error; answers the end for it too.
+    ///
+    /// # Errors
+    /// What is missing, in words.
+    pub(super) fn new(standard: [RawFd; 3]) -> Result<(Asked, OwnedFd), String> {
+        let expected = facts(standard)
+            .map_err(|error| format!("--reexec-mode=pinned needs /proc: {error}"))?;
+        let (end, theirs) =
+            passing::pair().map_err(|error| format!("cannot make a socket pair: {error}"))?;
+        Ok((Asked { end, expected }, theirs))
+    }
+
+    /// Takes what a candidate that has ended said: its executable, and how it was executed.
+    /// `subject` is who is to blame for differences.
+    ///
+    /// # Errors
+    /// Why it cannot be pinned, in words.
+    pub(super) fn answer(self, subject: &str) -> Result<(OwnedFd, Pinned), String> {
+        let received = passing::receive(&self.end, PIN_MESSAGE_MAX)
+            .map_err(|error| format!("what it says of that cannot be read: {error}"))?;
+        let Some((message, descriptors)) = received else {
+            return Err("it does not tell how it was executed; an older release does not know of \
+                        that, and a wrapper may have closed the descriptor for it"
+                .to_owned());
+        };
+        let not_understood = || "what it says of that is not understood".to_owned();
+        let message = String::from_utf8_lossy(&message);
+        let rest = message.strip_prefix(PIN_TITLE).ok_or_else(not_understood)?;
+        let Ok([pin, executable, directory]) = <[OwnedFd; 3]>::try_from(descriptors) else {
+            return Err(rest.trim().to_owned());
+        };
+        // One that is sealed is in memory, so that reading it waits for nobody.
+        if !memfd::is_sealed(&pin) {
+            return Err(not_understood());
+        }
+        let bytes = memfd::read_all(pin.as_raw_fd(), PIN_MAX)
+            .map_err(|error| format!("its pin cannot be read: {error}"))?;
+        let pin = parse_pin(&bytes).ok_or_else(not_understood)?;
+        match difference(&self.expected, &pin.facts) {
+            None => Ok((executable, Pinned { pin, directory })),
+            Some(difference) => Err(format!("{subject} changes {difference}")),
+        }
+    }
+}
+
+impl Pinned {
+    /// What its executable was like while it ran, when nobody could write to it.
+    pub(super) fn fingerprint(&self) -> (u64, i64, i64) {
+        self.pin.executable
+    }
+
+    /// Becomes it. Answers only when that failed, with everything as it was.
+    ///
+    /// # Errors
+    /// What kept it from being tried.
+    pub(super) fn execute(
+        &self,
+        program: Program<'_>,
+        state: RawFd,
+        mut carried: Vec<RawFd>,
+    ) -> io::Result<io::Error> {
+        let own = open_directory()?;
+        carried.push(own.as_raw_fd());
+        let (limits, changed) = self.changes()?;
+        let (directory, umask) = (own.as_raw_fd(), process::umask());
+        let from = PinnedFrom { directory, umask, limits: changed }.to_string();
+        let Pin { before, after, environment, umask, .. } = &self.pin;
+        let number = state.to_string();
+        let ours = ["--with-state-fd", &number, "--pinned", &from].map(OsString::from);
+        let arguments = strings(before.iter().chain(&ours).chain(after));
+        Ok(exec(&Exec {
+            program,
+            arguments: &arguments,
+            environment: &strings(environment),
+            carried: &carried,
+            directory: Some(self.directory.as_fd()),
+            umask: Some(*umask),
+            limits: &limits,
+            stranger: None,
+        }))
+    }
+
+    /// The limits to execute it with, where they are others than this process has, and the same for
+    /// the next image. A hard limit is never lowered: that could not be undone.
+    fn changes(&self) -> io::Result<(Vec<Limit>, Vec<ChangedLimit>)> {
+        let mut changes = (Vec::new(), Vec::new());
+        for PinnedLimit { name, soft, hard } in &self.pin.limits {
+            // One that only a later release knows of stays as it is.
+            let Some(mut limit) = Limit::named(name, *soft, *hard) else { continue };
+            let own = limit.in_force()?;
+            if own != limit {
+                limit.hard = own.hard.max(*hard);
+                changes.0.push(limit);
+                let before = PinnedLimit { name: name.clone(), soft: own.soft, hard: own.hard };
+                changes.1.push(ChangedLimit { before, hard: *hard });
+            }
+        }
+        Ok(changes)
+    }
+}
+
+// ---- the next image ----
+
+/// Looks whether the directory to go back to is there, under a number of its own.
+///
+/// # Errors
+/// It is not, in words.
+pub(super) fn verify_directory(from: &PinnedFrom, handover: &Handover) -> Result<(), String> {
+    let number = from.directory;
+    let is_other = handover.descriptors.iter().any(|carried| carried.number == number);
+    match identity(number) {
+        Ok(_) if !is_other => Ok(()),
+        Ok(_) => Err(format!("descriptor {number} (the old directory) is something else")),
+        Err(error) => Err(format!("descriptor {number} (the old directory): {error}")),
+    }
+}
+
+/// Words that stood between zero bytes.
+fn strings<'a>(words: impl IntoIterator<Item = &'a OsString>) -> Vec<CString> {
+    words.into_iter().filter_map(|word| CString::new(word.as_bytes()).ok()).collect()
+}
