@@ -291,10 +291,9 @@ fn start_due_at(state: &State, generation: Generation) -> Option<Monotonic> {
     if state.cold_start_count > 0 {
         return Some(Monotonic(0));
     }
-    // Old workers that never come up must not keep the code away that mends them.
-    let is_canary = generation == state.generation
-        && state.rollout.as_ref().is_some_and(|rollout| rollout.is_canary());
-    if !is_canary && state.unacked_count() >= state.max_unacked() {
+    // Old workers that never come up must not keep the code away that mends them, nor a canary that
+    // takes its time those that serve until it does.
+    if state.unacked_count(generation) >= state.max_unacked() {
         return None;
     }
     if state.early_death_count > 0 {

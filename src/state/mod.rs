@@ -171,14 +171,13 @@ impl State {
         generation == self.generation || before.is_some_and(|rollout| rollout.from == generation)
     }
 
-    /// Workers of code that is started now that are ordered or started, and neither ACKed nor told
-    /// to go.
-    pub fn unacked_count(&self) -> u32 {
+    /// Workers of a generation that are ordered or started, and neither ACKed nor told to go.
+    pub fn unacked_count(&self, generation: Generation) -> u32 {
         let waits = |worker: &&Worker| {
-            !worker.is_acked() && !worker.is_signaled() && self.is_startable(worker.generation)
+            !worker.is_acked() && !worker.is_signaled() && worker.generation == generation
         };
-        count(self.workers.values().filter(waits))
-            + count(self.ordered.values().filter(|generation| self.is_startable(**generation)))
+        let ordered = self.ordered.values().filter(|ordered| **ordered == generation);
+        count(self.workers.values().filter(waits)) + count(ordered)
     }
 
     /// How many more workers of the newest code there should be. Those told to go that still live

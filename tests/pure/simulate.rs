@@ -325,12 +325,13 @@ impl Simulation {
     fn note(&mut self) {
         let ledger = &mut self.ledger;
         let max = ledger.settings.max_unacked;
+        let code = ledger.wanted().unwrap_or(ledger.generation);
         match ledger.start_due() {
             Err(_) if ledger.missing() > 0 && ledger.room() == 0 => {
                 ledger.saw("as many beside the old ones as may be");
             }
-            Err(_) if ledger.missing() == 0 || ledger.waiting() < max => {}
-            Err(_) if ledger.waiting() == max => ledger.saw("as many unacked as may be"),
+            Err(_) if ledger.missing() == 0 || ledger.waiting(code) < max => {}
+            Err(_) if ledger.waiting(code) == max => ledger.saw("as many unacked as may be"),
             Err(_) => ledger.saw("more unacked than may be"),
             Ok((due, "pace")) if due > self.world.now => ledger.saw("the pace slowing starts"),
             Ok((_, "back-off")) if ledger.back_off() == 30 * SECOND => {

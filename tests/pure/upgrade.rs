@@ -165,16 +165,35 @@ fn a_roll_out_stays_within_its_additional_workers() {
 }
 
 #[test]
-fn an_old_worker_that_dies_is_not_replaced_by_another() {
+fn an_old_worker_that_dies_beside_a_canary_is_replaced_by_its_own_code() {
     let mut master = manual(2, 1);
     master.upgrade();
     let orders = turn(&mut master);
     master.start(&orders);
     master.exit(1000);
+    let orders = turn(&mut master);
+    assert_eq!(orders, starts(0..1, 0), "though one new one waits for its ACK");
+    assert_eq!(master.state.early_death_count, 0);
+    master.start(&orders);
+    master.exit(1001);
+    assert_eq!(turn(&mut master), [], "one old one waits for its ACK too");
+}
+
+#[test]
+fn an_old_worker_that_dies_after_the_canary_is_not_replaced_by_another() {
+    let mut master = manual(3, 1);
+    master.upgrade();
+    let orders = turn(&mut master);
+    master.start(&orders);
+    master.ack(&[1003]);
+    let orders = turn(&mut master);
+    assert_eq!(orders, [told(&[1000]), starts(4..5, 1)].concat());
+    master.start(&orders[1..]);
+    master.exit(1001);
     assert_eq!(turn(&mut master), [], "one new one waits for its ACK");
     assert_eq!(master.state.early_death_count, 0);
-    master.ack(&[1002]);
-    assert_eq!(turn(&mut master), starts(0..1, 1), "1001 and 1002 are not too many");
+    master.ack(&[1004]);
+    assert_eq!(turn(&mut master), starts(1..2, 1), "1002 to 1004 are not too many");
 }
 
 #[test]

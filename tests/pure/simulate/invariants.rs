@@ -251,7 +251,7 @@ fn beside_the_old(ledger: &Ledger) -> Broken {
     ensure(most.is_none_or(|most| staying <= most), || {
         format!("{staying} workers in a roll-out that allows {most:?}")
     })?;
-    let waiting = ledger.waiting();
+    let waiting = ledger.waiting(ledger.generation);
     let is_free = rollout.kind == RolloutKind::Fleet || rollout.canary.is_some();
     ensure(is_free || waiting <= ledger.settings.max_unacked, || {
         format!("{waiting} new ones wait for their ACK in a smooth roll-out")

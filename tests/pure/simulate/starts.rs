@@ -41,9 +41,9 @@ impl Ledger {
         if self.first_count > 0 {
             return Ok((0, "first start"));
         }
-        // A canary waits for nobody: those before it may never be up.
-        let is_canary = self.has_canary() && self.wanted() == Some(self.generation);
-        if !is_canary && self.waiting() >= self.settings.max_unacked {
+        // A canary and those before it do not wait for each other: they may never be up.
+        let generation = self.wanted().unwrap_or(self.generation);
+        if self.waiting(generation) >= self.settings.max_unacked {
             return Err("as many as may be wait for their ACK");
         }
         Ok(match self.streak {
@@ -85,13 +85,12 @@ impl Ledger {
         (count(current.iter()), count(others.iter()))
     }
 
-    /// How many of those that may be started wait for their ACK; those on their way out are none
-    /// of them.
-    pub(super) fn waiting(&self) -> u32 {
+    /// How many of a generation wait for their ACK; those on their way out are none of them.
+    pub(super) fn waiting(&self, generation: u32) -> u32 {
         let waits = |worker: &&Entry| worker.acked_at.is_none() && worker.told_at.is_none();
         let live = self.workers.values().filter(waits).map(|worker| worker.generation);
         let all = live.chain(self.ordered.values().copied());
-        count(all.filter(|generation| self.is_started(*generation)))
+        count(all.filter(|code| *code == generation))
     }
 
     /// The lowest index that nobody has.
