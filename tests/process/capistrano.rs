@@ -5,11 +5,11 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
+use crate::deploys::{PROGRAM, deploy, deploy_good, runs};
 use crate::other_release::install;
 use crate::releases::{THIS, script};
 use crate::rig::{Master, Rig, names, send};
-use crate::serving::{ask, port, under_load};
-use crate::worker;
+use crate::serving::{port, under_load};
 
 crate::tests![
     ten_deploys_through_the_wrapper_of_the_documents,
@@ -18,27 +18,6 @@ crate::tests![
 
 /// How many workers serve.
 const WORKERS: usize = 4;
-
-/// Makes a release whose workers do the steps given, leads `current` to it, keeps two.
-const DEPLOY: &str = r#"
-mkdir -p releases/$1/bin
-printf '#!/bin/sh\nexec "$TEST_PROGRAM" %s\n' "$2" > releases/$1/bin/server
-chmod +x releases/$1/bin/server
-ln -s releases/$1 current.new
-mv -T current.new current
-ls -d releases/* | sort | head -n -2 | xargs -r rm -r
-"#;
-
-fn deploy(rig: &Rig, release: &str, steps: &str) {
-    let steps = format!("{} {steps}", worker::FLAG);
-    let mut deploy = rig.command("sh");
-    deploy.args(["-ec", DEPLOY, "sh", release, &steps]);
-    assert!(deploy.status().unwrap().success());
-}
-
-fn deploy_good(rig: &Rig, release: &str) {
-    deploy(rig, release, &format!("hold-usr2 ack drain={release}"));
-}
 
 /// A master that was started in the first release.
 fn start<'a>(rig: &'a Rig, options: &[&str], program: &str) -> Master<'a> {
@@ -56,14 +35,6 @@ fn start<'a>(rig: &'a Rig, options: &[&str], program: &str) -> Master<'a> {
     master.settled(WORKERS);
     runs(&master, "01");
     master
-}
-
-/// Every answer is of this release.
-fn runs(master: &Master<'_>, release: &str) {
-    let port = port(master);
-    for _ in 0..4 * WORKERS {
-        assert_eq!(ask(port).unwrap().1, release);
-    }
 }
 
 /// A worker dies: the one in its place runs the code of the others.
@@ -117,7 +88,7 @@ fn ten_deploys_through_the_wrapper_of_the_documents() {
     let root = rig.path("").display().to_string();
     let text = wrapper().replace("/srv/web/", &root);
     let wrapper = script(&rig, "reexec", &text).display().to_string();
-    let master = start(&rig, &["--reexec-as", &wrapper], "bin/server");
+    let master = start(&rig, &["--reexec-as", &wrapper], PROGRAM);
     for release in ["02", "03", "04"] {
         upgrade(&rig, &master, release);
     }

@@ -3,7 +3,10 @@
 //! The test program is its own worker: `einhorn PROGRAM --as-worker STEP…` runs `worker.rs`.
 
 mod acks; // when a worker counts as up, and what is ignored
+mod asked; // commands asked by the real einhornsh, and what it told
 mod attempts; // starts that must fail, and that nothing is left of them
+mod bad_releases; // releases that fail in every way, and hurt nobody
+mod canaries; // the first new worker of a smooth upgrade
 mod capistrano; // deploys of releases behind a symlink
 #[path = "../captures/mod.rs"]
 mod captures; // what a Ruby Einhorn handed to itself, and the same of ours
@@ -17,6 +20,7 @@ mod commands; // the command socket as clients see it
 mod contract; // the workers of docs/worker-contract.md, run as they stand there
 mod crowd; // room for many connections at once
 mod deadlines; // timers that no re-exec stops or begins anew
+mod deploys; // releases side by side, and a symlink to the newest
 mod downgrade; // to the next release and back
 mod dumps; // the state dump, as Ruby loads it
 mod exec_signals; // signals around the exec
@@ -100,6 +104,8 @@ fn main() {
     }
     let trials: Vec<Trial> = [
         acks::trials(),
+        bad_releases::trials(),
+        canaries::trials(),
         capistrano::trials(),
         carried::trials(),
         check::trials(),

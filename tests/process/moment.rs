@@ -1,9 +1,12 @@
 //! What the state dump says of the workers at one moment, and looking at it all the time.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::meanwhile::meanwhile;
 use crate::rig::Master;
+use crate::serving::{port, under_load};
 use crate::wait;
 
 /// A worker at one moment.
@@ -112,4 +115,32 @@ pub(crate) fn until_moment(master: &Master<'_>, what: &str, look: impl Fn(&Momen
         moment.is_sound();
         look(&moment).then_some(())
     });
+}
+
+/// Does something while clients ask without a pause and somebody looks at the workers all the time.
+///
+/// # Panics
+/// An answer was lost, or at some moment something was unsound.
+pub(crate) fn unharmed<T>(master: &Master<'_>, work: impl FnOnce() -> T) -> T {
+    struct End<'a>(&'a AtomicBool);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
+    let goes_on = AtomicBool::new(true);
+    let mut result = None;
+    let answered = under_load(port(master), 1, |_| {
+        meanwhile(master, |scope| {
+            let end = End(&goes_on);
+            scope.spawn(|| {
+                let look = || Moment::of(master).is_sound();
+                wait::as_long_as(|| goes_on.load(Ordering::Relaxed), look);
+            });
+            result = Some(work());
+            drop(end);
+        });
+    });
+    assert!(answered > 0);
+    result.unwrap()
 }

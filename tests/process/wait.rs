@@ -37,6 +37,14 @@ pub(crate) fn throughout(span: Duration, mut check: impl FnMut()) {
     }
 }
 
+/// Keeps looking for as long as something goes on, at what must hold all the while.
+pub(crate) fn as_long_as(goes_on: impl Fn() -> bool, mut check: impl FnMut()) {
+    while goes_on() {
+        check();
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
 /// Sleeps, for a worker that was told to: what it takes its time for is what is tested.
 pub(crate) fn as_told(span: Duration) {
     std::thread::sleep(span);

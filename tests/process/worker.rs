@@ -5,10 +5,13 @@ use std::io::{self, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::FromRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use einhorn::client::Client;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
 use crate::{serving, surroundings, wait};
@@ -19,6 +22,8 @@ pub(crate) const FLAG: &str = "--as-worker";
 /// Runs the steps:
 ///
 /// - `ack`: ACKs over the command socket; `ack-given`: over the connection of `-g`;
+///   `ack-parent`: for its parent; `until-acked`: waits until the master has heard it;
+/// - `child=STEP`: lets a child of its own do a step, to its end;
 /// - `ping=ID`: pings over the connection of `-g`, and keeps it;
 /// - `report=FOLDER`: writes what it was given to a file named after its pid;
 /// - `hold`: blocks all signals, which wait for `note=FOLDER`: takes one and adds its name to a
@@ -32,6 +37,7 @@ pub(crate) const FLAG: &str = "--as-worker";
 ///   Where that fails, this process goes on;
 /// - `as-in=FILE`: the steps in the file, one a line;
 /// - `ignore=SIG`, `sleep=MS`, `exit=CODE`, `raise=SIG`;
+/// - `eat=MIB`: takes so much memory, and more, until it is killed for it;
 /// - `serve`: answers on every announced listener with its pid, for ever; `serve-at=FD`: on this
 ///   TCP listener, and goes on;
 /// - `wait`: waits for a signal, for ever.
@@ -41,6 +47,13 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
         let (name, value) = step.split_once('=').unwrap_or((&step, ""));
         match name {
             "ack" => drop(say(connect(), "worker:ack", "")),
+            "ack-parent" => {
+                let parent = std::os::unix::process::parent_id();
+                drop(say_for(parent, connect(), "worker:ack", ""));
+            }
+            "until-acked" => until_acked(),
+            "child" => run_as_child(value),
+            "eat" => eat(value.parse().unwrap()),
             "ack-given" => {
                 given = Some(say(given.unwrap_or_else(given_connection), "worker:ack", ""));
             }
@@ -82,8 +95,12 @@ fn number(variable: &str) -> i32 {
     std::env::var(variable).unwrap().parse().unwrap()
 }
 
+fn socket() -> PathBuf {
+    std::env::var_os("EINHORN_SOCK_PATH").unwrap().into()
+}
+
 fn connect() -> UnixStream {
-    UnixStream::connect(std::env::var_os("EINHORN_SOCK_PATH").unwrap()).unwrap()
+    UnixStream::connect(socket()).unwrap()
 }
 
 fn given_connection() -> UnixStream {
@@ -91,10 +108,42 @@ fn given_connection() -> UnixStream {
     unsafe { UnixStream::from_raw_fd(number("EINHORN_SOCK_FD")) }
 }
 
-fn say(mut master: UnixStream, command: &str, more: &str) -> UnixStream {
-    let pid = std::process::id();
+fn say(master: UnixStream, command: &str, more: &str) -> UnixStream {
+    say_for(std::process::id(), master, command, more)
+}
+
+fn say_for(pid: u32, mut master: UnixStream, command: &str, more: &str) -> UnixStream {
     writeln!(master, "{{\"command\": \"{command}\", \"pid\": {pid}{more}}}").unwrap();
     master
+}
+
+fn until_acked() {
+    let pid = usize::try_from(std::process::id()).unwrap();
+    let look = || {
+        let mut master = Client::connect(&socket()).unwrap();
+        let dump = master.request("state", &[]).unwrap().next().unwrap().unwrap().message;
+        let dump: serde_yaml::Value = serde_yaml::from_str(&dump).unwrap();
+        dump[":state"][":children"][pid][":acked"].as_bool().unwrap().then_some(())
+    };
+    wait::until_some("the ACK is heard", look, String::new);
+}
+
+fn run_as_child(step: &str) {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    assert!(child.args([FLAG, step]).status().unwrap().success());
+}
+
+/// Takes memory until there is none, and ends then as the kernel ends who takes too much.
+fn eat(mib: usize) {
+    let own = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = own.split(' ').next().unwrap().parse().unwrap();
+    let most = pages * 4096 + u64::try_from(mib << 20).unwrap();
+    setrlimit(Resource::RLIMIT_AS, most, most).unwrap();
+    let mut eaten: Vec<u8> = Vec::new();
+    while eaten.try_reserve_exact(eaten.len() + (1 << 20)).is_ok() {
+        eaten.resize(eaten.capacity(), 1);
+    }
+    nix::sys::signal::raise(Signal::SIGKILL).unwrap();
 }
 
 fn serve() {

@@ -29,7 +29,7 @@ crate::tests![
 const SHELLS: [&str; 2] = ["dash", "bash"];
 
 /// A wrapper that runs a command, then waits in the master's place until a file is there.
-fn waiting(shell: &str) -> String {
+pub(crate) fn waiting(shell: &str) -> String {
     format!(
         "#!/usr/bin/env {shell}\n\
          if [ \"$1\" = --with-state-fd ]; then\n\
