@@ -90,7 +90,10 @@ impl Upgrade {
         let stages = |waiting: &Waiting| match waiting.awaits {
             WaitsFor::Settled => vec![NewsStage::Settling],
             WaitsFor::Exit => vec![NewsStage::Stopping],
-            WaitsFor::Rollout if self.step.is_some() => vec![rollout, step],
+            // One that was put off may begin in the very turn in which the roll-out goes on.
+            WaitsFor::Rollout if self.step.is_some() || self.due_at.is_some() => {
+                vec![rollout, step]
+            }
             WaitsFor::Rollout => vec![rollout],
             WaitsFor::Reexec | WaitsFor::Upgrade => vec![step],
         };
