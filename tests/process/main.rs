@@ -2,6 +2,7 @@
 //!
 //! The test program is its own worker: `einhorn PROGRAM --as-worker STEP…` runs `worker.rs`.
 
+mod aborts; // upgrades that are stopped
 mod acks; // when a worker counts as up, and what is ignored
 mod asked; // commands asked by the real einhornsh, and what it told
 mod attempts; // starts that must fail, and that nothing is left of them
@@ -103,6 +104,7 @@ fn main() {
         return;
     }
     let trials: Vec<Trial> = [
+        aborts::trials(),
         acks::trials(),
         bad_releases::trials(),
         canaries::trials(),
