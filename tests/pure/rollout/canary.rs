@@ -2,7 +2,7 @@
 
 use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
-use einhorn::state::{ExitStatus, Generation, Pid, RolloutKind, RolloutStage};
+use einhorn::state::{ExitStatus, Generation, Pid, RolloutKind, RolloutStage, Signal};
 
 use super::{ends, last, set, turn_and_start};
 use crate::example::{Master, without_log};
@@ -204,6 +204,8 @@ fn nobody_looks_on_at_a_canary_that_is_dead_or_given_up() {
     let mut master = checked();
     assert_eq!(ask(&mut master, "abort"), kill);
     check_ends(&mut master, ExitStatus::Code(1));
+    let mut master = checked();
+    assert_eq!(master.signal(Signal::Term)[..1], kill);
     let mut master = checked();
     ask(&mut master, "upgrade");
     master.reexec();

@@ -115,6 +115,12 @@ impl Ledger {
         Some((pid, canary.acked_at? + self.settings.canary))
     }
 
+    /// Whether the command of `--on-canary` runs.
+    pub(super) fn looks_at_canary(&self) -> bool {
+        let check = self.upgrade.rollout.as_ref().and_then(Rollout::check);
+        check.is_some_and(|check| check.process.is_some())
+    }
+
     /// Whether a canary has not passed yet.
     pub(super) fn has_canary(&self) -> bool {
         self.upgrade.rollout.as_ref().is_some_and(|rollout| rollout.canary.is_some())

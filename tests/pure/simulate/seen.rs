@@ -76,6 +76,7 @@ pub(super) const MUST_BE_SEEN: &[&str] = &[
     "a stop in a roll-out",
     "a stop just before the hand-over",
     "a stop while a candidate is asked",
+    "a stop while a canary is looked at",
     "a streak carried over an upgrade",
     "a target lowered in a roll-out",
     "a target raised in a roll-out",

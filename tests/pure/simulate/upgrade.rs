@@ -421,6 +421,9 @@ impl Ledger {
         }
         self.step_ended(now, Outcome::Aborted);
         if let Some(rollout) = self.upgrade.rollout.take() {
+            if rollout.check().is_some() {
+                self.saw("a stop while a canary is looked at");
+            }
             self.forget_check(&rollout, due);
             self.rollout_ended(now, &rollout, Outcome::Aborted);
             self.saw("a stop in a roll-out");

@@ -187,6 +187,9 @@ impl World {
                 let ask = requests::upgrade(&mut self.random);
                 Some(self.asked(ask))
             }
+            Mood::Deploy if ledger.looks_at_canary() && self.random.chance(4) => {
+                Some(self.signaled(Signal::Term))
+            }
             Mood::Deploy if ledger.has_canary() && self.random.chance(5) => {
                 let ask = requests::reload(&mut self.random);
                 Some(self.asked(ask))
