@@ -113,12 +113,20 @@ fn size(variables: &[(OsString, OsString)]) -> usize {
 fn in_words(error: &dotenvy::Error, text: &str) -> String {
     match error {
         dotenvy::Error::LineParse(line, _) => {
-            let number = text.lines().position(|known| known == line).map(|at| at + 1);
-            let number = number.map(|number| format!("line {number}")).unwrap_or_default();
-            format!("{number} is no NAME=VALUE; quote values with blanks or quotes in them")
+            let number = line_number(line, text);
+            format!("line {number} is no NAME=VALUE; quote values with blanks or quotes in them")
         }
         other => other.to_string(),
     }
+}
+
+/// Where what could not be read begins: it is more than a line after a quote without its end, and
+/// less than one that ends with a comment.
+fn line_number(bad: &str, text: &str) -> usize {
+    let is_it = |rest: &str| rest.is_empty() || rest.starts_with(['\n', '\r', '#']);
+    let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1));
+    let mut bad_at = starts.map(|start| text[start..].strip_prefix(bad).is_some_and(is_it));
+    bad_at.position(|is_bad| is_bad).unwrap_or_default() + 1
 }
 
 /// Where a worker of a generation is started: where that has begun, or, if that is gone, where
@@ -167,6 +175,10 @@ mod tests {
         let why = read(b"A=1\nSECRET opensesame\n").unwrap_err();
         assert!(why.contains("line 2 is no NAME=VALUE"), "{why}");
         assert!(!why.contains("opensesame"), "{why}");
+        for text in ["A=1\nB='2\nC=3\n", "A=no\nno # c\n", "A=1\r\nno\r\n", "noo=1\nno"] {
+            let why = read(text.as_bytes()).unwrap_err();
+            assert!(why.contains("line 2 is no NAME=VALUE"), "{text:?}: {why}");
+        }
         assert!(read(b"A=\xff\n").unwrap_err().contains("UTF-8"));
         assert!(read(b"EINHORN_FD_0=3\n").unwrap_err().contains("by einhorn itself"));
         let doubled: String = (1..30).map(|n| format!("A{n}=$A{0}$A{0}\n", n - 1)).collect();
