@@ -3,16 +3,21 @@
 use std::fs;
 use std::path::Path;
 
+use einhorn::outcome::Outcome;
 use nix::sys::signal::Signal;
 
-use crate::deploys::{PROGRAM, deploy, deploy_good, runs};
+use crate::asked::tell;
+use crate::deploys::{PROGRAM, deploy, deploy_good, directory, runs};
 use crate::other_release::install;
+use crate::proc;
 use crate::releases::{THIS, script};
 use crate::rig::{Master, Rig, names, send};
 use crate::serving::{port, under_load};
 
 crate::tests![
     ten_deploys_through_the_wrapper_of_the_documents,
+    ten_deploys_through_the_pinned_wrapper_of_the_documents,
+    ten_deploys_with_the_directory_of_the_release,
     ten_deploys_of_a_program_that_is_named_through_the_symlink,
 ];
 
@@ -46,33 +51,44 @@ fn lose_a_worker(master: &Master<'_>, release: &str) {
     runs(master, release);
 }
 
-fn upgrade(rig: &Rig, master: &Master<'_>, release: &str) {
+/// Deploys a release and upgrades to it. Answers what the upgrade reports as that.
+fn upgrade(rig: &Rig, master: &Master<'_>, release: &str) -> Option<String> {
     deploy_good(rig, release);
-    under_load(port(master), 2, |_| {
-        let last = master.say("upgrade", &[]);
-        assert!(last.starts_with("Upgrade done"), "{last}\n{}", rig.log());
+    let told = under_load_of(master, || {
+        let told = tell(rig, "upgrade");
+        told.ended(Outcome::Done, "Upgrade done");
         master.settled(WORKERS);
+        told
     });
     runs(master, release);
     lose_a_worker(master, release);
+    told.end.release
 }
 
-/// A release whose workers die at once: the upgrade ends as failed, the old ones serve on, whatever
-/// happens to them, until the next deploy mends it.
-fn break_and_mend(rig: &Rig, master: &Master<'_>, [old, broken, mended]: [&str; 3]) {
-    let deaths = || rig.log().matches("before it was ACKed: exit status 3").count();
+/// A release whose workers die at once: the upgrade ends as failed and the old ones serve on.
+fn break_it(rig: &Rig, master: &Master<'_>, [old, broken]: [&str; 2]) {
     let workers = master.settled(WORKERS);
     deploy(rig, broken, "exit=3");
-    let last = under_load_of(master, || master.say("upgrade", &[]));
-    let why = "Upgrade failed: 3 new workers failed, the first: worker ";
-    assert!(last.starts_with(why) && last.contains(": exit status 3, "), "{last}");
-    assert!(last.ends_with(" serves on"), "{last}");
-    assert_eq!((master.settled(WORKERS), deaths()), (workers.clone(), 3));
+    let told = under_load_of(master, || tell(rig, "upgrade"));
+    told.ended(Outcome::Failed, "Upgrade failed: 3 new workers failed, the first: worker ");
+    assert!(told.end.message.ends_with(" serves on"), "{}", told.end.message);
+    assert!(told.end.failures.iter().all(|failure| failure.what == "exit status 3"));
+    assert_eq!((master.settled(WORKERS), deaths(rig)), (workers, 3));
     runs(master, old);
+}
+
+fn deaths(rig: &Rig) -> usize {
+    rig.log().matches("before it was ACKed: exit status 3").count()
+}
+
+/// The same, and a next deploy that mends it, whatever happens to the old ones meanwhile.
+fn break_and_mend(rig: &Rig, master: &Master<'_>, [old, broken, mended]: [&str; 3]) {
+    break_it(rig, master, [old, broken]);
     // Without `--chdir` what is started in their place is what the program's name means by now.
-    send(workers[0], Signal::SIGKILL);
-    master.until_logged(&format!("Exited worker {}", workers[0]));
-    master.until("the broken ones die on", || (deaths() >= 6).then_some(()));
+    let lost = master.settled(WORKERS)[0];
+    send(lost, Signal::SIGKILL);
+    master.until_logged(&format!("Exited worker {lost}"));
+    master.until("the broken ones die on", || (deaths(rig) >= 6).then_some(()));
     runs(master, old);
     upgrade(rig, master, mended);
 }
@@ -84,11 +100,19 @@ fn under_load_of<T>(master: &Master<'_>, work: impl FnOnce() -> T) -> T {
 }
 
 fn ten_deploys_through_the_wrapper_of_the_documents() {
+    ten_deploys_through_the_wrapper(&[]);
+}
+
+fn ten_deploys_through_the_pinned_wrapper_of_the_documents() {
+    ten_deploys_through_the_wrapper(&["--reexec-mode=pinned"]);
+}
+
+fn ten_deploys_through_the_wrapper(options: &[&str]) {
     let rig = Rig::new();
     let root = rig.path("").display().to_string();
     let text = wrapper().replace("/srv/web/", &root);
     let wrapper = script(&rig, "reexec", &text).display().to_string();
-    let master = start(&rig, &["--reexec-as", &wrapper], PROGRAM);
+    let master = start(&rig, &[&["--reexec-as", &wrapper], options].concat(), PROGRAM);
     for release in ["02", "03", "04"] {
         upgrade(&rig, &master, release);
     }
@@ -96,9 +120,10 @@ fn ten_deploys_through_the_wrapper_of_the_documents() {
     // A deploy that left nothing to run: refused, and nothing has changed.
     let workers = master.settled(WORKERS);
     install(&rig, Path::new("releases/05"), "current");
-    let last = under_load_of(&master, || master.say("upgrade", &[]));
-    assert!(last.starts_with("Not upgrading") && last.contains("last words"), "{last}");
-    assert!(last.contains("current"), "{last}");
+    let told = under_load_of(&master, || tell(&rig, "upgrade"));
+    told.ended(Outcome::Refused, "Not upgrading");
+    let message = &told.end.message;
+    assert!(message.contains("last words") && message.contains("current"), "{message}");
     assert_eq!(master.settled(WORKERS), workers);
     lose_a_worker(&master, "04");
     upgrade(&rig, &master, "06");
@@ -107,8 +132,40 @@ fn ten_deploys_through_the_wrapper_of_the_documents() {
         upgrade(&rig, &master, release);
     }
     assert_eq!(names(&rig.path("releases")), ["09", "10"]);
-    let link = fs::read_link(format!("/proc/{}/cwd", master.pid())).unwrap();
-    assert!(link.ends_with("releases/10"), "{}", link.display());
+    assert_eq!(proc::directory(master.pid()), directory(&rig, "10"));
+}
+
+/// As docs/operating.md recommends it: neither a wrapper nor a program that is named through the
+/// symlink.
+fn ten_deploys_with_the_directory_of_the_release() {
+    let rig = Rig::new();
+    let current = rig.path("current").display().to_string();
+    let master = start(&rig, &["--chdir", &current], PROGRAM);
+    let deployed = |release: &str| {
+        let reported = upgrade(&rig, &master, release);
+        let directory = directory(&rig, release);
+        assert_eq!(reported, Some(directory.display().to_string()));
+        let workers = master.settled(WORKERS);
+        assert!(workers.iter().all(|pid| proc::directory(*pid) == directory));
+        assert_eq!(proc::directory(master.pid()), directory);
+    };
+    ["02", "03", "04"].into_iter().for_each(deployed);
+    assert_eq!(names(&rig.path("releases")), ["03", "04"]);
+    let workers = master.settled(WORKERS);
+    install(&rig, Path::new("releases/05"), "current");
+    let told = under_load_of(&master, || tell(&rig, "upgrade"));
+    let why = format!("Not upgrading: --chdir: there is no release directory {current}: ");
+    told.ended(Outcome::Refused, &why);
+    assert_eq!(master.settled(WORKERS), workers);
+    lose_a_worker(&master, "04");
+    deployed("06");
+    break_it(&rig, &master, ["06", "07"]);
+    // What is started in place of an old one is its own code, and the broken one has no part in it.
+    lose_a_worker(&master, "06");
+    assert_eq!(deaths(&rig), 3);
+    ["08", "09", "10"].into_iter().for_each(deployed);
+    assert_eq!(names(&rig.path("releases")), ["09", "10"]);
+    assert!(!rig.log().contains("is gone"), "{}", rig.log());
 }
 
 fn ten_deploys_of_a_program_that_is_named_through_the_symlink() {
@@ -119,7 +176,7 @@ fn ten_deploys_of_a_program_that_is_named_through_the_symlink() {
         upgrade(&rig, &master, release);
     }
     // The directory that the master was started in is gone.
-    let link = fs::read_link(format!("/proc/{}/cwd", master.pid())).unwrap();
+    let link = proc::directory(master.pid());
     assert!(link.to_string_lossy().ends_with("releases/01 (deleted)"), "{}", link.display());
     break_and_mend(&rig, &master, ["05", "06", "07"]);
     for release in ["08", "09", "10"] {

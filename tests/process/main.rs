@@ -24,6 +24,7 @@ mod deadlines; // timers that no re-exec stops or begins anew
 mod deploys; // releases side by side, and a symlink to the newest
 mod downgrade; // to the next release and back
 mod dumps; // the state dump, as Ruby loads it
+mod env_files; // variables that each generation keeps
 mod exec_signals; // signals around the exec
 mod executables; // the program itself: found once, and tried calmly while it fails
 mod handbacks; // to a Ruby Einhorn
@@ -32,6 +33,7 @@ mod http; // a client of workers that speak it
 #[path = "../pure/json_schema.rs"]
 mod json_schema; // JSON documents against their schemas
 mod leaks; // what many upgrades leave as it was
+mod links; // --chdir with a symbolic link that leads now here and now there
 mod listeners; // addresses of every kind
 mod logs; // what is logged, and how important it is
 mod master; // what the master's own process looks like
@@ -119,11 +121,13 @@ fn main() {
         deadlines::trials(),
         downgrade::trials(),
         dumps::trials(),
+        env_files::trials(),
         exec_signals::trials(),
         executables::trials(),
         handbacks::trials(),
         hangs::trials(),
         leaks::trials(),
+        links::trials(),
         listeners::trials(),
         logs::trials(),
         master::trials(),

@@ -54,10 +54,6 @@ fn runs(rig: &Rig) -> usize {
     fs::read_to_string(rig.path("runs")).unwrap_or_default().lines().count()
 }
 
-fn directory(pid: i32) -> std::path::PathBuf {
-    fs::read_link(format!("/proc/{pid}/cwd")).unwrap()
-}
-
 /// The soft and hard value of a line of `/proc/PID/limits`.
 fn limit(pid: i32, name: &str) -> [String; 2] {
     let text = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
@@ -83,7 +79,7 @@ fn what_a_wrapper_sets_holds_and_it_runs_once() {
     send(before[0], Signal::SIGKILL);
     let worker = another(&master, &before);
     for process in [pid, worker] {
-        assert_eq!(directory(process), release);
+        assert_eq!(proc::directory(process), release);
         assert_eq!(proc::status(process, "Umask"), "0077");
         assert_eq!(limit(process, "Max open files"), ["200", "200"]);
         assert_eq!(limit(process, "Max core file size")[0], "0");

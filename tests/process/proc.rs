@@ -112,6 +112,11 @@ pub(crate) fn command_line(pid: i32) -> String {
     String::from_utf8_lossy(&laid_out(pid, "cmdline")).replace('\0', " ").trim().to_owned()
 }
 
+/// The working directory; ` (deleted)` is behind one that is gone.
+pub(crate) fn directory(pid: i32) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/cwd")).unwrap()
+}
+
 /// The flags of an open descriptor, as open(2) takes them.
 pub(crate) fn flags(pid: i32, descriptor: i32) -> OFlag {
     let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}")).unwrap();
