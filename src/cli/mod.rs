@@ -4,6 +4,7 @@ mod address;
 mod check;
 mod long_option;
 mod value;
+mod variables;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub use address::parse_bind;
 pub use check::around_state;
 pub use long_option::spell_out;
 pub use value::above_zero;
+pub use variables::parse_variables;
 
 /// Long options that the Ruby Einhorn lacks: its abbreviations go on to mean what they meant.
 const NEWER_OPTIONS: &[&str] = &[

@@ -84,7 +84,9 @@ pub(super) fn worker_ended(
         return;
     }
     let Some(rollout) = &turn.state.rollout else { return };
-    let is_recycled = status == ExitStatus::Code(0) && is_up && !rollout.is_canary();
+    let up_at = worker.acked_at.unwrap_or(turn.now.monotonic);
+    let has_served = turn.now.monotonic.since(up_at) >= turn.state.config.respawn_interval;
+    let is_recycled = status == ExitStatus::Code(0) && is_up && has_served && !rollout.is_canary();
     if is_recycled {
         return;
     }
@@ -214,9 +216,9 @@ fn end_exhausted(turn: &mut Turn) {
     let count = rollout.failure_count;
     let began_at = rollout.began_at;
     if count >= turn.state.failures_max() {
-        let last = rollout.failures.first().map(told).unwrap_or_default();
+        let first = rollout.failures.first().map(told).unwrap_or_default();
         let noun = if count == 1 { "new worker" } else { "new workers" };
-        return end(turn, Outcome::Failed, &format!("{count} {noun} failed, the first: {last}"));
+        return end(turn, Outcome::Failed, &format!("{count} {noun} failed, the first: {first}"));
     }
     if turn.state.has_given_up() {
         let deaths = turn.state.early_death_count;
@@ -313,6 +315,8 @@ fn complete(turn: &mut Turn) {
     progress(turn, &format!("Upgraded successfully to version {version}{release}"));
     let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
+        let serving = turn.state.generation;
+        turn.state.deployments.retain(|generation, _| *generation == serving);
         let message = "Upgrade done".to_owned();
         let ended = EndedUpgrade { outcome: Outcome::Done, message, ..ended };
         waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);

@@ -42,6 +42,12 @@ impl Asked {
 /// SIGHUP: a smooth upgrade, soon.
 pub(super) fn asked_by_signal(turn: &mut Turn) {
     let now = turn.now.monotonic;
+    let is_looked_up = turn.state.reexec.is_some_and(|reexec| reexec.kind != UpgradeKind::Reload);
+    if is_looked_up && is_deployed(turn.state) {
+        // To ask anew with each of a storm of them would never come to an end.
+        turn.state.upgrade_due_at.get_or_insert(now + HUP_PAUSE);
+        return turn.info("An upgrade is under way; another one follows it");
+    }
     let pause_ends = turn.state.reexecuted_at.map(|at| at + HUP_PAUSE).filter(|end| *end > now);
     match pause_ends {
         Some(end) if turn.state.reexec.is_none() && turn.state.stopping.is_none() => {
@@ -94,21 +100,42 @@ fn begin(turn: &mut Turn, asked: Asked) {
         (Some(_), UpgradeKind::Reload) => UpgradeKind::Smooth,
         (_, kind) => kind,
     };
-    if let Some(reexec) = &mut turn.state.reexec {
-        // What is asked for last holds, except that a reload takes no roll-out away.
-        if kind != UpgradeKind::Reload {
-            reexec.kind = kind;
-        }
-        return turn.info("An upgrade of the master is under way already; joining it");
+    if let Some(reexec) = turn.state.reexec {
+        return join(turn, reexec, kind);
     }
     if asked.is_hand_back {
         for change in ruby::changes(turn.state) {
             progress(turn, &format!("What changes with a Ruby Einhorn: {change}"));
         }
     }
-    let schema = *writable().last().unwrap_or(&1);
-    let asked_at = turn.now.monotonic;
-    start_preflight(turn, Asked { kind, ..asked }, asked_at, schema);
+    start_preflight(turn, Asked { kind, ..asked }, turn.now.monotonic, newest_schema());
+}
+
+/// Joins the master's own step. What is asked for last holds, except that a reload takes no
+/// roll-out away.
+fn join(turn: &mut Turn, reexec: Reexec, kind: UpgradeKind) {
+    turn.info("An upgrade of the master is under way already; joining it");
+    if kind == UpgradeKind::Reload {
+        return;
+    }
+    let Reexec { kind: before, asked_at, is_hand_back, .. } = reexec;
+    turn.state.reexec = Some(Reexec { kind, ..reexec });
+    let is_stale = before == UpgradeKind::Reload || is_deployed(turn.state);
+    if is_stale && !is_hand_back {
+        // The code to begin was looked up before this was asked for, or not at all.
+        progress(turn, "Asking anew: the newest code is wanted");
+        kill_candidate(turn);
+        start_preflight(turn, Asked { kind, is_hand_back }, asked_at, newest_schema());
+    }
+}
+
+/// Whether what an upgrade begins is looked up once, when it is asked for.
+fn is_deployed(state: &State) -> bool {
+    state.config.chdir.is_some() || state.config.env_file.is_some()
+}
+
+fn newest_schema() -> u16 {
+    *writable().last().unwrap_or(&1)
 }
 
 fn start_preflight(turn: &mut Turn, asked: Asked, asked_at: Monotonic, schema: u16) {
@@ -278,7 +305,7 @@ pub(super) fn reconcile(turn: &mut Turn) {
         *is_overdue = true;
         turn.actions.push(Action::KillPreflight);
     }
-    if turn.state.upgrade_due_at.is_some_and(|due| due <= now) {
+    if upgrade_due_at(turn.state).is_some_and(|due| due <= now) {
         begin(turn, Asked::ordinary(UpgradeKind::Smooth));
     }
 }
@@ -291,7 +318,12 @@ pub(super) fn deadline(state: &State) -> Option<Monotonic> {
         }
         _ => None,
     };
-    [preflight, state.upgrade_due_at].into_iter().flatten().min()
+    [preflight, upgrade_due_at(state)].into_iter().flatten().min()
+}
+
+/// When an upgrade that was put off begins: not before the one that is under way.
+fn upgrade_due_at(state: &State) -> Option<Monotonic> {
+    state.upgrade_due_at.filter(|_| state.reexec.is_none())
 }
 
 /// The master is going down: upgrades end, and whoever waits for one is told.
@@ -302,6 +334,9 @@ pub(super) fn abandon(turn: &mut Turn) {
     let told = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
     end_step(turn, told.clone(), &[WaitsFor::Reexec, WaitsFor::Upgrade]);
     rollout::abandon(turn, &told);
+    let unsettled = "Not settled: the master is going down".to_owned();
+    let unsettled = Answer { message: unsettled, ..told.clone() };
+    waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &unsettled);
     waiters::finish(turn, |waiter| waiter.waits_for != WaitsFor::Exit, &told);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::decide::{Event, Level};
 use crate::master::{Master, deployment};
-use crate::state::{Generation, Pid};
+use crate::state::{Generation, Pid, Rollout};
 use crate::sys::{process, signal};
 
 impl Master {
@@ -18,9 +18,26 @@ impl Master {
 
     /// Ends the command and everything that it has started.
     pub(super) fn kill_check(&mut self, check: Pid) {
+        self.kill_all_of(check.0, "--on-canary");
+    }
+
+    /// Whether a child that has ended is the command; what it has left running must not outlive its
+    /// purpose.
+    pub(super) fn end_check(&mut self, pid: i32) {
+        let check = self.state.rollout.as_ref().and_then(Rollout::check);
+        if check == Some(Pid(pid)) {
+            self.kill_all_of(pid, "what --on-canary has left running");
+        }
+    }
+
+    /// Kills a process group; that nobody is left in it is fine.
+    pub(super) fn kill_all_of(&mut self, group: i32, what: &str) {
         let number = signal::number("KILL").unwrap_or(9);
-        if let Err(error) = process::kill_group(check.0, number) {
-            self.log(Level::Error, &format!("Cannot kill --on-canary ({check}): {error}"));
+        match process::kill_group(group, number) {
+            Err(error) if !process::is_gone(&error) => {
+                self.log(Level::Error, &format!("Cannot kill {what} ({group}): {error}"));
+            }
+            _ => {}
         }
     }
 }

@@ -7,12 +7,15 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::cli::parse_variables;
 use crate::master::workers::{explain, is_ours};
 use crate::state::{Config, Deployment, Generation, State, VARIABLES_MAX};
 
 /// The longest file of variables in bytes. What execve(2) takes of arguments and environment
 /// together is some megabytes; a file of a few hundred lines has a few kilobytes.
 const ENV_FILE_MAX: u64 = 256 * 1024;
+
+const _: () = assert!(ENV_FILE_MAX <= VARIABLES_MAX as u64, "what is read must travel");
 
 /// Looks up what the options mean now; `None` without either of them.
 ///
@@ -77,7 +80,7 @@ pub fn executable(program: &Path) -> Result<(), String> {
     }
 }
 
-/// The variables of a file, in its order: `NAME=VALUE` lines as dotenv files have them.
+/// The variables of a file, in its order.
 fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
     let failed = |what: &dyn std::fmt::Display| format!("--env-file {}: {what}", path.display());
     let mut text = String::new();
@@ -87,10 +90,9 @@ fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
         return Err(failed(&format!("it has more than {ENV_FILE_MAX} bytes")));
     }
     let mut variables: Vec<(OsString, OsString)> = Vec::new();
-    for variable in dotenvy::from_read_iter(text.as_bytes()) {
-        let (name, value) = variable.map_err(|error| failed(&in_words(&error, &text)))?;
-        if name.contains('\0') || value.contains('\0') {
-            return Err(failed(&format!("{name:?} has a NUL in it")));
+    for (name, value) in parse_variables(&text).map_err(|why| failed(&why))? {
+        if value.contains('\0') {
+            return Err(failed(&format!("{name} has a NUL in its value")));
         }
         if is_ours(OsStr::new(&name)) {
             return Err(failed(&format!("{name} is set by einhorn itself")));
@@ -98,35 +100,8 @@ fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
         // Of a name that stands twice the last value holds.
         variables.retain(|(known, _)| *known != *name);
         variables.push((name.into(), value.into()));
-        if size(&variables) > VARIABLES_MAX {
-            return Err(failed(&format!("its variables have more than {VARIABLES_MAX} bytes")));
-        }
     }
     Ok(variables)
-}
-
-fn size(variables: &[(OsString, OsString)]) -> usize {
-    variables.iter().map(|(name, value)| name.len() + value.len()).sum()
-}
-
-/// What is wrong with a file of variables; its values are secrets.
-fn in_words(error: &dotenvy::Error, text: &str) -> String {
-    match error {
-        dotenvy::Error::LineParse(line, _) => {
-            let number = line_number(line, text);
-            format!("line {number} is no NAME=VALUE; quote values with blanks or quotes in them")
-        }
-        other => other.to_string(),
-    }
-}
-
-/// Where what could not be read begins: it is more than a line after a quote without its end, and
-/// less than one that ends with a comment.
-fn line_number(bad: &str, text: &str) -> usize {
-    let is_it = |rest: &str| rest.is_empty() || rest.starts_with(['\n', '\r', '#']);
-    let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1));
-    let mut bad_at = starts.map(|start| text[start..].strip_prefix(bad).is_some_and(is_it));
-    bad_at.position(|is_bad| is_bad).unwrap_or_default() + 1
 }
 
 /// Where a worker of a generation is started: where that has begun, or, if that is gone, where
@@ -163,27 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_read_as_dotenv_files_have_them() {
-        let text = "# a comment\nA=1\n\nexport B='two words' # more\nC=\"x\\ny\"\nA=3\nD=\n";
-        let expected = [("B", "two words"), ("C", "x\ny"), ("A", "3"), ("D", "")];
-        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(read(text.as_bytes()).unwrap(), expected);
+    fn of_a_name_that_stands_twice_the_last_value_holds() {
+        let expected = [("B", "2"), ("A", "3")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        assert_eq!(read(b"A=1\nB=2\nA=3\n").unwrap(), expected);
     }
 
     #[test]
-    fn a_bad_line_is_named_by_its_number_and_not_quoted() {
-        let why = read(b"A=1\nSECRET opensesame\n").unwrap_err();
-        assert!(why.contains("line 2 is no NAME=VALUE"), "{why}");
-        assert!(!why.contains("opensesame"), "{why}");
-        for text in ["A=1\nB='2\nC=3\n", "A=no\nno # c\n", "A=1\r\nno\r\n", "noo=1\nno"] {
-            let why = read(text.as_bytes()).unwrap_err();
-            assert!(why.contains("line 2 is no NAME=VALUE"), "{text:?}: {why}");
-        }
+    fn what_cannot_be_a_variable_is_refused() {
+        assert!(read(b"A=1\nSECRET opensesame\n").unwrap_err().contains("FILE: line 2 is no"));
+        assert!(read(b"A='\0'\n").unwrap_err().contains("a NUL"));
         assert!(read(b"A=\xff\n").unwrap_err().contains("UTF-8"));
         assert!(read(b"EINHORN_FD_0=3\n").unwrap_err().contains("by einhorn itself"));
-        let doubled: String = (1..30).map(|n| format!("A{n}=$A{0}$A{0}\n", n - 1)).collect();
-        let why = read(format!("A0=ha\n{doubled}").as_bytes()).unwrap_err();
-        assert!(why.contains("its variables have more than 1048576 bytes"), "{why}");
         assert!(read(&vec![b'#'; 300_000]).unwrap_err().contains("more than 262144 bytes"));
     }
 }

@@ -32,7 +32,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::decide::{Action, Event, Level, Sender, next_deadline, step};
-use crate::protocol::{Reply, Request};
+use crate::protocol::Request;
 use crate::state::{
     ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Realtime, Signal, Slot, State,
 };
@@ -225,7 +225,7 @@ impl Master {
                 self.connections.send(connection, &reply.to_line());
             }
             Action::Report { connection, kind, reply } => {
-                let reply = Reply { message: self.report(kind), ..reply };
+                let reply = reply.with_message(self.report(kind));
                 self.connections.send(connection, &reply.to_line());
             }
             Action::Close { connection } => self.connections.close(connection),
@@ -292,6 +292,7 @@ impl Master {
         if self.candidate_ended(pid, status) {
             return;
         }
+        self.end_check(pid);
         match self.helpers.remove(&pid) {
             None => self.events.push_back(Event::Exited { pid: Pid(pid), status }),
             Some(_) if status == ExitStatus::Code(0) => {}

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::decide::{Event, Level, Preflight as Outcome};
+use crate::decide::{Event, Preflight as Outcome};
 use crate::master::candidate::Candidate;
 use crate::master::deployment;
 use crate::master::limits::original_limit;
@@ -164,11 +164,8 @@ impl Master {
 
     /// Ends the candidate and everything that it started.
     pub(super) fn kill_preflight(&mut self) {
-        let Some(preflight) = &self.preflight else { return };
-        let number = signal::number("KILL").unwrap_or(9);
-        if let Err(error) = process::kill_group(preflight.pid, number) {
-            let pid = preflight.pid;
-            self.log(Level::Error, &format!("Cannot kill the candidate {pid}: {error}"));
+        if let Some(preflight) = &self.preflight {
+            self.kill_all_of(preflight.pid, "the candidate");
         }
     }
 

@@ -280,7 +280,9 @@ pub fn is_ours(name: &OsStr) -> bool {
         "EINHORN_CHILD_INDEX",
         "EINHORN_FDS",
     ];
-    name.to_str().is_some_and(|name| NAMES.contains(&name) || name.starts_with("EINHORN_FD_"))
+    let families = ["EINHORN_FD_", "EINHORN_CANARY_"];
+    let is_in_family = |name: &str| families.iter().any(|family| name.starts_with(family));
+    name.to_str().is_some_and(|name| NAMES.contains(&name) || is_in_family(name))
 }
 
 /// Looks a program up: a name with a slash is a path, another one is searched in PATH.

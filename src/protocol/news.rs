@@ -142,6 +142,14 @@ impl News {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// The same with another message.
+    pub fn with_message(self, message: String) -> News {
+        match self {
+            News::Progress(progress) => News::Progress(Progress { message, ..progress }),
+            News::End(end) => News::End(End { message, ..end }),
+        }
+    }
+
     /// Reads what a master has sent.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::protocol::line::{escape, unescape};
+use crate::protocol::news::News;
 use crate::protocol::psych::{Psych, document};
 use crate::protocol::value::Value;
 use crate::scalar::Scalar;
@@ -36,6 +37,15 @@ impl Reply {
         let mut line = escape(&document(&Psych::Map(entries)));
         line.push('\n');
         line
+    }
+
+    /// The same reply with another message, in its event too.
+    pub fn with_message(self, message: String) -> Reply {
+        let tell = |event: String| match News::parse(&event) {
+            Ok(news) => news.with_message(message.clone()).to_json(),
+            Err(_) => event,
+        };
+        Reply { event: self.event.map(tell), message, ..self }
     }
 
     /// Understands a line of a master, this one or the original.

@@ -197,7 +197,7 @@ fn unread(carried: &CarriedConnection) -> Vec<u8> {
 /// Whether the original can tell this one how a roll-out ends: it tells whose id is true to Ruby.
 fn can_be_subscribed(waiter: &Waiter) -> bool {
     let has_id = !matches!(waiter.request_id, None | Some(Scalar::Bool(false)));
-    has_id && waiter.waits_for != WaitsFor::Reexec
+    has_id && matches!(waiter.waits_for, WaitsFor::Rollout | WaitsFor::Upgrade)
 }
 
 /// What travels half read or half written. The original counts what it has written in bytes and

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::schema::{CarriedConnection, Handover, Header, Role};
 use crate::state::{
-    AckMode, Address, Config, ConnectionId, Deployment, Listener, Pid, SECONDS_MAX, State,
+    AckMode, Address, Config, ConnectionId, Deployment, Listener, Pid, Rollout, SECONDS_MAX, State,
     VARIABLES_MAX,
 };
 
@@ -114,8 +114,9 @@ fn check_connections(handover: &Handover) -> Result<(), String> {
 
 /// Every child is one thing.
 fn check_helpers(handover: &Handover) -> Result<(), String> {
-    let State { master_pid, workers, .. } = &handover.state;
-    let mut pids = BTreeSet::new();
+    let State { master_pid, workers, rollout, .. } = &handover.state;
+    let check = rollout.as_ref().and_then(Rollout::check);
+    let mut pids = BTreeSet::from_iter(check);
     for (pid, _) in &handover.helpers {
         let Pid(number) = *pid;
         let is_other = number > 1 && pid != master_pid && !workers.contains_key(pid);

@@ -187,16 +187,20 @@ impl State {
         self.config.target.saturating_sub(self.present_count())
     }
 
-    /// Workers of the code that is meant to serve, ordered or living.
+    /// Workers of the code that is meant to serve, ordered or living. After a roll-out that failed
+    /// those that it had told to go do not count: it is for them that others come.
     pub fn present_count(&self) -> u32 {
+        let has_gone_back = self.generation < self.newest_generation;
+        let is_present = |worker: &Worker| !has_gone_back || !worker.is_signaled();
         let ordered = self.ordered.values().filter(|generation| **generation == self.generation);
-        count(self.current_workers()) + count(ordered)
+        count(self.current_workers().filter(|(_, worker)| is_present(worker))) + count(ordered)
     }
 
     /// How many more workers of other code there should be while a canary shows what it is worth.
     pub fn missing_before_count(&self) -> u32 {
-        let all = count(self.workers.values()) + count(self.ordered.values());
-        self.config.target.saturating_sub(all - self.present_count())
+        let is_old = |generation: &Generation| *generation != self.generation;
+        let ordered = self.ordered.values().filter(|generation| is_old(generation));
+        self.config.target.saturating_sub(count(self.old_workers()) + count(ordered))
     }
 
     /// The lowest index that no live or ordered worker uses.

@@ -75,6 +75,11 @@ pub fn kill_group(group: i32, number: i32) -> io::Result<()> {
     Ok(Errno::result(answer).map(drop)?)
 }
 
+/// Whether an error of kill(2) says that nobody is left to get the signal.
+pub fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
+}
+
 /// Sends a signal by number to a child that was not reaped yet, so that its pid is still its own.
 ///
 /// # Errors

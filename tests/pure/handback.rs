@@ -84,7 +84,8 @@ fn a_roll_out_under_way_goes_on_and_retries_stay_behind() {
 }
 
 /// Who waits: on the first connection twice with an id and once without, on the second for the
-/// re-exec, on the third without an id and with one that Ruby takes for none.
+/// re-exec, on the third without an id, with one that Ruby takes for none, and for as many workers as
+/// are wanted.
 #[test]
 fn the_newest_id_of_a_connection_is_subscribed_and_the_others_are_told_now() {
     let mut handover = captures::all().swap_remove(4).handover;
@@ -97,6 +98,7 @@ fn the_newest_id_of_a_connection_is_subscribed_and_the_others_are_told_now() {
         (second, Some(Scalar::Text("r".to_owned())), WaitsFor::Reexec),
         (third, None, WaitsFor::Upgrade),
         (third, Some(Scalar::Bool(false)), WaitsFor::Upgrade),
+        (third, Some(Scalar::Integer(9)), WaitsFor::Settled),
     ];
     let waiters = asks.map(|(connection, request_id, waits_for)| Waiter {
         connection,
@@ -120,7 +122,8 @@ fn the_newest_id_of_a_connection_is_subscribed_and_the_others_are_told_now() {
     assert_eq!(told(1), [(Some(Scalar::Integer(7)), false), (None, false)]);
     assert_eq!(told(2), [(Some(Scalar::Text("r".to_owned())), false)]);
     assert!(descriptors[2][":write_buffer"].as_str().unwrap().starts_with("owed\n"));
-    assert_eq!(told(3), [(None, false), (Some(Scalar::Bool(false)), false)]);
+    let third = [None, Some(Scalar::Bool(false)), Some(Scalar::Integer(9))];
+    assert_eq!(told(3), third.map(|id| (id, false)), "no upgrade is waited for with the last");
 }
 
 #[test]

@@ -5,6 +5,8 @@
 mod canary;
 /// Who waits, and what programs are told.
 mod clients;
+/// Who asks while one is under way.
+mod joins;
 
 use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
@@ -112,6 +114,10 @@ fn a_start_that_fails_is_a_failure() {
 #[test]
 fn whoever_was_told_to_go_and_whoever_recycles_itself_is_no_failure() {
     let mut master = half_way();
+    ends(&mut master, 1004, ExitStatus::Code(0));
+    assert_eq!(master.state.rollout.as_ref().unwrap().failure_count, 1, "it left at once");
+    let mut master = half_way();
+    master.now_ms += 1000;
     ends(&mut master, 1003, ExitStatus::Code(0));
     set(&mut master, "number: 1");
     assert_eq!(turn(&mut master), told(&[1001, 1005]), "one too many of the old, and of the new");
@@ -132,6 +138,26 @@ fn those_that_are_up_stay_until_the_old_ones_serve_again() {
     master.ack(&[1000]);
     assert_eq!(turn(&mut master), told(&[1003]));
     assert_eq!(turn(&mut master), []);
+}
+
+#[test]
+fn the_old_come_back_though_those_that_were_told_to_go_drain() {
+    let mut master = manual(3, 3);
+    master.upgrade();
+    assert_eq!(turn_and_start(&mut master), starts(3..4, 1));
+    master.ack(&[1003]);
+    assert_eq!(turn_and_start(&mut master), [told(&[1000]), starts(4..6, 1)].concat());
+    ask(&mut master, "abort");
+    let orders = turn_and_start(&mut master);
+    assert_eq!(orders, [told(&[1004, 1005]), starts(6..7, 0)].concat(), "1000 still drains");
+    master.ack(&[1006]);
+    assert_eq!(turn(&mut master), told(&[1003]));
+    // Beside the next canary it is the same.
+    master.now_ms += 5_000;
+    master.upgrade();
+    assert_eq!(turn_and_start(&mut master), starts(7..8, 2));
+    master.exit(1001);
+    assert_eq!(turn(&mut master), starts(1..2, 0));
 }
 
 #[test]

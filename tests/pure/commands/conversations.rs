@@ -252,6 +252,8 @@ fn each_request_has_its_own_last_line() {
         [
             "more 1: Reloading, as commanded",
             "more 2: Upgrading, as commanded",
+            "more 1: Asking anew: the newest code is wanted",
+            "more 2: Asking anew: the newest code is wanted",
             "more 3: Upgrading, as commanded",
         ]
     );

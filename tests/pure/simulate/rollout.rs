@@ -236,9 +236,12 @@ impl Ledger {
                 false => "an old worker that dies in a roll-out",
             });
         }
-        let recycles = was_up && status == ExitStatus::Code(0) && !self.has_canary();
+        let has_served = worker.acked_at.is_some_and(|at| now - at >= self.settings.interval);
+        let exits = was_up && status == ExitStatus::Code(0) && !self.has_canary();
+        let recycles = exits && has_served;
         self.saw(match was_up {
             _ if recycles => "a new worker that recycles itself",
+            _ if exits => "a new worker that leaves as soon as it is up",
             true if self.has_canary() => "a canary that dies after its ACK",
             true => "a late death in a roll-out",
             false => "an early death in a roll-out",

@@ -49,6 +49,7 @@ pub(super) const MUST_BE_SEEN: &[&str] = &[
     "a master that gives up in an upgrade",
     "a master that stopped and left",
     "a new worker that recycles itself",
+    "a new worker that leaves as soon as it is up",
     "a number of workers that was waited for",
     "a number of workers that was waited for in vain",
     "a pid used again",

@@ -78,10 +78,17 @@ impl Ledger {
     }
 
     /// How many of the code that is meant to serve live or are ordered, and how many of others.
+    /// Those that were told to go count as long as they live, but for others, and for workers of
+    /// code that serves again: those may drain for hours, and somebody is wanted in their place.
     pub(super) fn present(&self) -> (u32, u32) {
-        let live = self.workers.values().map(|worker| worker.generation);
+        let is_current = |code: u32| code == self.generation;
+        let counts = |worker: &&Entry| {
+            let is_lasting = is_current(worker.generation) && self.newest == self.generation;
+            is_lasting || worker.told_at.is_none()
+        };
+        let live = self.workers.values().filter(counts).map(|worker| worker.generation);
         let all = live.chain(self.ordered.values().copied());
-        let (current, others): (Vec<_>, Vec<_>) = all.partition(|code| *code == self.generation);
+        let (current, others): (Vec<_>, Vec<_>) = all.partition(|code| is_current(*code));
         (count(current.iter()), count(others.iter()))
     }
 

@@ -215,15 +215,23 @@ impl Ledger {
 
     fn begin(&mut self, now: u64, kind: UpgradeKind, due: &mut Due) {
         if let Some((joined, step)) = &mut self.upgrade.step {
+            let (before, is_asking) = (*joined, matches!(step, Step::Asking { .. }));
             // The last word counts, but a roll-out stays a roll-out.
             if kind != UpgradeKind::Reload {
                 *joined = kind;
             }
-            let what = match step {
-                Step::Asking { .. } => "a request that joins one",
-                Step::HandingOver => "a request that joins at the last moment",
-            };
-            return self.saw(what);
+            self.saw(match is_asking {
+                true => "a request that joins one",
+                false => "a request that joins at the last moment",
+            });
+            let becomes_one = before == UpgradeKind::Reload && kind != UpgradeKind::Reload;
+            if becomes_one && !self.upgrade.is_hand_back {
+                self.saw("a reload that becomes a roll-out");
+                due.is_told = true;
+                due.kill_count += usize::from(is_asking);
+                self.ask(now, kind, newest_schema(), due);
+            }
+            return;
         }
         let put_off = self.upgrade.due_at.take().is_some();
         if put_off && kind == UpgradeKind::Reload {

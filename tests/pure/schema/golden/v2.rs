@@ -55,7 +55,6 @@ pub(in super::super) fn canary() -> Handover {
     state.rollout = Some(rollout);
     state.workers.get_mut(&Pid(4_002)).expect("the canary").acked_at = Some(now(202).monotonic);
     state.waiters[0].wants_events = true;
-    handover.helpers.push((Pid(4_004), "on-canary".into()));
     handover
 }
 
