@@ -84,8 +84,8 @@ fn a_roll_out_under_way_goes_on_and_retries_stay_behind() {
 }
 
 /// Who waits: on the first connection twice with an id and once without, on the second for the
-/// re-exec, on the third without an id, with one that Ruby takes for none, and for as many workers as
-/// are wanted.
+/// re-exec, on the third without an id, with one that Ruby takes for none, and for as many workers
+/// as are wanted.
 #[test]
 fn the_newest_id_of_a_connection_is_subscribed_and_the_others_are_told_now() {
     let mut handover = captures::all().swap_remove(4).handover;
