@@ -357,7 +357,11 @@ impl Simulation {
             self.catch_up()?;
             self.tell(told(Event::Turn))?;
             self.report_orders()?;
-            self.hand_over()?;
+            if self.world.handover_due.is_some() {
+                // The next image has its first turn before it waits for anything.
+                self.hand_over()?;
+                continue;
+            }
             if self.exit.is_some() || self.ledger.stop_code.is_some() || self.ledger.has_given_up()
             {
                 self.world.mood = Mood::Usual;
