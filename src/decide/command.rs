@@ -100,6 +100,10 @@ fn plain(turn: &mut Turn, command: &str, words: &[String], request: &Request) ->
 fn change(turn: &mut Turn, command: &str, words: &[String], asker: Asker) {
     let is_waited_for = words.iter().any(|word| word == WAIT);
     let words: Vec<String> = words.iter().filter(|word| *word != WAIT).cloned().collect();
+    // Before it is done, and not after.
+    if let Some(refusal) = waiters::refuse(turn, &asker).filter(|_| is_waited_for) {
+        return waiters::answer(turn, &asker, refusal);
+    }
     let (answer, waits_for) = match command {
         "die" => (die(turn, &words), WaitsFor::Exit),
         "dec" => (change_target(turn, "Decrementing", -1), WaitsFor::Settled),

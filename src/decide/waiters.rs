@@ -71,10 +71,8 @@ fn answered(turn: &Turn, asker: &Asker, answer: Answer) -> Reply {
 
 /// Takes on a client that waits, if it may, and tells it so.
 pub(super) fn join(turn: &mut Turn, asker: Asker, waits_for: WaitsFor, message: &str) -> bool {
-    let waiting = turn.state.waiters.iter().filter(|known| known.connection == asker.connection);
-    if waiting.count() >= WAITERS_MAX {
-        let why = format!("Not done: this client waits for {WAITERS_MAX} things already");
-        answer(turn, &asker, Answer::refused(why));
+    if let Some(refusal) = refuse(turn, &asker) {
+        answer(turn, &asker, refusal);
         return false;
     }
     let Asker { connection, request_id, wants_events } = asker;
@@ -82,6 +80,14 @@ pub(super) fn join(turn: &mut Turn, asker: Asker, waits_for: WaitsFor, message: 
     tell(turn, &waiter, message);
     turn.state.waiters.push(waiter);
     true
+}
+
+/// Why a client may not wait for one thing more, if it may not.
+pub(super) fn refuse(turn: &Turn, asker: &Asker) -> Option<Answer> {
+    let waiting = turn.state.waiters.iter().filter(|known| known.connection == asker.connection);
+    (waiting.count() >= WAITERS_MAX).then(|| {
+        Answer::refused(format!("Not done: this client waits for {WAITERS_MAX} things already"))
+    })
 }
 
 /// `wait`: joins those who wait for the upgrade in progress, or tells how the last one ended.

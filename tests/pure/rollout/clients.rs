@@ -149,6 +149,20 @@ fn whoever_waits_for_another_number_waits_in_vain() {
 }
 
 #[test]
+fn what_cannot_be_waited_for_is_not_done() {
+    let mut master = manual(2, 2);
+    client(&mut master, 7, "{command: upgrade, id: 1}");
+    let wait = requested(7, "{command: wait, id: 1}");
+    while told(&master.tell(wait.clone()), 7)[0].wait {}
+    for command in ["inc", "die"] {
+        let line = format!("{{command: {command}, args: [--wait], id: 1}}");
+        let refused = told(&master.tell(requested(7, &line)), 7);
+        assert!(refused[0].message.starts_with("Not done: "), "{refused:?}");
+    }
+    assert_eq!((master.state.config.target, master.state.stopping), (2, None));
+}
+
+#[test]
 fn the_end_of_the_master_is_waited_for() {
     let mut master = manual(1, 1);
     let first = client(&mut master, 7, "{command: die, args: [--wait], id: 1, events: true}");
