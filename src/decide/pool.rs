@@ -114,7 +114,7 @@ pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
     let generation = turn.state.ordered.remove(&slot);
     turn.state.cold_start_count = 0;
     turn.state.last_spawn_at = Some(turn.now.monotonic);
-    turn.error(format!("Could not start a worker (index: {}): {why}", slot.0));
+    waiters::trouble(turn, &format!("Could not start a worker (index: {}): {why}", slot.0));
     let Some(generation) = generation else { return };
     if turn.state.is_startable(generation) {
         count_early_death(turn, generation);

@@ -238,7 +238,9 @@ fn told(failure: &Failure) -> String {
     let Failure { pid, slot, what, age } = failure;
     match pid {
         Some(pid) => {
-            format!("worker {pid} (index: {}): {what}, {:.3}s old", slot.0, age.as_secs_f64())
+            // Of a whole number of milliseconds, as programs are told it.
+            let age = age.as_millis() as f64 / 1000.0;
+            format!("worker {pid} (index: {}): {what}, {age:.3}s old", slot.0)
         }
         None => format!("index {}: {what}", slot.0),
     }
@@ -304,10 +306,7 @@ fn forget_check(turn: &mut Turn) {
 
 /// The new generation serves alone once as many of its workers are up as are wanted.
 fn complete(turn: &mut Turn) {
-    let is_over = |rollout: &Rollout| !rollout.is_canary();
-    if !turn.state.rollout.as_ref().is_some_and(is_over)
-        || turn.state.current_capacity() < turn.state.config.target
-    {
+    if complete_at(turn.state).is_none_or(|at| at > turn.now.monotonic) {
         return;
     }
     let version = turn.state.generation.0;
@@ -321,6 +320,20 @@ fn complete(turn: &mut Turn) {
         let ended = EndedUpgrade { outcome: Outcome::Done, message, ..ended };
         waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);
     }
+}
+
+/// When as many new workers are up as are wanted, and in a fleet have been for `--canary-seconds`:
+/// there the old ones all go at once.
+fn complete_at(state: &State) -> Option<Monotonic> {
+    let rollout = state.rollout.as_ref().filter(|rollout| !rollout.is_canary())?;
+    let staying = state.current_workers().filter(|(_, worker)| !worker.is_signaled());
+    let mut up_since: Vec<Monotonic> = staying.filter_map(|(_, worker)| worker.acked_at).collect();
+    up_since.sort_unstable();
+    let last = *up_since.get(target(state).checked_sub(1)?)?;
+    Some(match rollout.kind {
+        RolloutKind::Smooth => last,
+        RolloutKind::Fleet => last + state.config.rollout.canary,
+    })
 }
 
 /// Ends a roll-out without success: the generation before it is meant to serve again.
@@ -342,7 +355,11 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
     let (up, target) = (state.current_capacity(), state.config.target);
     let release = release(state, from);
     let then = match up < target {
-        true => format!("version {}{release} comes back, {up} of {target} are up", from.0),
+        true => format!(
+            "version {}{release} comes back: {up} of its {target} were up then, and {} served",
+            from.0,
+            state.capacity()
+        ),
         false => format!("version {}{release} serves on", from.0),
     };
     let message = format!("Upgrade {how}: {why}; {then}");
@@ -404,7 +421,7 @@ pub(super) fn deadline(state: &State) -> Option<Monotonic> {
         _ => None,
     };
     let overdue = state.current_workers().filter_map(|(_, worker)| ack_overdue_at(state, worker));
-    overdue.chain(timeout).chain(canary).min()
+    overdue.chain(timeout).chain(canary).chain(complete_at(state)).min()
 }
 
 /// How many more workers a roll-out may start now, by `--max-upgrade-additional`.
@@ -448,8 +465,11 @@ fn cull_old(turn: &mut Turn) {
         (!is_left_over(worker), worker.is_acked(), is_from, worker.slot)
     });
     let going: Vec<Pid> = old.iter().take(excess).map(|(pid, _)| *pid).collect();
-    let count = going.len();
-    progress(turn, &format!("Sending USR2 to {count} old workers: {}", list(&going)));
+    if going.is_empty() {
+        return;
+    }
+    let (count, whom) = (going.len(), if from.is_some() { "old" } else { "unwanted" });
+    progress(turn, &format!("Sending USR2 to {count} {whom} workers: {}", list(&going)));
     turn.tell_to_go(&going, Signal::Usr2);
 }
 

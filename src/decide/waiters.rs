@@ -107,7 +107,7 @@ fn tell_last(turn: &mut Turn, asker: &Asker) {
     let Some(ended) = turn.state.last_upgrade.clone() else {
         return answer(turn, asker, Answer::done("There was no upgrade to wait for"));
     };
-    let message = format!("No upgrade is in progress. How the last one ended: {}", ended.message);
+    let message = format!("How the last upgrade ended: {}", ended.message);
     let told = Answer { outcome: ended.outcome, message };
     let event = asker.wants_events.then(|| {
         let numbers = Numbers {
@@ -123,6 +123,14 @@ fn tell_last(turn: &mut Turn, asker: &Asker) {
 /// Logs how something goes on, and tells everyone who waits.
 pub(super) fn progress(turn: &mut Turn, message: &str) {
     turn.info(message);
+    for waiter in turn.state.waiters.clone() {
+        tell(turn, &waiter, message);
+    }
+}
+
+/// The same of what needs a person.
+pub(super) fn trouble(turn: &mut Turn, message: &str) {
+    turn.error(message);
     for waiter in turn.state.waiters.clone() {
         tell(turn, &waiter, message);
     }

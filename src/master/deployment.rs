@@ -2,14 +2,15 @@
 //! it can be.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::cli::parse_variables;
 use crate::master::workers::{explain, is_ours};
 use crate::state::{Config, Deployment, Generation, State, VARIABLES_MAX};
+use crate::sys::file;
 
 /// The longest file of variables in bytes. What execve(2) takes of arguments and environment
 /// together is some megabytes; a file of a few hundred lines has a few kilobytes.
@@ -84,7 +85,12 @@ pub fn executable(program: &Path) -> Result<(), String> {
 fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
     let failed = |what: &dyn std::fmt::Display| format!("--env-file {}: {what}", path.display());
     let mut text = String::new();
-    let file = File::open(path).map_err(|error| failed(&error))?;
+    let file = file::open_at_once(path).map_err(|error| failed(&error))?;
+    let kind = file.metadata().map_err(|error| failed(&error))?.file_type();
+    if kind.is_fifo() {
+        // Nobody may have written to it yet, and it cannot be read again.
+        return Err(failed(&"it is a pipe, and no file"));
+    }
     file.take(ENV_FILE_MAX + 1).read_to_string(&mut text).map_err(|error| failed(&error))?;
     if text.len() as u64 > ENV_FILE_MAX {
         return Err(failed(&format!("it has more than {ENV_FILE_MAX} bytes")));
@@ -141,6 +147,15 @@ mod tests {
     fn of_a_name_that_stands_twice_the_last_value_holds() {
         let expected = [("B", "2"), ("A", "3")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         assert_eq!(read(b"A=1\nB=2\nA=3\n").unwrap(), expected);
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("env");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(read_variables(&pipe).unwrap_err().ends_with("it is a pipe, and no file"));
+        assert_eq!(read_variables(Path::new("/dev/null")).unwrap(), []);
     }
 
     #[test]

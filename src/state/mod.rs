@@ -233,9 +233,11 @@ impl State {
         before.unwrap_or(Generation(self.generation.0.saturating_sub(1)))
     }
 
-    /// The failure of a new worker that ends a roll-out.
+    /// The failure of a new worker that ends a roll-out. While there is but a canary, which is
+    /// tried again and again with longer and longer pauses, the size of the fleet says nothing.
     pub fn failures_max(&self) -> u32 {
-        let tenth = self.config.target.div_ceil(10);
+        let is_canary = self.rollout.as_ref().is_some_and(Rollout::is_canary);
+        let tenth = if is_canary { 0 } else { self.config.target.div_ceil(10) };
         self.config.rollout.failures_max.unwrap_or(tenth.max(UPGRADE_FAILURES_MIN))
     }
 

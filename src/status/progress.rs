@@ -16,7 +16,10 @@ pub fn stage(state: &State) -> Option<NewsStage> {
         false => NewsStage::Rollout,
     });
     let stopping = state.stopping.map(|_| NewsStage::Stopping);
-    let restoring = || state.old_workers().next().map(|_| NewsStage::Restoring);
+    let is_short = state.current_capacity() < state.config.target;
+    let is_back = state.generation == state.newest_generation || !is_short;
+    let is_restoring = state.old_workers().next().is_some() || !is_back;
+    let restoring = || is_restoring.then_some(NewsStage::Restoring);
     stopping.or(reexec).or(rollout).or_else(restoring)
 }
 

@@ -312,7 +312,7 @@ fn a_roll_out_that_gives_up_says_so_and_the_next_one_begins_anew() {
     master.tell(exit(1001));
     let told = said(&mut master, Event::Turn);
     let why = "Upgrade failed: 1 consecutive deaths before an ACK (--retries); version 0 comes \
-               back, 0 of 1 are up";
+               back: 0 of its 1 were up then, and 0 served";
     assert_eq!(told, [format!("reply 1: {why}")]);
     assert!(master.state.ordered.is_empty() && master.state.workers.contains_key(&Pid(1000)));
     // The next release earns an attempt of its own.

@@ -232,12 +232,19 @@ fn a_look_that_begins_too_late_is_ended() {
 }
 
 #[test]
-fn a_fleet_has_none() {
+fn all_of_a_fleet_must_have_been_up_for_so_long() {
     let mut master = manual(2, 2);
     set(&mut master, "canary_seconds: 30");
     ask(&mut master, "upgrade_fleet");
     master.reexec();
     assert_eq!(turn_and_start(&mut master), starts(2..4, 1));
-    master.ack(&[1002, 1003]);
-    assert_eq!(turn(&mut master), told(&[1000, 1001]));
+    master.ack(&[1002]);
+    master.now_ms += 1_000;
+    master.ack(&[1003]);
+    assert_eq!(turn(&mut master), []);
+    let due_ms = master.now_ms + 30_000;
+    assert_eq!(deadline_ms(&master.state), Some(due_ms));
+    assert_eq!(master.turn_at(due_ms - 1), []);
+    assert_eq!(master.turn_at(due_ms), told(&[1000, 1001]));
+    assert_eq!(kind(&master.state), None);
 }

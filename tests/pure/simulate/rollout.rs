@@ -143,13 +143,29 @@ impl Ledger {
         }
         self.watch_canary(now, due);
         let Some(Rollout { canary: None, kind, .. }) = self.upgrade.rollout else { return };
-        if self.serving_new() >= self.settings.target {
+        if self.serves_since(now) {
             self.saw(match kind {
                 RolloutKind::Smooth => "a smooth roll-out complete",
                 RolloutKind::Fleet => "a fleet roll-out complete",
             });
             self.end_rollout(now, Outcome::Done, due);
         }
+    }
+
+    /// Whether as many new workers serve as are wanted; those of a fleet, for which all old ones go
+    /// at once, for as long as a canary would have to.
+    fn serves_since(&self, now: u64) -> bool {
+        self.served_at().is_some_and(|at| at <= now)
+    }
+
+    fn served_at(&self) -> Option<u64> {
+        let Some(Rollout { canary: None, kind, .. }) = self.upgrade.rollout else { return None };
+        let serving = self.current().filter(|(_, worker)| worker.told_at.is_none());
+        let mut since: Vec<u64> = serving.filter_map(|(_, worker)| worker.acked_at).collect();
+        since.sort_unstable();
+        let last = since.into_iter().nth(self.settings.target as usize - 1)?;
+        let patience = if kind == RolloutKind::Fleet { self.settings.canary } else { 0 };
+        Some(last + patience)
     }
 
     /// The roll-out is over. If it did not go well, those who served before serve again, and what
@@ -195,7 +211,7 @@ impl Ledger {
 
     /// The failure that ends a roll-out.
     pub(super) fn failures_max(&self) -> u32 {
-        let tenth = self.settings.target.div_ceil(10);
+        let tenth = if self.has_canary() { 0 } else { self.settings.target.div_ceil(10) };
         self.settings.failures_max.unwrap_or_else(|| tenth.max(FAILURES_LEAST))
     }
 
@@ -290,6 +306,7 @@ impl Ledger {
                 None => due.extend(self.canary_passes_at().map(|(_, at)| at)),
             }
         }
+        due.extend(self.served_at());
         due
     }
 
