@@ -69,8 +69,8 @@ fn what_failed_is_told_with_its_last_words() {
     assert_eq!(
         stdout,
         "Upgrade failed: it dies\n\
-         worker 17 (index: 4): exit status 3 after 0.120s\n    Traceback:\n      \x1b[2Jno module\n\
-         a worker (index: 5): cannot execute bin/server: No such file or directory after 0.000s\n"
+         worker 17 (index: 4): exit status 3, 0.120s old\n    Traceback:\n      \x1b[2Jno module\n\
+         a worker (index: 5): cannot execute bin/server: No such file or directory, 0.000s old\n"
     );
 }
 
@@ -271,7 +271,7 @@ fn a_terminal_gets_one_live_line_cut_to_its_width() {
     let shown = terminal.shown();
     let lines = live_lines(&shown);
     assert!(lines.len() >= 2, "{shown:?}");
-    assert_eq!(lines[0], "preflight: 1/4 up, 3 old left, 1s | Upg");
+    assert_eq!(lines[0], "preflight: 1s | Upgrading, as commanded");
     assert!(lines.iter().all(|line| line.chars().count() == 39), "{lines:?}");
     // Each is erased by what comes after it, the last one by the end.
     assert_eq!(shown.matches("\x1b[A\r\x1b[J").count(), lines.len(), "{shown:?}");
@@ -279,9 +279,9 @@ fn a_terminal_gets_one_live_line_cut_to_its_width() {
     assert_eq!(
         end,
         "\x1b[31mUpgrade failed: it dies\x1b[0m\n\
-         worker 17 (index: 4): exit status 3 after 0.120s\n    Traceback:\n      \
+         worker 17 (index: 4): exit status 3, 0.120s old\n    Traceback:\n      \
          \\u{1b}[2Jno module\n\
-         a worker (index: 5): cannot execute bin/server: No such file or directory after 0.000s\n"
+         a worker (index: 5): cannot execute bin/server: No such file or directory, 0.000s old\n"
     );
 }
 

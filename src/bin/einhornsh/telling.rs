@@ -123,8 +123,15 @@ impl<'a> Teller<'a> {
             Outcome::Done => is_long.then_some(Mood::Good),
             _ => Some(Mood::Bad),
         };
+        // The last line says how it ended, so what failed on the way to success stands before it.
+        let is_done = end.outcome == Outcome::Done;
+        let mut failures = end.failures.iter().map(block);
+        if is_done {
+            failures.try_for_each(|block| self.screen.print(&format!("failed: {block}")))?;
+            return self.screen.print_in(mood, &reply.message);
+        }
         self.screen.print_in(mood, &reply.message)?;
-        end.failures.iter().try_for_each(|failure| self.screen.print(&block(failure)))
+        failures.try_for_each(|block| self.screen.print(&block))
     }
 
     /// Lets the seconds of the live line run.
@@ -212,17 +219,18 @@ const WORDS: &[(&str, Outcome)] = &[
 /// How it goes on, in one line.
 fn live_line(progress: &Progress, elapsed: Duration) -> String {
     let Progress { stage, numbers, message } = progress;
-    let seconds = elapsed.as_secs();
+    let (seconds, words) = (elapsed.as_secs(), stage.words());
+    if matches!(stage, NewsStage::Preflight | NewsStage::HandingOver) {
+        // There are no new workers yet.
+        return format!("{words}: {seconds}s | {message}");
+    }
     let failed = match numbers.failed {
         0 => String::new(),
         failed => format!(", {failed} failed"),
     };
     format!(
-        "{}: {}/{} up, {} old left{failed}, {seconds}s | {message}",
-        stage.words(),
-        numbers.acked,
-        numbers.target,
-        numbers.old_left,
+        "{words}: {}/{} up, {} old left{failed}, {seconds}s | {message}",
+        numbers.acked, numbers.target, numbers.old_left,
     )
 }
 
@@ -233,7 +241,7 @@ fn block(failure: &NewsFailure) -> String {
         None => "a worker".to_owned(),
     };
     let age = Duration::from_millis(failure.age_ms).as_secs_f64();
-    let mut lines = format!("{worker} (index: {}): {} after {age:.3}s", failure.slot, failure.what);
+    let mut lines = format!("{worker} (index: {}): {}, {age:.3}s old", failure.slot, failure.what);
     for words in failure.last_words.as_deref().unwrap_or_default().lines() {
         lines += "\n    ";
         lines += words;
