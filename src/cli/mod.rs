@@ -144,7 +144,7 @@ struct Args {
     /// least]
     #[arg(long, value_name = "N", value_parser = retries, allow_hyphen_values = true)]
     upgrade_max_failures: Option<u32>,
-    /// How long the first new worker, or a whole new fleet, must be up before an old one is told to go
+    /// How long the first new worker, or a whole new fleet, must be up before old ones go
     #[arg(long, value_name = "T", default_value = "0", value_parser = zero_or_more)]
     #[arg(allow_hyphen_values = true)]
     canary_seconds: Duration,
