@@ -252,7 +252,6 @@ impl Master {
         Master {
             state: handover.state,
             log: parts.log,
-            log_is_watched: false,
             open_mask: signal::Mask::from_bits(origin.blocked_signals).open(),
             inheritance: Inheritance::new(origin),
             command_socket,

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use crate::decide::Level;
 use crate::state::Verbosity;
 use crate::sys::log_output::LogOutput;
+use crate::sys::poll::{Interest, Poll};
 
 /// How much is kept while nobody reads; later lines are dropped and counted. Enough for the
 /// messages of a whole fleet's restart.
@@ -26,6 +27,8 @@ pub struct Log {
     /// What has been written and not been taken yet.
     backlog: Vec<u8>,
     dropped_count: u64,
+    /// Whether room for it is waited for.
+    is_watched: bool,
 }
 
 #[derive(Debug)]
@@ -69,7 +72,7 @@ impl Log {
     }
 
     fn new(sink: Sink, master_pid: i32) -> Log {
-        Log { sink, master_pid, backlog: Vec::new(), dropped_count: 0 }
+        Log { sink, master_pid, backlog: Vec::new(), dropped_count: 0, is_watched: false }
     }
 
     /// Writes a line, if it is important enough.
@@ -150,8 +153,24 @@ impl Log {
         !self.backlog.is_empty()
     }
 
+    /// Waits for room only while there is something to write: an output whose reader is gone is
+    /// ready for ever.
+    pub fn watch(&mut self, poll: &Poll, token: u64) {
+        let is_behind = self.is_behind();
+        if is_behind == self.is_watched {
+            return;
+        }
+        let Some(output) = self.descriptor() else { return };
+        let watched = match is_behind {
+            true => poll.add(output, token, Interest { read: false, write: true }),
+            false => poll.remove(output),
+        };
+        // What cannot be watched, such as /dev/null, never falls behind.
+        self.is_watched = is_behind && watched.is_ok();
+    }
+
     /// What to wait on for room, where waiting makes sense.
-    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.sink {
             Sink::StandardError(output) => output.descriptor(),
             Sink::Syslog(_) => None,

@@ -33,9 +33,7 @@ use std::time::Duration;
 
 use crate::decide::{Action, Event, Level, Sender, next_deadline, step};
 use crate::protocol::Request;
-use crate::state::{
-    ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Realtime, Signal, Slot, State,
-};
+use crate::state::{ExitStatus, Monotonic, Now, Pid, Realtime, Signal, State};
 use crate::sys::file::Owned;
 use crate::sys::poll::{Interest, Poll, Ready};
 use crate::sys::process::{self, WaitStatus};
@@ -75,8 +73,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 pub struct Master {
     state: State,
     log: Log,
-    /// Whether room in the log is waited for.
-    log_is_watched: bool,
     inheritance: Inheritance,
     command_socket: OwnedFd,
     /// While set, the command socket is not watched.
@@ -180,7 +176,7 @@ impl Master {
             self.candidate = None;
         }
         debug_assert_eq!(self.state.check(), Ok(()));
-        self.watch_log();
+        self.log.watch(&self.poll, LOG_TOKEN);
         self.resume_accepting();
         self.keep_metrics();
     }
@@ -244,38 +240,6 @@ impl Master {
 
     fn log(&mut self, level: Level, message: &str) {
         self.log.write(self.state.config.verbosity, level, message);
-    }
-
-    fn spawn(&mut self, slot: Slot, generation: Generation) {
-        let started = deployment::place(&self.state, generation).and_then(|directory| {
-            let started =
-                self.inheritance.start(&self.state, slot, generation, directory.as_deref())?;
-            Ok((started, directory))
-        });
-        let (started, directory) = match started {
-            Ok(started) => started,
-            Err(why) => return self.events.push_back(Event::SpawnFailed { slot, why }),
-        };
-        let pid = started.process.pid;
-        if let Some(error) = started.process.nice_error {
-            self.log(Level::Error, &format!("Cannot set the nice level of worker {pid}: {error}"));
-        }
-        let connection = started.connection.and_then(|ours| self.give(pid, ours));
-        self.events.push_back(Event::Spawned { slot, pid: Pid(pid), connection, directory });
-        if let Some(level) = self.state.config.nice.worker {
-            self.renice(level, pid);
-        }
-    }
-
-    /// Takes in the master's end of a worker's own connection.
-    fn give(&mut self, pid: i32, ours: UnixStream) -> Option<ConnectionId> {
-        match self.connections.add(&self.poll, ours, true) {
-            Ok(id) => Some(id),
-            Err(error) => {
-                self.log(Level::Error, &format!("Cannot watch worker {pid}'s connection: {error}"));
-                None
-            }
-        }
     }
 
     fn send_signal(&mut self, pid: Pid, signal: Signal) {
@@ -415,22 +379,6 @@ impl Master {
         if let Err(error) = self.poll.change(&self.command_socket, COMMAND_SOCKET_TOKEN, interest) {
             self.log(Level::Error, &format!("Cannot watch the command socket: {error}"));
         }
-    }
-
-    /// Waits for room in the log only while there is something to write: an output whose reader
-    /// is gone is ready for ever.
-    fn watch_log(&mut self) {
-        let is_behind = self.log.is_behind();
-        if is_behind == self.log_is_watched {
-            return;
-        }
-        let Some(output) = self.log.descriptor() else { return };
-        let watched = match is_behind {
-            true => self.poll.add(output, LOG_TOKEN, Interest { read: false, write: true }),
-            false => self.poll.remove(output),
-        };
-        // What cannot be watched, such as /dev/null, never falls behind.
-        self.log_is_watched = is_behind && watched.is_ok();
     }
 
     /// Removes what is its own and says good-bye.

@@ -70,7 +70,6 @@ impl Master {
         let mut master = Master {
             state,
             log,
-            log_is_watched: false,
             inheritance,
             command_socket: claims.command_socket,
             accept_again_at: None,

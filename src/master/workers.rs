@@ -10,8 +10,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use crate::decide::{Event, Level};
+use crate::master::{Master, deployment};
 use crate::schema::Origin;
-use crate::state::{self, Generation, Listener, Pid, Slot, State};
+use crate::state::{self, ConnectionId, Generation, Listener, Pid, Slot, State};
 use crate::sys::limit::OpenFiles;
 use crate::sys::signal::{self, Mask};
 use crate::sys::spawn::{Plan, Program, Spawned, spawn};
@@ -29,6 +31,41 @@ pub struct Started {
     pub process: Spawned,
     /// The master's end of the connection that `-g` gave it, non-blocking.
     pub connection: Option<UnixStream>,
+}
+
+impl Master {
+    /// Starts a worker that was ordered.
+    pub(super) fn spawn(&mut self, slot: Slot, generation: Generation) {
+        let started = deployment::place(&self.state, generation).and_then(|directory| {
+            let started =
+                self.inheritance.start(&self.state, slot, generation, directory.as_deref())?;
+            Ok((started, directory))
+        });
+        let (started, directory) = match started {
+            Ok(started) => started,
+            Err(why) => return self.events.push_back(Event::SpawnFailed { slot, why }),
+        };
+        let pid = started.process.pid;
+        if let Some(error) = started.process.nice_error {
+            self.log(Level::Error, &format!("Cannot set the nice level of worker {pid}: {error}"));
+        }
+        let connection = started.connection.and_then(|ours| self.give(pid, ours));
+        self.events.push_back(Event::Spawned { slot, pid: Pid(pid), connection, directory });
+        if let Some(level) = self.state.config.nice.worker {
+            self.renice(level, pid);
+        }
+    }
+
+    /// Takes in the master's end of a worker's own connection.
+    fn give(&mut self, pid: i32, ours: UnixStream) -> Option<ConnectionId> {
+        match self.connections.add(&self.poll, ours, true) {
+            Ok(id) => Some(id),
+            Err(error) => {
+                self.log(Level::Error, &format!("Cannot watch worker {pid}'s connection: {error}"));
+                None
+            }
+        }
+    }
 }
 
 impl Inheritance {
