@@ -1,11 +1,11 @@
 //! Waiting for descriptors, with the handled signals let in only while waiting.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::sys::signal::Mask;
 
@@ -110,6 +110,28 @@ impl Poll {
     }
 }
 
+impl Poll {
+    /// One descriptor that is ready now, each in its turn: a descriptor that was answered comes
+    /// last the next time.
+    ///
+    /// # Errors
+    /// Those of epoll_wait(2).
+    pub fn next_ready(&self) -> io::Result<Option<Ready>> {
+        let mut events = [EpollEvent::empty()];
+        // The kernel puts what it reports at the end of its list; of more events at a time than
+        // are served, the first would be the same ones for ever.
+        let count = self.0.wait(&mut events, EpollTimeout::ZERO)?;
+        Ok(events[..count].first().map(ready))
+    }
+}
+
+/// Ready to read while anything that it watches is ready.
+impl AsFd for Poll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
+    }
+}
+
 fn flags(interest: Interest) -> EpollFlags {
     let mut flags = EpollFlags::empty();
     flags.set(EpollFlags::EPOLLIN, interest.read);
@@ -125,5 +147,24 @@ fn ready(event: &EpollEvent) -> Ready {
         read: flags.intersects(EpollFlags::EPOLLIN | ended),
         write: flags.intersects(EpollFlags::EPOLLOUT | EpollFlags::EPOLLERR),
         hung_up: flags.intersects(ended),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::descriptor;
+
+    #[test]
+    fn those_that_are_ready_have_their_turns() {
+        let poll = Poll::new().unwrap();
+        assert_eq!(poll.next_ready().unwrap(), None);
+        let pipes: Vec<_> = (0..3).map(|_| descriptor::pipe().unwrap()).collect();
+        for (token, (read, write)) in (0..).zip(&pipes) {
+            poll.add(read, token, Interest { read: true, write: false }).unwrap();
+            nix::unistd::write(write, b"x").unwrap();
+        }
+        let turns: Vec<u64> = (0..9).map(|_| poll.next_ready().unwrap().unwrap().token).collect();
+        assert_eq!(turns, [0, 1, 2, 0, 1, 2, 0, 1, 2]);
     }
 }
