@@ -4,6 +4,7 @@
 mod action;
 mod command;
 mod event;
+mod failures;
 mod pool;
 mod preflight;
 mod rollout;

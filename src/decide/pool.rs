@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::decide::action::Action;
 use crate::decide::waiters::{Answer, progress};
-use crate::decide::{Turn, list, rollout, upgrade, waiters};
+use crate::decide::{Turn, failures, list, rollout, upgrade, waiters};
 use crate::outcome::Outcome;
 use crate::state::{
     AckMode, Config, Connection, ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Signal,
@@ -120,7 +120,7 @@ pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
         count_early_death(turn, generation);
     }
     if generation == turn.state.generation {
-        rollout::start_failed(turn, slot, why);
+        failures::start_failed(turn, slot, why);
     }
 }
 
@@ -153,7 +153,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus) {
     if !up && turn.state.is_startable(worker.generation) {
         count_early_death(turn, worker.generation);
     }
-    rollout::worker_ended(turn, pid, &worker, up, status);
+    failures::worker_ended(turn, pid, &worker, up, status);
 }
 
 /// A worker counts as up. Answers whether it newly does.

@@ -3,12 +3,11 @@
 
 use crate::decide::action::Action;
 use crate::decide::waiters::{self, Answer, progress};
-use crate::decide::{Turn, list, pool};
+use crate::decide::{Turn, failures, list};
 use crate::outcome::Outcome;
 use crate::state::{
-    AckMode, CanaryCheck, EndedUpgrade, ExitStatus, FAILURES_TOLD, Failure, Generation, Monotonic,
-    Pid, Rollout, RolloutKind, RolloutStage, Signal, Slot, State, UpgradeKind, Waiter, WaitsFor,
-    Worker,
+    CanaryCheck, EndedUpgrade, ExitStatus, Generation, Monotonic, Pid, Rollout, RolloutKind,
+    RolloutStage, Signal, State, UpgradeKind, Waiter, WaitsFor, Worker,
 };
 use crate::status;
 
@@ -72,56 +71,6 @@ pub(super) fn reload_deployment(turn: &mut Turn) {
     state.deployments.entry(state.generation).or_default().environment = next.environment;
 }
 
-/// A worker has ended that nobody had told to go.
-pub(super) fn worker_ended(
-    turn: &mut Turn,
-    pid: Pid,
-    worker: &Worker,
-    is_up: bool,
-    status: ExitStatus,
-) {
-    if worker.generation != turn.state.generation {
-        return;
-    }
-    let Some(rollout) = &turn.state.rollout else { return };
-    let up_at = worker.acked_at.unwrap_or(turn.now.monotonic);
-    let has_served = turn.now.monotonic.since(up_at) >= turn.state.config.respawn_interval;
-    let is_recycled = status == ExitStatus::Code(0) && is_up && has_served && !rollout.is_canary();
-    if is_recycled {
-        return;
-    }
-    if let RolloutStage::Canary { check: Some(check) } = rollout.stage
-        && check.worker == pid
-    {
-        forget_check(turn);
-    }
-    let age = turn.now.monotonic.since(worker.spawned_at);
-    let what = match is_up {
-        true => format!("{status} after its ACK"),
-        false => status.to_string(),
-    };
-    note(turn, Failure { pid: Some(pid), slot: worker.slot, what, age });
-}
-
-/// A worker of the serving generation could not be started.
-pub(super) fn start_failed(turn: &mut Turn, slot: Slot, why: &str) {
-    if turn.state.rollout.is_some() {
-        let what = format!("could not be started: {why}");
-        note(turn, Failure { pid: None, slot, what, age: std::time::Duration::ZERO });
-    }
-}
-
-fn note(turn: &mut Turn, failure: Failure) {
-    let most = turn.state.failures_max();
-    let Some(rollout) = &mut turn.state.rollout else { return };
-    rollout.failure_count = rollout.failure_count.saturating_add(1);
-    let count = rollout.failure_count;
-    if rollout.failures.len() < FAILURES_TOLD {
-        rollout.failures.push(failure);
-    }
-    progress(turn, &format!("Failure {count} of this upgrade; {most} end it"));
-}
-
 /// The command of `--on-canary` runs.
 pub(super) fn check_started(turn: &mut Turn, pid: Pid) {
     match &mut turn.state.rollout {
@@ -177,38 +126,11 @@ pub(super) fn check_ended(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool
 
 /// A turn's share: what falls due, the end of the roll-out, old workers that are not needed.
 pub(super) fn reconcile(turn: &mut Turn) {
-    fail_overdue_acks(turn);
+    failures::fail_overdue_acks(turn);
     end_exhausted(turn);
     judge_canary(turn);
     complete(turn);
     cull_old(turn);
-}
-
-/// Workers that have waited too long for their ACK.
-fn fail_overdue_acks(turn: &mut Turn) {
-    let now = turn.now.monotonic;
-    let is_due = |worker: &Worker| ack_overdue_at(turn.state, worker).is_some_and(|due| due <= now);
-    let overdue = turn.state.current_workers().filter(|(_, worker)| is_due(worker));
-    let overdue: Vec<Pid> = overdue.map(|(pid, _)| pid).collect();
-    let most = turn.state.config.rollout.ack_timeout.unwrap_or_default().as_secs_f64();
-    for pid in overdue {
-        let Some(worker) = turn.state.workers.get_mut(&pid) else { continue };
-        worker.has_overrun = true;
-        let (slot, age) = (worker.slot, now.since(worker.spawned_at));
-        progress(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
-        turn.tell_to_go(&[pid], Signal::Usr2);
-        pool::count_early_death(turn, turn.state.generation);
-        note(turn, Failure { pid: Some(pid), slot, what: format!("no ACK within {most}s"), age });
-    }
-}
-
-/// When a new worker of a roll-out has waited too long for its ACK; in manual mode only.
-fn ack_overdue_at(state: &State, worker: &Worker) -> Option<Monotonic> {
-    let is_waited_for = state.rollout.is_some()
-        && state.config.ack_mode == AckMode::Manual
-        && !worker.is_acked()
-        && !worker.is_signaled();
-    Some(worker.spawned_at + state.config.rollout.ack_timeout.filter(|_| is_waited_for)?)
 }
 
 fn end_exhausted(turn: &mut Turn) {
@@ -216,7 +138,7 @@ fn end_exhausted(turn: &mut Turn) {
     let count = rollout.failure_count;
     let began_at = rollout.began_at;
     if count >= turn.state.failures_max() {
-        let first = rollout.failures.first().map(told).unwrap_or_default();
+        let first = rollout.failures.first().map(failures::told).unwrap_or_default();
         let noun = if count == 1 { "new worker" } else { "new workers" };
         return end(turn, Outcome::Failed, &format!("{count} {noun} failed, the first: {first}"));
     }
@@ -230,19 +152,6 @@ fn end_exhausted(turn: &mut Turn) {
     {
         let why = format!("the roll-out took longer than {}s", most.as_secs_f64());
         end(turn, Outcome::TimedOut, &why);
-    }
-}
-
-/// A failure in words.
-fn told(failure: &Failure) -> String {
-    let Failure { pid, slot, what, age } = failure;
-    match pid {
-        Some(pid) => {
-            // Of a whole number of milliseconds, as programs are told it.
-            let age = age.as_millis() as f64 / 1000.0;
-            format!("worker {pid} (index: {}): {what}, {age:.3}s old", slot.0)
-        }
-        None => format!("index {}: {what}", slot.0),
     }
 }
 
@@ -294,7 +203,7 @@ fn set_check(turn: &mut Turn, new: Option<CanaryCheck>) {
 }
 
 /// Ends the command of `--on-canary`, if it runs; what becomes of it is nobody's business any more.
-fn forget_check(turn: &mut Turn) {
+pub(super) fn forget_check(turn: &mut Turn) {
     if let Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. }) =
         turn.state.rollout
     {
@@ -420,7 +329,8 @@ pub(super) fn deadline(state: &State) -> Option<Monotonic> {
         (RolloutStage::Canary { check: None }, Some((_, up_at))) => Some(up_at + bounds.canary),
         _ => None,
     };
-    let overdue = state.current_workers().filter_map(|(_, worker)| ack_overdue_at(state, worker));
+    let overdue =
+        state.current_workers().filter_map(|(_, worker)| failures::ack_overdue_at(state, worker));
     overdue.chain(timeout).chain(canary).chain(complete_at(state)).min()
 }
 

@@ -1,0 +1,98 @@
+//! New workers that fail while they are rolled out (docs/decisions/0010-upgrades-that-end.md).
+
+use crate::decide::waiters::progress;
+use crate::decide::{Turn, pool, rollout};
+use crate::state::{
+    AckMode, ExitStatus, FAILURES_TOLD, Failure, Monotonic, Pid, RolloutStage, Signal, Slot, State,
+    Worker,
+};
+
+/// A worker has ended that nobody had told to go.
+pub(super) fn worker_ended(
+    turn: &mut Turn,
+    pid: Pid,
+    worker: &Worker,
+    is_up: bool,
+    status: ExitStatus,
+) {
+    if worker.generation != turn.state.generation {
+        return;
+    }
+    let Some(rollout) = &turn.state.rollout else { return };
+    let up_at = worker.acked_at.unwrap_or(turn.now.monotonic);
+    let has_served = turn.now.monotonic.since(up_at) >= turn.state.config.respawn_interval;
+    let is_recycled = status == ExitStatus::Code(0) && is_up && has_served && !rollout.is_canary();
+    if is_recycled {
+        return;
+    }
+    if let RolloutStage::Canary { check: Some(check) } = rollout.stage
+        && check.worker == pid
+    {
+        rollout::forget_check(turn);
+    }
+    let age = turn.now.monotonic.since(worker.spawned_at);
+    let what = match is_up {
+        true => format!("{status} after its ACK"),
+        false => status.to_string(),
+    };
+    note(turn, Failure { pid: Some(pid), slot: worker.slot, what, age });
+}
+
+/// A worker of the serving generation could not be started.
+pub(super) fn start_failed(turn: &mut Turn, slot: Slot, why: &str) {
+    if turn.state.rollout.is_some() {
+        let what = format!("could not be started: {why}");
+        note(turn, Failure { pid: None, slot, what, age: std::time::Duration::ZERO });
+    }
+}
+
+/// Workers that have waited too long for their ACK.
+pub(super) fn fail_overdue_acks(turn: &mut Turn) {
+    let now = turn.now.monotonic;
+    let is_due = |worker: &Worker| ack_overdue_at(turn.state, worker).is_some_and(|due| due <= now);
+    let overdue = turn.state.current_workers().filter(|(_, worker)| is_due(worker));
+    let overdue: Vec<Pid> = overdue.map(|(pid, _)| pid).collect();
+    let most = turn.state.config.rollout.ack_timeout.unwrap_or_default().as_secs_f64();
+    for pid in overdue {
+        let Some(worker) = turn.state.workers.get_mut(&pid) else { continue };
+        worker.has_overrun = true;
+        let (slot, age) = (worker.slot, now.since(worker.spawned_at));
+        progress(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
+        turn.tell_to_go(&[pid], Signal::Usr2);
+        pool::count_early_death(turn, turn.state.generation);
+        note(turn, Failure { pid: Some(pid), slot, what: format!("no ACK within {most}s"), age });
+    }
+}
+
+/// When a new worker of a roll-out has waited too long for its ACK; in manual mode only.
+pub(super) fn ack_overdue_at(state: &State, worker: &Worker) -> Option<Monotonic> {
+    let is_waited_for = state.rollout.is_some()
+        && state.config.ack_mode == AckMode::Manual
+        && !worker.is_acked()
+        && !worker.is_signaled();
+    Some(worker.spawned_at + state.config.rollout.ack_timeout.filter(|_| is_waited_for)?)
+}
+
+fn note(turn: &mut Turn, failure: Failure) {
+    let most = turn.state.failures_max();
+    let Some(rollout) = &mut turn.state.rollout else { return };
+    rollout.failure_count = rollout.failure_count.saturating_add(1);
+    let count = rollout.failure_count;
+    if rollout.failures.len() < FAILURES_TOLD {
+        rollout.failures.push(failure);
+    }
+    progress(turn, &format!("Failure {count} of this upgrade; {most} end it"));
+}
+
+/// A failure in words.
+pub(super) fn told(failure: &Failure) -> String {
+    let Failure { pid, slot, what, age } = failure;
+    match pid {
+        Some(pid) => {
+            // Of a whole number of milliseconds, as programs are told it.
+            let age = age.as_millis() as f64 / 1000.0;
+            format!("worker {pid} (index: {}): {what}, {age:.3}s old", slot.0)
+        }
+        None => format!("index {}: {what}", slot.0),
+    }
+}
