@@ -42,6 +42,7 @@ pub(super) fn read(line: &str) -> Config {
         drop_env_vars: Vec::new(),
         verbosity: Verbosity::INFO,
         syslog: false,
+        capture_stderr: false,
         reexec_mode: ReexecMode::Exec,
         rollout: RolloutBounds {
             ack_timeout: number("late").map(seconds),

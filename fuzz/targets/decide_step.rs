@@ -138,7 +138,7 @@ impl Shell {
             "u" => {
                 let pid = Pid(first.parse().unwrap_or(0));
                 if !self.processes.contains(&pid) {
-                    self.tell(Event::Exited { pid, status: ExitStatus::Code(0) });
+                    self.tell(exited(pid, ExitStatus::Code(0)));
                 }
             }
             "!" => {
@@ -171,7 +171,7 @@ impl Shell {
                 if let Some(pid) = pick(self.checks.iter(), nth) {
                     self.checks.remove(&pid);
                     let status = ExitStatus::Code(second.parse().unwrap_or(0));
-                    self.tell(Event::Exited { pid, status });
+                    self.tell(exited(pid, status));
                 }
             }
             "h" => self.hand_over(first),
@@ -211,7 +211,7 @@ impl Shell {
             for owner in self.open.values_mut() {
                 owner.take_if(|owner| *owner == pid);
             }
-            self.tell(Event::Exited { pid, status });
+            self.tell(exited(pid, status));
         }
     }
 
@@ -442,6 +442,10 @@ impl Shell {
 }
 
 /// What a candidate says of itself that ends in this way.
+fn exited(pid: Pid, status: ExitStatus) -> Event {
+    Event::Exited { pid, status, last_words: b"\x1b\xff said\n".to_vec() }
+}
+
 fn report(how: &str, schema: u16) -> Option<CandidateReport> {
     let oldest = SCHEMA_VERSIONS[0];
     let fit = CandidateReport {

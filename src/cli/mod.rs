@@ -48,6 +48,7 @@ const NEWER_OPTIONS: &[&str] = &[
     "env-file",
     "metrics-file",
     "reexec-mode",
+    "capture-stderr",
 ];
 
 /// Runs copies of a program behind shared sockets, and keeps them running.
@@ -180,6 +181,10 @@ struct Args {
     /// Log to the system's log instead of standard error
     #[arg(long)]
     syslog: bool,
+    /// Workers' standard error comes to the master, which passes it on and keeps the last lines for
+    /// reports
+    #[arg(long)]
+    capture_stderr: bool,
     /// Internal: adopt a running master's state
     #[arg(long, value_name = "FD", hide = true)]
     with_state_fd: Option<i32>,
@@ -392,6 +397,7 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
             drop_env_vars: args.drop_env_var,
             verbosity: Verbosity(level.min(Verbosity::ERROR.0)),
             syslog: args.syslog,
+            capture_stderr: args.capture_stderr,
             reexec_mode: args.reexec_mode,
             rollout,
             chdir: args.chdir.map(|path| directory.join(path)),

@@ -34,6 +34,8 @@ pub enum Event {
         pid: Pid,
         /// How.
         status: ExitStatus,
+        /// The end of what it wrote to its standard error; nothing where that is not captured.
+        last_words: Vec<u8>,
     },
     /// A signal arrived.
     Signaled {

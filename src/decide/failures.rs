@@ -4,7 +4,7 @@ use crate::decide::waiters::progress;
 use crate::decide::{Turn, pool, rollout};
 use crate::state::{
     AckMode, ExitStatus, FAILURES_TOLD, Failure, Monotonic, Pid, RolloutStage, Signal, Slot, State,
-    Worker,
+    Worker, last_words,
 };
 
 /// A worker has ended that nobody had told to go.
@@ -14,6 +14,7 @@ pub(super) fn worker_ended(
     worker: &Worker,
     is_up: bool,
     status: ExitStatus,
+    said: &[u8],
 ) {
     if worker.generation != turn.state.generation {
         return;
@@ -35,14 +36,28 @@ pub(super) fn worker_ended(
         true => format!("{status} after its ACK"),
         false => status.to_string(),
     };
-    note(turn, Failure { pid: Some(pid), slot: worker.slot, what, age });
+    let last_words = last_words(said);
+    note(turn, Failure { pid: Some(pid), slot: worker.slot, what, age, last_words });
+}
+
+/// A worker has ended that had failed before: its ACK took too long. What it said last tells why.
+pub(super) fn overrun_ended(turn: &mut Turn, pid: Pid, worker: &Worker, said: &[u8]) {
+    let state = &mut *turn.state;
+    let ended = state.last_upgrade.iter_mut().flat_map(|ended| &mut ended.failures);
+    let current = state.rollout.iter_mut().flat_map(|rollout| &mut rollout.failures);
+    let is_its = |failure: &&mut Failure| failure.pid == Some(pid) && failure.slot == worker.slot;
+    // The newest, should a pid have come again.
+    if let Some(failure) = ended.chain(current).filter(is_its).last() {
+        failure.last_words = failure.last_words.take().or_else(|| last_words(said));
+    }
 }
 
 /// A worker of the serving generation could not be started.
 pub(super) fn start_failed(turn: &mut Turn, slot: Slot, why: &str) {
     if turn.state.rollout.is_some() {
         let what = format!("could not be started: {why}");
-        note(turn, Failure { pid: None, slot, what, age: std::time::Duration::ZERO });
+        let (age, last_words) = (std::time::Duration::ZERO, None);
+        note(turn, Failure { pid: None, slot, what, age, last_words });
     }
 }
 
@@ -60,7 +75,8 @@ pub(super) fn fail_overdue_acks(turn: &mut Turn) {
         progress(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
         turn.tell_to_go(&[pid], Signal::Usr2);
         pool::count_early_death(turn, turn.state.generation);
-        note(turn, Failure { pid: Some(pid), slot, what: format!("no ACK within {most}s"), age });
+        let what = format!("no ACK within {most}s");
+        note(turn, Failure { pid: Some(pid), slot, what, age, last_words: None });
     }
 }
 
@@ -86,7 +102,7 @@ fn note(turn: &mut Turn, failure: Failure) {
 
 /// A failure in words.
 pub(super) fn told(failure: &Failure) -> String {
-    let Failure { pid, slot, what, age } = failure;
+    let Failure { pid, slot, what, age, last_words: _ } = failure;
     match pid {
         Some(pid) => {
             // Of a whole number of milliseconds, as programs are told it.

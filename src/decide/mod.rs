@@ -32,7 +32,9 @@ pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
             pool::spawned(&mut turn, slot, pid, connection, directory);
         }
         Event::SpawnFailed { slot, why } => pool::spawn_failed(&mut turn, slot, &why),
-        Event::Exited { pid, status } => pool::exited(&mut turn, pid, status),
+        Event::Exited { pid, status, last_words } => {
+            pool::exited(&mut turn, pid, status, &last_words);
+        }
         Event::Signaled { signal, sender } => signal::received(&mut turn, signal, sender),
         Event::Opened { connection } => {
             turn.state.connections.insert(connection, Connection::default());

@@ -125,7 +125,7 @@ pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
 }
 
 /// A child was reaped.
-pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus) {
+pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8]) {
     let Some(worker) = turn.state.workers.remove(&pid) else {
         if rollout::check_ended(turn, pid, status) {
             return;
@@ -145,6 +145,9 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus) {
         worker.slot.0
     );
     progress(turn, &message);
+    if worker.has_overrun {
+        failures::overrun_ended(turn, pid, &worker, said);
+    }
     if worker.is_signaled() || turn.state.stopping.is_some() {
         return;
     }
@@ -153,7 +156,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus) {
     if !up && turn.state.is_startable(worker.generation) {
         count_early_death(turn, worker.generation);
     }
-    failures::worker_ended(turn, pid, &worker, up, status);
+    failures::worker_ended(turn, pid, &worker, up, status, said);
 }
 
 /// A worker counts as up. Answers whether it newly does.

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use crate::decide::{Event, Level};
 use crate::master::adoption::Adoption;
 use crate::master::candidate::Candidate;
+use crate::master::captured::Captured;
 use crate::master::connections::{Connections, WATCHED};
 use crate::master::files::{self, Undo};
 use crate::master::known;
@@ -20,7 +21,9 @@ use crate::master::takeover::{self, Note};
 use crate::master::workers::Inheritance;
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN, status};
 use crate::ruby::Original;
-use crate::schema::{self, Carried, CarriedFile, Handover, Identity, PinnedFrom, Role};
+use crate::schema::{
+    self, Carried, CarriedFile, CarriedPipe, Handover, Identity, PinnedFrom, Role,
+};
 use crate::state::{ExitStatus, Pid, Reexec, Rollout, Stage, release};
 use crate::sys::file::Owned;
 use crate::sys::poll::Poll;
@@ -82,7 +85,7 @@ impl Master {
             schema::encode(&handover, schema, rollback, None).map_err(|error| error.to_string())?;
         let state = memfd::sealed("einhorn-state", &bytes)
             .map_err(|error| failed("cannot make a memfd for the state", &error))?;
-        let mut carried: Vec<RawFd> = handover.descriptors.iter().map(|d| d.number).collect();
+        let mut carried: Vec<RawFd> = handover.numbers().collect();
         let open_files = original_limit(&self.inheritance, &carried);
         carried.extend(rollback);
         let stranger = Stranger::Wrapper { seconds_max: WRAPPER_SECONDS_MAX };
@@ -118,6 +121,8 @@ impl Master {
             next_connection: self.connections.next_id(),
             helpers: self.helpers.iter().map(|(pid, what)| (Pid(*pid), what.clone())).collect(),
             files: self.files.iter().map(carried_file).collect(),
+            captured: self.captured.as_ref().map_or(Ok(Vec::new()), Captured::carried)?,
+            unlogged: self.log.unlogged(),
         })
     }
 }
@@ -179,6 +184,9 @@ impl Master {
         };
         let signals = Signals::new().map_err(|error| failed("cannot handle signals", &error))?;
         let poll = watch(&handover, &signals).map_err(|e| failed("cannot watch", &e))?;
+        let captured = handover.state.config.capture_stderr;
+        let captured = captured.then(|| Captured::watch_carried(&handover.captured));
+        let captured = captured.transpose().map_err(|e| failed("cannot watch workers", &e))?;
         let image = descriptor::own_image().ok();
         fail_point("panic")?;
         Ok(Prepared {
@@ -186,7 +194,7 @@ impl Master {
             notes,
             lost,
             pinned_from,
-            parts: Parts { log, signals, poll, image, open_files },
+            parts: Parts { log, signals, poll, captured, image, open_files },
         })
     }
 
@@ -205,8 +213,9 @@ impl Master {
         for (level, note) in notes {
             master.log(level, &note);
         }
-        let lost = lost.into_iter().map(|(pid, status)| Event::Exited { pid, status });
-        master.events.extend(lost);
+        for (pid, status) in lost {
+            master.child_ended(pid, status);
+        }
         master.events.push_back(match &adoption.rolled_back {
             None => Event::Adopted { from_release },
             Some(why) => Event::RolledBack { why: why.clone() },
@@ -239,6 +248,8 @@ impl Master {
         let carried = handover.connections.into_iter();
         let streams = carried.filter_map(|c| take(Role::Connection(c.id)).map(|fd| (c, fd)));
         connections.adopt(streams.collect(), handover.next_connection);
+        let most = parts.open_files.hard;
+        let captured = parts.captured.map(|poll| Captured::adopt(poll, handover.captured, most));
         let Some(command_socket) = take(Role::CommandSocket) else {
             unreachable!("schema::decode refuses a table without it");
         };
@@ -251,12 +262,13 @@ impl Master {
         }
         Master {
             state: handover.state,
-            log: parts.log,
+            log: parts.log.owing(handover.unlogged),
             open_mask: signal::Mask::from_bits(origin.blocked_signals).open(),
             inheritance: Inheritance::new(origin),
             command_socket,
             accept_again_at: None,
             connections,
+            captured,
             poll: parts.poll,
             signals: parts.signals,
             events: VecDeque::new(),
@@ -365,6 +377,8 @@ struct Parts {
     log: Log,
     signals: Signals,
     poll: Poll,
+    /// What watches the workers' standard error, where it is captured.
+    captured: Option<Poll>,
     image: Option<OwnedFd>,
     open_files: limit::OpenFiles,
 }
@@ -374,15 +388,21 @@ struct Parts {
 /// # Errors
 /// The first that is missing or something else, by number and role.
 pub fn verify_descriptors(handover: &Handover) -> Result<(), String> {
-    for carried in &handover.descriptors {
-        let Carried { role, number, identity: expected } = carried;
-        match identity(*number) {
-            Ok(found) if found == *expected => {}
-            Ok(_) => return Err(format!("descriptor {number} ({role:?}) is something else")),
-            Err(error) => return Err(format!("descriptor {number} ({role:?}): {error}")),
-        }
+    for Carried { role, number, identity } in &handover.descriptors {
+        verify(*number, *identity, || format!("{role:?}"))?;
+    }
+    for CarriedPipe { pid, number, identity, .. } in &handover.captured {
+        verify(*number, *identity, || format!("standard error of {pid}"))?;
     }
     Ok(())
+}
+
+fn verify(number: RawFd, expected: Identity, what: impl Fn() -> String) -> Result<(), String> {
+    match identity(number) {
+        Ok(found) if found == expected => Ok(()),
+        Ok(_) => Err(format!("descriptor {number} ({}) is something else", what())),
+        Err(error) => Err(format!("descriptor {number} ({}): {error}", what())),
+    }
 }
 
 /// Workers, and the command of `--on-canary`, that somebody else has reaped: a shell that ran in
@@ -417,8 +437,7 @@ fn watch(handover: &Handover, signals: &Signals) -> io::Result<Poll> {
 }
 
 fn used_numbers(handover: &Handover, spent: &[RawFd]) -> Vec<RawFd> {
-    let carried = handover.descriptors.iter().map(|carried| carried.number);
-    carried.chain(spent.iter().copied()).collect()
+    handover.numbers().chain(spent.iter().copied()).collect()
 }
 
 fn owned_file(file: CarriedFile) -> Owned {

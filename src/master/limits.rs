@@ -48,7 +48,7 @@ pub(super) fn current_limit(
         found.hard = changed.hard;
     }
     // What the master itself has raised and not lowered again is nobody's wish.
-    let carried: Vec<RawFd> = handover.descriptors.iter().map(|d| d.number).collect();
+    let carried: Vec<RawFd> = handover.numbers().collect();
     let was_kept_high = !has_room(original, &carried);
     let wanted = match adoption.rolled_back.is_some() || was_kept_high {
         true => original,

@@ -3,21 +3,26 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use crate::decide::Level;
 use crate::state::Verbosity;
 use crate::sys::log_output::LogOutput;
 use crate::sys::poll::{Interest, Poll};
+use crate::sys::signal::Mask;
 
 /// How much is kept while nobody reads; later lines are dropped and counted. Enough for the
 /// messages of a whole fleet's restart.
-const BACKLOG_MAX: usize = 256 * 1024;
+pub const BACKLOG_MAX: usize = 256 * 1024;
 
 /// Where the system's log listens; see syslog(3).
 const SYSLOG_SOCKET: &str = "/dev/log";
 
 /// `LOG_DAEMON`, shifted as in syslog(3).
 const SYSLOG_FACILITY: u8 = 3 << 3;
+
+/// `LOG_INFO` of syslog(3).
+const INFORMATIONAL: u8 = 6;
 
 /// The master's log.
 #[derive(Debug)]
@@ -75,6 +80,23 @@ impl Log {
         Log { sink, master_pid, backlog: Vec::new(), dropped_count: 0, is_watched: false }
     }
 
+    /// Goes on with what the image before this one owed.
+    pub fn owing(mut self, unlogged: Vec<u8>) -> Log {
+        if let Sink::StandardError(_) = self.sink {
+            self.backlog = unlogged;
+        }
+        self
+    }
+
+    /// What the next image goes on with.
+    pub fn unlogged(&self) -> Vec<u8> {
+        let mut unlogged = self.backlog.clone();
+        if self.dropped_count > 0 {
+            unlogged.extend_from_slice(self.confession(self.dropped_count).as_bytes());
+        }
+        unlogged
+    }
+
     /// Writes a line, if it is important enough.
     pub fn write(&mut self, verbosity: Verbosity, level: Level, message: &str) {
         let threshold = match verbosity {
@@ -90,15 +112,10 @@ impl Log {
             Sink::Syslog(socket) => {
                 let severity = match level {
                     Level::Debug => 7,
-                    Level::Info => 6,
+                    Level::Info => INFORMATIONAL,
                     Level::Error => 3,
                 };
-                let priority = SYSLOG_FACILITY | severity;
-                let line = format!("<{priority}>einhorn[{}]: {message}", self.master_pid);
-                // A system log that is full or restarting loses the line, as syslog(3) may.
-                if socket.send(line.as_bytes()).is_err() {
-                    let _ = socket.connect(SYSLOG_SOCKET);
-                }
+                send(socket, severity, self.master_pid, &message);
             }
             Sink::StandardError(_) => {
                 let name = match level {
@@ -107,6 +124,29 @@ impl Log {
                     Level::Error => "ERROR",
                 };
                 self.queue(&format!("[MASTER {}] {name}: {message}\n", self.master_pid));
+                self.flush();
+            }
+        }
+    }
+
+    /// Passes on whole lines of a worker as they are, in two parts; a newline is added where there
+    /// is none. However many they are, none is dropped: whoever calls this waits while the log
+    /// [is behind](Log::is_behind).
+    pub fn pass_on(&mut self, worker: i32, parts: [&[u8]; 2]) {
+        match &self.sink {
+            Sink::Syslog(socket) => {
+                let lines = parts.concat();
+                let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                for line in lines.map(String::from_utf8_lossy) {
+                    let message = format!("worker {worker}: {line}");
+                    send(socket, INFORMATIONAL, self.master_pid, &message);
+                }
+            }
+            Sink::StandardError(_) => {
+                parts.iter().for_each(|part| self.backlog.extend_from_slice(part));
+                if self.backlog.last() != Some(&b'\n') {
+                    self.backlog.push(b'\n');
+                }
                 self.flush();
             }
         }
@@ -125,12 +165,14 @@ impl Log {
         self.drain();
         if self.backlog.is_empty() && self.dropped_count > 0 {
             let count = std::mem::take(&mut self.dropped_count);
-            let pid = self.master_pid;
-            self.queue(&format!(
-                "[MASTER {pid}] ERROR: {count} lines of log were dropped: nobody read them\n"
-            ));
+            self.queue(&self.confession(count));
             self.drain();
         }
+    }
+
+    fn confession(&self, count: u64) -> String {
+        let pid = self.master_pid;
+        format!("[MASTER {pid}] ERROR: {count} lines of log were dropped: nobody read them\n")
     }
 
     fn drain(&mut self) {
@@ -153,6 +195,11 @@ impl Log {
         !self.backlog.is_empty()
     }
 
+    /// How many bytes wait to be taken.
+    pub fn owed(&self) -> usize {
+        self.backlog.len()
+    }
+
     /// Waits for room only while there is something to write: an output whose reader is gone is
     /// ready for ever.
     pub fn watch(&mut self, poll: &Poll, token: u64) {
@@ -169,12 +216,35 @@ impl Log {
         self.is_watched = is_behind && watched.is_ok();
     }
 
+    /// Waits for room, for so long at most, and writes what fits.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2), epoll_ctl(2) and epoll_pwait(2).
+    pub fn wait_for_room(&mut self, most: Duration, mask: &Mask) -> io::Result<()> {
+        if let Some(output) = self.descriptor() {
+            let poll = Poll::new()?;
+            poll.add(output, 0, Interest { read: false, write: true })?;
+            poll.wait(Some(most), mask)?;
+        }
+        self.flush();
+        Ok(())
+    }
+
     /// What to wait on for room, where waiting makes sense.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.sink {
             Sink::StandardError(output) => output.descriptor(),
             Sink::Syslog(_) => None,
         }
+    }
+}
+
+/// Sends a line to the system's log. One that is full or restarting loses it, as syslog(3) may.
+fn send(socket: &UnixDatagram, severity: u8, master_pid: i32, message: &str) {
+    let priority = SYSLOG_FACILITY | severity;
+    let line = format!("<{priority}>einhorn[{master_pid}]: {message}");
+    if socket.send(line.as_bytes()).is_err() {
+        let _ = socket.connect(SYSLOG_SOCKET);
     }
 }
 

@@ -4,6 +4,7 @@
 mod adoption;
 mod canary;
 mod candidate;
+mod captured;
 mod check;
 mod connections;
 mod deployment;
@@ -42,6 +43,7 @@ use crate::sys::{clock, socket, user};
 
 pub use adoption::Adoption;
 use candidate::Candidate;
+use captured::Captured;
 pub use check::check;
 use connections::{Connections, FIRST_TOKEN};
 pub use launch::Launch;
@@ -57,6 +59,7 @@ const COMMAND_SOCKET_TOKEN: u64 = 1;
 const LOG_TOKEN: u64 = 2;
 const CANDIDATE_REPORT_TOKEN: u64 = 3;
 const CANDIDATE_OUTPUT_TOKEN: u64 = 4;
+const CAPTURED_TOKEN: u64 = 5;
 
 /// How many connections are accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -78,6 +81,8 @@ pub struct Master {
     /// While set, the command socket is not watched.
     accept_again_at: Option<Monotonic>,
     connections: Connections,
+    /// The workers' standard error, with `--capture-stderr`.
+    captured: Option<Captured>,
     poll: Poll,
     signals: Signals,
     open_mask: Mask,
@@ -151,6 +156,7 @@ impl Master {
             match ready.token {
                 SIGNALS_TOKEN | COMMAND_SOCKET_TOKEN => {}
                 LOG_TOKEN => self.log.flush(),
+                CAPTURED_TOKEN => self.hear_workers(),
                 CANDIDATE_REPORT_TOKEN | CANDIDATE_OUTPUT_TOKEN => self.hear_candidate(),
                 _ => self.connections.serve(*ready),
             }
@@ -177,6 +183,7 @@ impl Master {
         }
         debug_assert_eq!(self.state.check(), Ok(()));
         self.log.watch(&self.poll, LOG_TOKEN);
+        self.watch_workers();
         self.resume_accepting();
         self.keep_metrics();
     }
@@ -258,7 +265,7 @@ impl Master {
         }
         self.end_check(pid);
         match self.helpers.remove(&pid) {
-            None => self.events.push_back(Event::Exited { pid: Pid(pid), status }),
+            None => self.child_ended(Pid(pid), status),
             Some(_) if status == ExitStatus::Code(0) => {}
             Some(what) => self.log(Level::Error, &format!("Failed {what}: {status}")),
         }
@@ -383,6 +390,7 @@ impl Master {
 
     /// Removes what is its own and says good-bye.
     fn leave(mut self, code: i32) -> i32 {
+        self.hear_the_rest();
         for file in std::mem::take(&mut self.files) {
             if let Err(error) = file.remove() {
                 let path = file.path().display().to_string();
@@ -414,4 +422,4 @@ fn now() -> Now {
 }
 
 const _: () =
-    assert!(LOG_TOKEN < FIRST_TOKEN, "the loop's tokens and the connections' must differ");
+    assert!(CAPTURED_TOKEN < FIRST_TOKEN, "the loop's tokens and the connections' must differ");

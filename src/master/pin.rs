@@ -29,7 +29,7 @@ const STANDARD: [&str; 3] = ["standard input", "standard output", "standard erro
 /// Tells the master how this candidate was executed, if the master wants to know: it holds the
 /// other end of a connection that it says nothing about.
 pub(super) fn offer(launch: &Launch, state_number: RawFd, handover: &Handover) -> io::Result<()> {
-    let is_listed = |number: &RawFd| handover.descriptors.iter().any(|c| c.number == *number);
+    let is_listed = |number: &RawFd| handover.numbers().any(|listed| listed == *number);
     let master = handover.state.master_pid.0;
     let is_asked = |number: &RawFd| !is_listed(number) && passing::is_end_of(*number, master);
     let Some(end) = launch.open_at_start.iter().copied().find(is_asked) else { return Ok(()) };
@@ -215,7 +215,7 @@ impl Pinned {
 /// It is not, in words.
 pub(super) fn verify_directory(from: &PinnedFrom, handover: &Handover) -> Result<(), String> {
     let number = from.directory;
-    let is_other = handover.descriptors.iter().any(|carried| carried.number == number);
+    let is_other = handover.numbers().any(|carried| carried == number);
     match identity(number) {
         Ok(_) if !is_other => Ok(()),
         Ok(_) => Err(format!("descriptor {number} (the old directory) is something else")),

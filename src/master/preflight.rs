@@ -113,7 +113,7 @@ impl Master {
             ReexecMode::Pinned => Some(Asked::new(standard)?).unzip(),
             ReexecMode::Exec => (None, None),
         };
-        let mut inherited: Vec<i32> = handover.descriptors.iter().map(|d| d.number).collect();
+        let mut inherited: Vec<i32> = handover.numbers().collect();
         inherited.extend([state.as_raw_fd(), report_end.as_raw_fd()]);
         inherited.extend(pin_end.as_ref().map(AsRawFd::as_raw_fd));
         let config = &self.state.config;

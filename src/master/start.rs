@@ -9,6 +9,7 @@ use anyhow::{Result, anyhow};
 
 use crate::cli::{BindWord, Options};
 use crate::decide::Level;
+use crate::master::captured::Captured;
 use crate::master::connections::Connections;
 use crate::master::deployment;
 use crate::master::files::{self, Undo};
@@ -57,6 +58,8 @@ impl Master {
         let inheritance = Inheritance::new(launch.origin(open_files));
         let poll = Poll::new()?;
         let signals = Signals::new()?;
+        let captured = options.config.capture_stderr;
+        let captured = captured.then(|| Captured::new(open_files.hard)).transpose()?;
 
         let mut undo = Undo::default();
         let claims = claim(&mut options, pid, &mut undo)?;
@@ -74,6 +77,7 @@ impl Master {
             command_socket: claims.command_socket,
             accept_again_at: None,
             connections: Connections::new(open_files.hard),
+            captured,
             poll,
             signals,
             open_mask: launch.mask.open(),

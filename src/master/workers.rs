@@ -4,13 +4,14 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use crate::decide::{Event, Level};
+use crate::master::captured::Captured;
 use crate::master::{Master, deployment};
 use crate::schema::Origin;
 use crate::state::{self, ConnectionId, Generation, Listener, Pid, Slot, State};
@@ -33,15 +34,21 @@ pub struct Started {
     pub connection: Option<UnixStream>,
 }
 
+/// What is particular to a worker that is to be started.
+#[derive(Debug)]
+pub struct Place<'a> {
+    slot: Slot,
+    generation: Generation,
+    /// Its working directory; the master's when absent.
+    directory: Option<&'a Path>,
+    /// What becomes its standard error; the master's when absent.
+    standard_error: Option<RawFd>,
+}
+
 impl Master {
     /// Starts a worker that was ordered.
     pub(super) fn spawn(&mut self, slot: Slot, generation: Generation) {
-        let started = deployment::place(&self.state, generation).and_then(|directory| {
-            let started =
-                self.inheritance.start(&self.state, slot, generation, directory.as_deref())?;
-            Ok((started, directory))
-        });
-        let (started, directory) = match started {
+        let (started, directory) = match self.try_spawn(slot, generation) {
             Ok(started) => started,
             Err(why) => return self.events.push_back(Event::SpawnFailed { slot, why }),
         };
@@ -54,6 +61,29 @@ impl Master {
         if let Some(level) = self.state.config.nice.worker {
             self.renice(level, pid);
         }
+    }
+
+    fn try_spawn(
+        &mut self,
+        slot: Slot,
+        generation: Generation,
+    ) -> Result<(Started, Option<PathBuf>), String> {
+        let directory = deployment::place(&self.state, generation)?;
+        let pipe = self.captured.as_ref().map(Captured::pipe).transpose();
+        let pipe = pipe.map_err(|e| format!("cannot make a pipe for its standard error: {e}"))?;
+        // The worker's end is closed here at the end: the pipe ends with those who have it.
+        let (ours, theirs) = pipe.unzip();
+        let place = Place {
+            slot,
+            generation,
+            directory: directory.as_deref(),
+            standard_error: theirs.as_ref().map(AsRawFd::as_raw_fd),
+        };
+        let started = self.inheritance.start(&self.state, &place)?;
+        if let (Some(captured), Some(ours)) = (&mut self.captured, ours) {
+            captured.add(started.process.pid, ours);
+        }
+        Ok((started, directory))
     }
 
     /// Takes in the master's end of a worker's own connection.
@@ -103,17 +133,12 @@ impl Inheritance {
         kept.filter_map(|(name, value)| variable(name, value).ok()).collect()
     }
 
-    /// Starts a worker, in a directory where one is given.
+    /// Starts a worker in its place.
     ///
     /// # Errors
     /// What failed, on which path, and why, in words.
-    pub fn start(
-        &self,
-        state: &State,
-        slot: Slot,
-        generation: Generation,
-        directory: Option<&Path>,
-    ) -> Result<Started, String> {
+    pub fn start(&self, state: &State, place: &Place<'_>) -> Result<Started, String> {
+        let Place { slot, generation, directory, standard_error } = *place;
         let failed = |what: &str, error: &io::Error| format!("{what}: {error}");
         let given = match state.config.command_socket_as_fd {
             true => {
@@ -143,6 +168,7 @@ impl Inheritance {
             nice,
             death_signal,
             environment: &environment,
+            standard_error,
         };
         let process = self.spawn(&config.command, &start)?;
         Ok(Started { process, connection: given.map(|(ours, _)| ours) })
@@ -180,6 +206,7 @@ impl Inheritance {
             inherited: &[],
             nice: Some(self.origin.nice),
             death_signal: None,
+            standard_error: None,
         };
         Ok(self.spawn(&command, &start)?.pid)
     }
@@ -199,12 +226,14 @@ impl Inheritance {
             inherited: &[],
             nice: Some(self.origin.nice),
             death_signal: None,
+            standard_error: None,
         };
         Ok(self.spawn(&words, &start)?.pid)
     }
 
     fn spawn(&self, command: &[OsString], start: &Start<'_>) -> Result<Spawned, String> {
-        let Start { directory, environment, inherited, nice, death_signal } = *start;
+        let Start { directory, environment, inherited, nice, death_signal, standard_error } =
+            *start;
         let program = directory.unwrap_or(Path::new("")).join(&command[0]);
         let failed = |error: io::Error| explain(&program, &error);
         let string = |word: &OsStr| {
@@ -219,7 +248,7 @@ impl Inheritance {
             environment,
             directory: directory.as_ref(),
             inherited,
-            stdio: None,
+            stdio: standard_error.map(|number| [0, 1, number]),
             mask: self.mask(),
             open_files: self.open_files(),
             nice,
@@ -280,6 +309,8 @@ struct Start<'a> {
     inherited: &'a [i32],
     nice: Option<i32>,
     death_signal: Option<i32>,
+    /// What becomes its standard error; the master's when absent.
+    standard_error: Option<RawFd>,
 }
 
 /// The variables that a generation adds: those of `--env-file`, and where it is started.

@@ -156,6 +156,8 @@ impl Original {
             next_connection: ConnectionId(next),
             helpers: helpers.collect(),
             files: Vec::new(),
+            captured: Vec::new(),
+            unlogged: Vec::new(),
         };
         Ok(Takeover { handover, notes })
     }
@@ -363,6 +365,7 @@ fn config(options: &Options, original: &Original, facts: &Facts) -> Result<Confi
         drop_env_vars: options.drop_env_vars.clone(),
         verbosity: Verbosity(options.verbosity),
         syslog: false,
+        capture_stderr: false,
         rollout: RolloutBounds::default(),
         chdir: None,
         env_file: None,

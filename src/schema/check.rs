@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::schema::{CarriedConnection, Handover, Header, Role};
+use crate::schema::{CarriedConnection, CarriedPipe, Handover, Header, Role};
 use crate::state::{
-    AckMode, Address, Config, ConnectionId, Deployment, Listener, Pid, Rollout, SECONDS_MAX, State,
-    VARIABLES_MAX,
+    AckMode, Address, CAPTURED_LINE_MAX, Config, ConnectionId, Deployment, Listener, Pid, Rollout,
+    SECONDS_MAX, State, VARIABLES_MAX,
 };
 
 /// Refuses a hand-over that no master can have written, and says what is wrong with it.
@@ -86,6 +86,24 @@ fn check_descriptors(header: &Header, handover: &Handover) -> Result<(), String>
         ensure(roles.contains(&Role::Connection(*id)), || {
             format!("connection {} is not carried", id.0)
         })?;
+    }
+    check_captured(handover, &mut numbers)
+}
+
+/// The pipes of workers are theirs, one each, and their numbers nobody else's.
+fn check_captured(handover: &Handover, numbers: &mut BTreeSet<i32>) -> Result<(), String> {
+    let Handover { state, captured, .. } = handover;
+    let is_asked = state.config.capture_stderr || captured.is_empty();
+    ensure(is_asked, || "there are pipes without `--capture-stderr`".to_owned())?;
+    let mut pids = BTreeSet::new();
+    for CarriedPipe { pid, is_orphan, number, identity: _, kept, unsent } in captured {
+        ensure(*number >= 3, || format!("the pipe of {pid} has descriptor {number}"))?;
+        ensure(numbers.insert(*number), || format!("descriptor {number} stands twice"))?;
+        let is_its = *is_orphan || state.workers.contains_key(pid) && pids.insert(*pid);
+        ensure(is_its, || format!("the pipe with descriptor {number} is not that of {pid}"))?;
+        let unsent = usize::try_from(*unsent).unwrap_or(usize::MAX);
+        let is_kept = unsent <= kept.len() && kept.len() <= CAPTURED_LINE_MAX;
+        ensure(is_kept, || format!("of {pid} is kept what cannot be"))?;
     }
     Ok(())
 }

@@ -24,6 +24,19 @@ pub struct Handover {
     pub helpers: Vec<(Pid, String)>,
     /// Files that the master removes when it leaves.
     pub files: Vec<CarriedFile>,
+    /// The pipes that `--capture-stderr` has made: those of workers, then those of workers that
+    /// have ended, the oldest first.
+    pub captured: Vec<CarriedPipe>,
+    /// What the log owes its reader.
+    pub unlogged: Vec<u8>,
+}
+
+impl Handover {
+    /// The number of every descriptor that travels.
+    pub fn numbers(&self) -> impl Iterator<Item = i32> {
+        let captured = self.captured.iter().map(|pipe| pipe.number);
+        self.descriptors.iter().map(|carried| carried.number).chain(captured)
+    }
 }
 
 /// What the master was started with and hands on to workers; an exec changes some of it.
@@ -107,6 +120,23 @@ pub struct CarriedConnection {
     pub has_ended: bool,
     /// It is closed once it has what it is owed.
     pub is_closing: bool,
+}
+
+/// A pipe that a worker has as its standard error, between two images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedPipe {
+    /// The worker that it was made for.
+    pub pid: Pid,
+    /// Whether that was reaped; whoever it has started may hold the other end on.
+    pub is_orphan: bool,
+    /// The number of its reading end.
+    pub number: i32,
+    /// What must be found under it.
+    pub identity: Identity,
+    /// The end of what was read, [`crate::state::CAPTURED_LINE_MAX`] bytes at most.
+    pub kept: Vec<u8>,
+    /// How many bytes at the end of that are no whole line yet, and were not passed on.
+    pub unsent: u32,
 }
 
 /// A file that the master removes when it leaves, if its name still means it.

@@ -38,7 +38,9 @@ mod v3;
 pub use describe::describe;
 pub use envelope::{HEADER_BYTES, Header, STATE_MAX, read_header};
 pub use error::SchemaError;
-pub use handover::{Carried, CarriedConnection, CarriedFile, Handover, Identity, Origin, Role};
+pub use handover::{
+    Carried, CarriedConnection, CarriedFile, CarriedPipe, Handover, Identity, Origin, Role,
+};
 pub use pin::{
     PIN_MAX, PIN_MESSAGE_MAX, PIN_TITLE, Pin, PinnedLimit, difference, parse_pin, write_pin,
 };

@@ -115,6 +115,8 @@ pub struct Config {
     pub verbosity: Verbosity,
     /// `--syslog`: the log goes to the system's log instead of standard error.
     pub syslog: bool,
+    /// `--capture-stderr`: workers' standard error comes to the master, which passes it on.
+    pub capture_stderr: bool,
     /// What bounds a roll-out.
     pub rollout: RolloutBounds,
     /// `--chdir`, absolute, symbolic links unresolved.

@@ -1,5 +1,6 @@
 //! Floor 1: the facts. Types, queries over them, and every invariant; no decision and no effect.
 
+mod captured;
 mod config;
 mod listener;
 mod rollout;
@@ -10,6 +11,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 
+pub use captured::{CAPTURED_LINE_MAX, LAST_WORDS_MAX, TAIL_MAX, last_words};
 pub use config::{
     AckMode, Config, Nice, ReexecMode, SECONDS_MAX, Verbosity, WORKERS_MAX, default_file_name,
 };

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::outcome::Outcome;
-use crate::state::{Generation, Monotonic, Pid, Realtime, Slot, State, UpgradeKind, ensure};
+use crate::state::{
+    Generation, LAST_WORDS_MAX, Monotonic, Pid, Realtime, Slot, State, UpgradeKind, ensure,
+};
 
 /// `--ack-timeout` unless it is given: programs that load a large application take a minute; one
 /// that takes two has hung.
@@ -165,6 +167,9 @@ pub struct Failure {
     pub what: String,
     /// How long it had lived.
     pub age: Duration,
+    /// The end of what it wrote to its standard error, with `--capture-stderr`; of one whose ACK
+    /// took too long once it has ended. At most [`LAST_WORDS_MAX`] bytes.
+    pub last_words: Option<String>,
 }
 
 /// How the last upgrade ended, whatever became of it.
@@ -213,6 +218,11 @@ impl State {
             let are_few = ended.failures.len() <= FAILURES_TOLD;
             ensure(are_few, text("the last upgrade tells of too many failures"))?;
         }
+        let told = self.rollout.iter().flat_map(|rollout| &rollout.failures);
+        let ended = self.last_upgrade.iter().flat_map(|ended| &ended.failures);
+        let mut words = told.chain(ended).filter_map(|failure| failure.last_words.as_ref());
+        let are_short = words.all(|words| words.len() <= LAST_WORDS_MAX);
+        ensure(are_short, text("the last words of a worker that failed are too long"))?;
         self.check_deployments()
     }
 

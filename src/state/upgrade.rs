@@ -25,6 +25,7 @@ const FEATURES_AND_NEXT: &[&str] = &[
     "metrics-file",
     "pinned",
     "failed-generation",
+    "capture-stderr",
     "note",
 ];
 
@@ -58,6 +59,7 @@ impl State {
             ("metrics-file", config.metrics_file.is_some()),
             ("pinned", config.reexec_mode == ReexecMode::Pinned),
             ("failed-generation", given.any(|generation| generation > self.generation)),
+            ("capture-stderr", config.capture_stderr),
             #[cfg(feature = "next")]
             ("note", self.note.is_some()),
         ];

@@ -68,7 +68,7 @@ pub fn failure(failure: &Failure) -> NewsFailure {
         slot: failure.slot.0,
         what: failure.what.clone(),
         age_ms: milliseconds(failure.age),
-        last_words: None,
+        last_words: failure.last_words.clone(),
     }
 }
 

@@ -54,7 +54,11 @@ pub fn table(status: &Status, style: Style) -> String {
         let colour = if last.outcome == Outcome::Done { "" } else { RED };
         let ago = u64::try_from(status.written_on_ms - last.ended_on_ms).unwrap_or(0);
         say(colour, &format!("last upgrade, {} ago: {}", span(ago), printable(&last.message)));
-        last.failures.iter().for_each(|failed| say(colour, &failure(failed)));
+        for failed in &last.failures {
+            say(colour, &failure(failed));
+            let words = failed.last_words.as_deref().unwrap_or_default().lines();
+            words.for_each(|line| say(colour, &format!("    {}", printable(line))));
+        }
     }
     let tables =
         [(MASTER, master(status)), (WORKERS, workers(status)), (LISTENERS, listeners(status))];

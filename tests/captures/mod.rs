@@ -62,6 +62,8 @@ fn handover(pids: [i32; 3], started: [u64; 2], port: u16) -> Handover {
         next_connection: ConnectionId(40),
         helpers: vec![(Pid(helper), "passing the state on".to_owned())],
         files: Vec::new(),
+        captured: Vec::new(),
+        unlogged: Vec::new(),
     };
     connect(&mut handover, 9);
     handover
@@ -109,6 +111,7 @@ fn config() -> Config {
         drop_env_vars: Vec::new(),
         verbosity: Verbosity::INFO,
         syslog: false,
+        capture_stderr: false,
         reexec_mode: ReexecMode::Exec,
         rollout: RolloutBounds::default(),
         chdir: None,

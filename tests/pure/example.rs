@@ -38,6 +38,7 @@ pub(crate) fn config(target: u32) -> Config {
         drop_env_vars: Vec::new(),
         verbosity: Verbosity::INFO,
         syslog: false,
+        capture_stderr: false,
         reexec_mode: ReexecMode::Exec,
         rollout: RolloutBounds::default(),
         chdir: None,
@@ -94,8 +95,7 @@ impl Master {
 
     /// A worker ends before it is told to.
     pub(crate) fn exit(&mut self, pid: i32) {
-        let died = Event::Exited { pid: Pid(pid), status: ExitStatus::Code(1) };
-        assert_eq!(without_log(self.tell(died)), []);
+        assert_eq!(without_log(self.tell(exited(pid, ExitStatus::Code(1)))), []);
     }
 
     /// Workers say that they are up.
@@ -159,6 +159,11 @@ pub(crate) fn ended(status: ExitStatus, report: Option<CandidateReport>, words: 
     Event::PreflightEnded {
         outcome: Preflight::Ended { pid, status, report, pin: None, last_words, is_cut: false },
     }
+}
+
+/// That a child was reaped that has said nothing.
+pub(crate) fn exited(pid: i32, status: ExitStatus) -> Event {
+    Event::Exited { pid: Pid(pid), status, last_words: Vec::new() }
 }
 
 /// That this image goes on with the state of the one before it.

@@ -15,6 +15,8 @@ mod example;
 mod handback;
 /// JSON documents against their schemas.
 mod json_schema;
+/// What failed workers said last, in the words of the roll-out that they failed in.
+mod last_words;
 /// Long options, abbreviated as Ruby's OptionParser allows.
 mod options;
 /// The rules of keeping N alive (behaviour.md section 4), an example each.

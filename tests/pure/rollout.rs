@@ -14,7 +14,7 @@ use einhorn::state::{
     EndedUpgrade, ExitStatus, Generation, Pid, RolloutKind, Signal, State, UpgradeKind,
 };
 
-use crate::example::{Master, ended, fit, without_log};
+use crate::example::{Master, ended, exited, fit, without_log};
 use crate::upgrade::{ask, deadline_ms, kind, manual, starts, told, turn, upgrade_fleet};
 
 /// Settings are changed.
@@ -24,7 +24,7 @@ fn set(master: &mut Master, settings: &str) {
 
 /// A worker ends with this status, and nobody had told it to.
 fn ends(master: &mut Master, pid: i32, status: ExitStatus) {
-    assert_eq!(without_log(master.tell(Event::Exited { pid: Pid(pid), status })), []);
+    assert_eq!(without_log(master.tell(exited(pid, status))), []);
 }
 
 /// What a turn orders is started. Answers everything that it did.

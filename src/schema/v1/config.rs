@@ -115,7 +115,8 @@ impl From<&state::Config> for Config {
             drop_env_vars,
             verbosity,
             syslog,
-            reexec_mode: _, // versions after this one carry it
+            capture_stderr: _, // versions after this one carry it
+            reexec_mode: _,
             rollout: _,
             chdir: _,
             env_file: _,
@@ -202,6 +203,7 @@ impl From<Config> for state::Config {
             drop_env_vars: list(drop_env_vars),
             verbosity: state::Verbosity(verbosity),
             syslog,
+            capture_stderr: false,
             reexec_mode: state::ReexecMode::Exec,
             rollout: state::RolloutBounds::default(),
             chdir: None,
@@ -220,6 +222,7 @@ impl From<Config> for v2::Config {
             chdir: None,
             env_file: None,
             metrics_file: None,
+            capture_stderr: false,
         }
     }
 }

@@ -145,7 +145,6 @@ impl From<Variable> for (OsString, OsString) {
 impl From<&handover::Carried> for Carried {
     fn from(carried: &handover::Carried) -> Carried {
         let handover::Carried { role, number, identity } = *carried;
-        let handover::Identity { device, inode, file_type, cookie, is_listening } = identity;
         let role = match role {
             handover::Role::CommandSocket => Role::CommandSocket,
             handover::Role::Listener(index) => Role::Listener { index },
@@ -155,15 +154,13 @@ impl From<&handover::Carried> for Carried {
             handover::Role::Worker(Pid(pid)) => Role::Worker { pid },
             handover::Role::Stray => Role::Stray,
         };
-        let identity = Identity { device, inode, file_type, cookie, is_listening };
-        Carried { role, number, identity }
+        Carried { role, number, identity: identity.into() }
     }
 }
 
 impl From<Carried> for handover::Carried {
     fn from(wire: Carried) -> handover::Carried {
         let Carried { role, number, identity } = wire;
-        let Identity { device, inode, file_type, cookie, is_listening } = identity;
         let role = match role {
             Role::CommandSocket => handover::Role::CommandSocket,
             Role::Listener { index } => handover::Role::Listener(index),
@@ -173,8 +170,21 @@ impl From<Carried> for handover::Carried {
             Role::Worker { pid } => handover::Role::Worker(Pid(pid)),
             Role::Stray => handover::Role::Stray,
         };
-        let identity = handover::Identity { device, inode, file_type, cookie, is_listening };
-        handover::Carried { role, number, identity }
+        handover::Carried { role, number, identity: identity.into() }
+    }
+}
+
+impl From<handover::Identity> for Identity {
+    fn from(identity: handover::Identity) -> Identity {
+        let handover::Identity { device, inode, file_type, cookie, is_listening } = identity;
+        Identity { device, inode, file_type, cookie, is_listening }
+    }
+}
+
+impl From<Identity> for handover::Identity {
+    fn from(wire: Identity) -> handover::Identity {
+        let Identity { device, inode, file_type, cookie, is_listening } = wire;
+        handover::Identity { device, inode, file_type, cookie, is_listening }
     }
 }
 

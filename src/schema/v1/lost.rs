@@ -25,6 +25,7 @@ pub(super) fn feature_in_use(state: &State) -> Option<&'static str> {
         ("metrics-file", config.metrics_file.is_some()),
         ("pinned", matches!(config.reexec_mode, ReexecMode::Pinned)),
         ("failed-generation", given.any(|generation| generation > state.generation)),
+        ("capture-stderr", config.capture_stderr),
     ];
     in_use.into_iter().find(|(_, is_used)| *is_used).map(|(feature, _)| feature)
 }

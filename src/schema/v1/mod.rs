@@ -13,11 +13,13 @@ mod upgrade;
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::codec::Text;
+use crate::schema::codec::{Bytes, Text};
 use crate::schema::{SchemaError, v2};
 
 pub(super) use config::{Config, Listener};
-pub(super) use descriptors::{Carried, CarriedConnection, CarriedFile, Helper, Origin, Variable};
+pub(super) use descriptors::{
+    Carried, CarriedConnection, CarriedFile, Helper, Identity, Origin, Variable,
+};
 pub(super) use state::{Connection, Order, State, Stopping, Worker};
 pub(super) use upgrade::{Rollout, Scalar, Stage, UpgradeKind};
 
@@ -56,6 +58,8 @@ impl From<Handover> for v2::Handover {
             next_connection,
             helpers,
             files,
+            captured: Vec::new(),
+            unlogged: Bytes(Vec::new()),
         }
     }
 }
@@ -73,6 +77,9 @@ impl TryFrom<v2::Handover> for Handover {
             next_connection,
             helpers,
             files,
+            // None without the option, which is a feature.
+            captured: _,
+            unlogged: _,
         } = wire;
         if let Some(feature) = lost::feature_in_use(&state) {
             return Err(SchemaError::FeatureInUse { feature, version: 1 });

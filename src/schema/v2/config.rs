@@ -17,6 +17,7 @@ pub(in crate::schema) struct Config {
     pub chdir: Option<Bytes>,
     pub env_file: Option<Bytes>,
     pub metrics_file: Option<Bytes>,
+    pub capture_stderr: bool,
 }
 
 /// What a re-exec runs.
@@ -55,13 +56,15 @@ impl From<&state::Config> for Config {
             chdir: config.chdir.as_ref().map(Bytes::from),
             env_file: config.env_file.as_ref().map(Bytes::from),
             metrics_file: config.metrics_file.as_ref().map(Bytes::from),
+            capture_stderr: config.capture_stderr,
         }
     }
 }
 
 impl From<Config> for state::Config {
     fn from(wire: Config) -> state::Config {
-        let Config { first, reexec_mode, rollout, chdir, env_file, metrics_file } = wire;
+        let Config { first, reexec_mode, rollout, chdir, env_file, metrics_file, capture_stderr } =
+            wire;
         state::Config {
             reexec_mode: match reexec_mode {
                 ReexecMode::Exec => state::ReexecMode::Exec,
@@ -71,6 +74,7 @@ impl From<Config> for state::Config {
             chdir: chdir.map(Into::into),
             env_file: env_file.map(Into::into),
             metrics_file: metrics_file.map(Into::into),
+            capture_stderr,
             ..first.into()
         }
     }

@@ -3,16 +3,18 @@
 //! Types of version 1 that have not changed are used on under its name; `first` is what it says of
 //! the same thing. Spans and instants are called as in version 1.
 
+mod captured;
 mod config;
 mod state;
 mod upgrade;
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::codec::{Text, list};
+use crate::schema::codec::{Bytes, Text, list};
 use crate::schema::{handover, v1};
 use crate::state::ConnectionId;
 
+pub(super) use captured::CarriedPipe;
 pub(super) use config::{Config, ReexecMode, RolloutBounds};
 pub(super) use state::{State, Worker};
 pub(super) use upgrade::{Reexec, Rollout, RolloutStage, Waiter, WaitsFor};
@@ -28,6 +30,8 @@ pub(in crate::schema) struct Handover {
     pub next_connection: u64,
     pub helpers: Vec<v1::Helper>,
     pub files: Vec<v1::CarriedFile>,
+    pub captured: Vec<CarriedPipe>,
+    pub unlogged: Bytes,
 }
 
 impl From<&handover::Handover> for Handover {
@@ -41,6 +45,8 @@ impl From<&handover::Handover> for Handover {
             next_connection,
             helpers,
             files,
+            captured,
+            unlogged,
         } = handover;
         Handover {
             release: release.into(),
@@ -51,6 +57,8 @@ impl From<&handover::Handover> for Handover {
             next_connection: next_connection.0,
             helpers: list(helpers),
             files: list(files),
+            captured: list(captured),
+            unlogged: unlogged.as_slice().into(),
         }
     }
 }
@@ -68,6 +76,8 @@ impl TryFrom<Handover> for handover::Handover {
             next_connection,
             helpers,
             files,
+            captured,
+            unlogged: Bytes(unlogged),
         } = wire;
         Ok(handover::Handover {
             release: release.into(),
@@ -78,6 +88,8 @@ impl TryFrom<Handover> for handover::Handover {
             next_connection: ConnectionId(next_connection),
             helpers: list(helpers),
             files: list(files),
+            captured: list(captured),
+            unlogged,
         })
     }
 }

@@ -53,6 +53,7 @@ pub(in crate::schema) struct Failure {
     pub slot: u32,
     pub what: Text,
     pub age_ns: u64,
+    pub last_words: Option<Text>,
 }
 
 /// How the last upgrade ended.
@@ -194,17 +195,18 @@ impl From<CanaryCheck> for state::CanaryCheck {
 
 impl From<&state::Failure> for Failure {
     fn from(failure: &state::Failure) -> Failure {
-        let state::Failure { pid, slot, what, age } = failure;
-        let pid = pid.map(|pid| pid.0);
-        Failure { pid, slot: slot.0, what: what.into(), age_ns: nanos(*age) }
+        let state::Failure { pid, slot, what, age, last_words } = failure;
+        let (pid, last_words) = (pid.map(|pid| pid.0), last_words.as_ref().map(Text::from));
+        Failure { pid, slot: slot.0, what: what.into(), age_ns: nanos(*age), last_words }
     }
 }
 
 impl From<Failure> for state::Failure {
     fn from(wire: Failure) -> state::Failure {
-        let Failure { pid, slot, what, age_ns } = wire;
+        let Failure { pid, slot, what, age_ns, last_words } = wire;
         let (pid, age) = (pid.map(Pid), Duration::from_nanos(age_ns));
-        state::Failure { pid, slot: Slot(slot), what: what.into(), age }
+        let last_words = last_words.map(String::from);
+        state::Failure { pid, slot: Slot(slot), what: what.into(), age, last_words }
     }
 }
 

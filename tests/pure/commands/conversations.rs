@@ -5,7 +5,7 @@ use einhorn::state::{CandidateReport, Config, ConnectionId, ExitStatus, Pid, SCH
 
 use super::transcripts::To;
 use super::{master, written};
-use crate::example::{Master, adopted, config, ended, fit, requested};
+use crate::example::{Master, adopted, config, ended, exited, fit, requested};
 
 /// What is said to clients about an event, connection by connection as they come.
 fn said(master: &mut Master, event: Event) -> Vec<String> {
@@ -305,7 +305,7 @@ fn a_roll_out_that_gives_up_says_so_and_the_next_one_begins_anew() {
     master.tell(requested(1, "{command: upgrade, id: 1}"));
     conversation(&mut master, found_fit().to_vec());
     master.tell(adopted());
-    let exit = |pid| Event::Exited { pid: Pid(pid), status: ExitStatus::Code(1) };
+    let exit = |pid| exited(pid, ExitStatus::Code(1));
     master.tell(Event::Turn);
     let slot = *master.state.ordered.keys().next().unwrap();
     master.tell(Event::Spawned { slot, pid: Pid(1001), connection: None, directory: None });

@@ -5,7 +5,7 @@ use einhorn::outcome::Outcome;
 use einhorn::state::{ExitStatus, Generation, Pid, RolloutKind, RolloutStage, Signal};
 
 use super::{ends, last, set, turn_and_start};
-use crate::example::{Master, without_log};
+use crate::example::{Master, exited, without_log};
 use crate::upgrade::{ask, deadline_ms, kind, manual, starts, told, turn};
 
 /// The process of `--on-canary`.
@@ -196,7 +196,7 @@ fn a_look_that_takes_too_long_is_ended_and_with_it_the_roll_out() {
 fn nobody_looks_on_at_a_canary_that_is_dead_or_given_up() {
     let kill = [Action::KillCheck { process: CHECK }];
     let mut master = checked();
-    let died = Event::Exited { pid: Pid(1003), status: ExitStatus::Code(1) };
+    let died = exited(1003, ExitStatus::Code(1));
     assert_eq!(without_log(master.tell(died)), kill);
     assert_eq!(turn_and_start(&mut master), starts(3..4, 1));
     check_ends(&mut master, ExitStatus::Code(0));

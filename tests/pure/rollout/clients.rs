@@ -6,7 +6,7 @@ use einhorn::protocol::{End, News, NewsStage, Reply};
 use einhorn::state::{ConnectionId, ExitStatus, Pid, Signal, Slot};
 
 use super::{half_way, set, turn_and_start};
-use crate::example::{Master, requested};
+use crate::example::{Master, exited, requested};
 use crate::upgrade::{manual, turn};
 
 /// A client connects and asks. Answers what it is told at once.
@@ -60,7 +60,7 @@ fn the_end_of_a_failure_says_who_failed() {
     assert_eq!(stage(&told(&launched, 7)[0]), NewsStage::Canary);
     master.now_ms += 250;
     let status = ExitStatus::Killed { number: 11, signal: Some(Signal::Segv), core_dumped: true };
-    master.tell(Event::Exited { pid: Pid(1002), status });
+    master.tell(exited(1002, status));
     let last = master.tell(Event::Turn);
     let end = end(&told(&last, 7));
     assert_eq!((end.outcome, end.exit_status), (Outcome::Failed, 4));
@@ -80,7 +80,7 @@ fn a_superseded_upgrade_ends_for_programs_and_goes_on_for_people() {
     client(&mut master, 8, "{command: upgrade, id: 1}");
     master.reexec();
     turn_and_start_told(&mut master);
-    master.tell(Event::Exited { pid: Pid(1002), status: ExitStatus::Code(3) });
+    master.tell(exited(1002, ExitStatus::Code(3)));
     client(&mut master, 9, UPGRADE);
     master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     let fit = crate::example::ended(ExitStatus::Code(0), Some(crate::example::fit()), "");
@@ -169,7 +169,7 @@ fn the_end_of_the_master_is_waited_for() {
     assert_eq!((first.len(), stage(&first[0])), (1, NewsStage::Stopping));
     let again = client(&mut master, 8, "{command: die, args: [KILL]}");
     assert!(!again[0].wait);
-    master.tell(Event::Exited { pid: Pid(1000), status: ExitStatus::Code(0) });
+    master.tell(exited(1000, ExitStatus::Code(0)));
     let leaves = master.tell(Event::Turn);
     assert_eq!(end(&told(&leaves, 7)).outcome, Outcome::Done);
     assert!(leaves.contains(&Action::Exit { code: 0 }));

@@ -48,6 +48,7 @@ const CHANGES: &[Change] = &[
             worker.generation = Generation(1);
         }
     }),
+    ("capture-stderr", |h| h.state.config.capture_stderr = true),
 ];
 
 #[test]
@@ -73,7 +74,7 @@ fn a_feature_in_use_does_not_come_down_to_version_1() {
 #[test]
 fn what_comes_first_is_named() {
     let busy = golden::busy(2);
-    assert_eq!(busy.state.features_in_use(), FEATURES[..9]);
+    assert_eq!(busy.state.features_in_use(), FEATURES[..10]);
     let error = encode(&busy, 1, None, None).expect_err("everything is in use");
     assert_eq!(error, SchemaError::FeatureInUse { feature: FEATURES[0], version: 1 });
 }
@@ -83,6 +84,7 @@ fn what_nobody_asked_for_is_left_behind() {
     let mut handover = golden::busy(2);
     let first = golden::busy(1).state;
     handover.state.config = first.config;
+    handover.captured.clear();
     let state = &mut handover.state;
     state.workers.retain(|_, worker| worker.generation <= state.generation);
     for worker in state.workers.values_mut() {

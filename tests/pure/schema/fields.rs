@@ -113,7 +113,7 @@ fn is_off_default(value: &Value) -> bool {
 /// The wire types of a version, in the order of the source; those of an older one that it goes on
 /// using are not among them.
 fn types(version: u16) -> Vec<Wire> {
-    let files = ["mod", "state", "config", "upgrade", "descriptors"];
+    let files = ["mod", "state", "config", "upgrade", "captured", "descriptors"];
     let paths = files.map(|file| root().join(format!("src/schema/v{version}/{file}.rs")));
     let sources: Vec<String> =
         paths.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();

@@ -105,6 +105,6 @@ impl World {
             Manner::Dies => killed(11, Some(Signal::Segv)),
             Manner::Refuses | Manner::Hangs | Manner::NotStarted => ExitStatus::Code(1),
         };
-        Some(told(Event::Exited { pid, status }))
+        Some(told(Event::Exited { pid, status, last_words: Vec::new() }))
     }
 }

@@ -72,7 +72,7 @@ impl Ledger {
                 self.spawned(now, slot.0, *pid, *connection, &mut due);
             }
             Event::SpawnFailed { slot, .. } => self.start_failed(now, slot.0),
-            Event::Exited { pid, status } => self.exited(now, *pid, *status, &mut due),
+            Event::Exited { pid, status, .. } => self.exited(now, *pid, *status, &mut due),
             Event::Signaled { signal, .. } => self.signaled(now, *signal, &mut due),
             Event::Opened { connection } => {
                 self.connections.insert(*connection, None);

@@ -280,7 +280,9 @@ impl World {
             4 => ExitStatus::Unknown,
             _ => ExitStatus::Killed { number: 9, signal: Some(Signal::Kill), core_dumped: false },
         };
-        told(Event::Exited { pid: Pid(pid), status })
+        // Not by chance, which would make other worlds of the same seeds.
+        let last_words = if pid % 2 == 0 { b"no\x1b[0m \xff\n".to_vec() } else { Vec::new() };
+        told(Event::Exited { pid: Pid(pid), status, last_words })
     }
 
     fn close(&mut self, connection: ConnectionId) {

@@ -233,6 +233,7 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
             slot: Slot(2),
             what: "could not be started".to_owned(),
             age: Duration::ZERO,
+            last_words: Some("E: no such module\n\u{9b}2J".to_owned()),
         }],
     });
     let status = told(&master);
@@ -244,7 +245,7 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
     let last = status.last_upgrade.as_ref().unwrap();
     assert_eq!((last.command, last.outcome, last.took_ms), (Asked::Upgrade, Outcome::Failed, 1500));
     let shown = table(&status, Style::Plain);
-    let lines: Vec<&str> = shown.lines().take(5).collect();
+    let lines: Vec<&str> = shown.lines().take(7).collect();
     assert_eq!(lines[0], "ok");
     assert!(lines[1].starts_with("note: not measured"));
     let now =
@@ -252,6 +253,7 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
     assert_eq!(lines[2], now);
     assert_eq!(lines[3], format!("last upgrade, 1.00s ago: {why}"));
     assert_eq!(lines[4], "  slot 2: could not be started, 0.00s old");
+    assert_eq!(lines[5..], ["    E: no such module", "    \\u{9b}2J"]);
     master.exit(1000);
     assert_eq!(told(&master).reasons, ["1 of 2 workers of generation 0 are up"]);
 }

@@ -91,6 +91,8 @@ pub(super) fn fresh() -> Handover {
         next_connection: ConnectionId(17),
         helpers: Vec::new(),
         files: vec![CarriedFile { path: "/tmp/einhorn.sock".into(), device: 9, inode: 90_005 }],
+        captured: Vec::new(),
+        unlogged: Vec::new(),
     }
 }
 
@@ -117,6 +119,7 @@ fn fresh_config() -> Config {
         drop_env_vars: Vec::new(),
         verbosity: Verbosity::INFO,
         syslog: false,
+        capture_stderr: false,
         reexec_mode: ReexecMode::Exec,
         rollout: RolloutBounds::default(),
         chdir: None,
@@ -214,6 +217,8 @@ pub(super) fn busy() -> Handover {
             CarriedFile { path: "/run/shop/einhorn.sock".into(), device: 23, inode: 91_001 },
             CarriedFile { path: path(b"/run/shop/\xffapp.sock"), device: 24, inode: 91_002 },
         ],
+        captured: Vec::new(),
+        unlogged: Vec::new(),
     }
 }
 
@@ -244,6 +249,7 @@ fn busy_config() -> Config {
         drop_env_vars: words(&["BUNDLE_GEMFILE", "RUBYOPT"]),
         verbosity: Verbosity::ERROR,
         syslog: true,
+        capture_stderr: false,
         reexec_mode: ReexecMode::Exec,
         rollout: RolloutBounds::default(),
         chdir: None,

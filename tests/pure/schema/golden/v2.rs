@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use einhorn::outcome::Outcome;
 use einhorn::scalar::Scalar;
-use einhorn::schema::Handover;
+use einhorn::schema::{CarriedPipe, Handover, Identity};
 use einhorn::state::{
     CanaryCheck, Config, ConnectionId, Deployment, EndedUpgrade, Failure, Generation, Pid,
     ReexecMode, Rollout, RolloutBounds, RolloutKind, RolloutStage, Signal, Slot, State,
@@ -126,7 +126,20 @@ pub(super) fn busy() -> Handover {
     state.waiters.push(exit);
     state.waiters[3].waits_for = WaitsFor::Settled;
     state.waiters[3].wants_events = true;
+    handover.captured = vec![
+        pipe(5_002, 1_031, b"starting\nlistening on \xff, worker", 6),
+        // Of a worker that had the pid before; what it has started speaks on.
+        CarriedPipe { is_orphan: true, ..pipe(5_002, 1_032, b"\x1b[1m", 0) },
+    ];
+    handover.unlogged = b"the rest of a line\n[MASTER 5000] ERROR: \xfe\n".to_vec();
     handover
+}
+
+fn pipe(pid: i32, number: i32, kept: &[u8], unsent: u32) -> CarriedPipe {
+    let inode = 90_000 + u64::try_from(number).expect("a descriptor");
+    let identity = Identity { device: 14, inode, file_type: 0o010_000, ..Identity::default() };
+    let (pid, kept) = (Pid(pid), kept.to_vec());
+    CarriedPipe { pid, is_orphan: false, number, identity, kept, unsent }
 }
 
 /// Sets every option that version 1 does not know.
@@ -143,6 +156,7 @@ fn change(config: &mut Config) {
     config.chdir = Some("/srv/shop/current".into());
     config.env_file = Some(path(b"/etc/shop/\xffenv"));
     config.metrics_file = Some("/run/shop/einhorn.prom".into());
+    config.capture_stderr = true;
 }
 
 fn ask_at(state: &mut State, seconds: u64) {
@@ -168,15 +182,16 @@ fn ended(kind: UpgradeKind, outcome: Outcome) -> EndedUpgrade {
 
 /// One that could not be started, and one that died.
 fn failures() -> Vec<Failure> {
-    let failure = |pid, slot, what: &str, age| Failure {
+    let failure = |pid, slot, what: &str, age, last_words: Option<&str>| Failure {
         pid,
         slot: Slot(slot),
         what: what.into(),
         age: Duration::from_millis(age),
+        last_words: last_words.map(str::to_owned),
     };
     vec![
-        failure(None, 7, "cannot execute /srv/shop/bin/app", 0),
-        failure(Some(Pid(5_103)), 8, "exit status 3", 120),
+        failure(None, 7, "cannot execute /srv/shop/bin/app", 0, None),
+        failure(Some(Pid(5_103)), 8, "exit status 3", 120, Some("größer\nals \\u{1b}")),
     ]
 }
 

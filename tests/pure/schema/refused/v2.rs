@@ -13,6 +13,7 @@ pub(super) fn all() -> Vec<Refused> {
     all.extend(deployments());
     all.extend(rollouts());
     all.extend(last_upgrades());
+    all.extend(captured());
     all
 }
 
@@ -198,9 +199,10 @@ fn rollouts() -> Vec<Refused> {
     let busy = |from| [vec![1], u32s(&[0, from]), u64s(&[86_690_000_000_290])];
     let process = |pid| [vec![1], u32s(&[4_002]), vec![1], u32s(&[pid])];
     let check = |pid| canary_with(&process(4_004), &process(pid));
-    // It is overdue; no failures; no last upgrade.
-    let none = [vec![1], u32s(&[0]), u64s(&[0]), vec![0]];
-    let many = [vec![1], u32s(&[9]), failures(9), vec![0]];
+    // When it is overdue, and that it is; no failures; no last upgrade.
+    let due = || u64s(&[86_661_000_000_261]);
+    let none = [due(), vec![1], u32s(&[0]), u64s(&[0]), vec![0]];
+    let many = [due(), vec![1], u32s(&[9]), failures(9), vec![0]];
     vec![
         inconsistent(
             "rollout-from",
@@ -229,7 +231,9 @@ fn last_upgrades() -> Vec<Refused> {
     let leaving = encode(&v2::leaving(), 2, None, None).expect("a golden state");
     let took = |span| with(&[u64s(&[61_000_000_003])], &[u64s(&[span])]);
     // How old the last failure of the roll-out was; the last upgrade follows.
-    let age = |span| [u64s(&[span]), vec![1], u32s(&[2, 1])];
+    let words = |words: &[u8]| [vec![1], counted(words), vec![1], u32s(&[2, 1])].concat();
+    let said = "größer\nals \\u{1b}".as_bytes();
+    let age = |span| [u64s(&[span]), words(said)];
     vec![
         inconsistent(
             "outcome-unknown",
@@ -253,6 +257,11 @@ fn last_upgrades() -> Vec<Refused> {
             with(&age(120_000_000), &age(u64::MAX)),
         ),
         inconsistent(
+            "last-words-long",
+            "Somebody goes on and on.",
+            with(&[words(said)], &[words(&b"x".repeat(4 * 1024 + 1))]),
+        ),
+        inconsistent(
             "ended-failures-many",
             "It tells of nine failures.",
             replaced(&leaving, &left(u64s(&[0])), &left(failures(9))),
@@ -260,9 +269,42 @@ fn last_upgrades() -> Vec<Refused> {
     ]
 }
 
+/// Pipes that nobody has made.
+fn captured() -> Vec<Refused> {
+    let pipe = |pid, is_orphan, number| [u32s(&[pid]), vec![is_orphan], u32s(&[number]), vec![14]];
+    let another =
+        |pid, is_orphan, number| with(&pipe(5_002, 0, 1_031), &pipe(pid, is_orphan, number));
+    let said = b"starting\nlistening on \xff, worker";
+    let kept = |kept: &[u8], unsent| [counted(kept), u32s(&[unsent])];
+    let metrics = |is_captured| [counted(b"/run/shop/einhorn.prom"), vec![is_captured]];
+    vec![
+        inconsistent("captured-unasked", "Pipes, and no option.", with(&metrics(1), &metrics(0))),
+        inconsistent("captured-standard", "It is our own.", another(5_002, 0, 2)),
+        inconsistent("captured-number-twice", "Two have one number.", another(5_002, 0, 1_032)),
+        inconsistent("captured-command-socket", "It is another's.", another(5_002, 0, 1_001)),
+        inconsistent("captured-unknown", "There is no such worker.", another(5_999, 0, 1_031)),
+        inconsistent(
+            "captured-worker-twice",
+            "A worker has two.",
+            with(&pipe(5_002, 1, 1_032), &pipe(5_002, 0, 1_032)),
+        ),
+        inconsistent(
+            "captured-unsent",
+            "More of it is unsent than is kept.",
+            with(&kept(said, 6), &kept(said, 40)),
+        ),
+        inconsistent(
+            "captured-long",
+            "More is kept than ever is.",
+            with(&kept(said, 6), &kept(&b"x".repeat(16 * 1024 + 1), 6)),
+        ),
+        refused("captured-bool", "Undecodable", "A truth value of 2.", another(5_002, 2, 1_031)),
+    ]
+}
+
 /// A list of failures to start a worker.
 fn failures(count: u32) -> Vec<u8> {
-    let one = |slot| [vec![0], u32s(&[slot]), counted(b"?"), u64s(&[0])].concat();
+    let one = |slot| [vec![0], u32s(&[slot]), counted(b"?"), u64s(&[0]), vec![0]].concat();
     [u64s(&[count.into()]), (0..count).flat_map(one).collect()].concat()
 }
 

@@ -1,0 +1,330 @@
+//! The workers' standard error, with `--capture-stderr`: a pipe for each, of which whole lines are
+//! passed on to the log, and the end is kept for the report of a worker that fails.
+//!
+//! The pipes have a [`Poll`] of their own, which the loop watches as one descriptor: however many
+//! workers talk at once, clients and signals have their turn, and while the log's reader is slow
+//! one call stops all reading. A worker then waits in its write(2), as it would with the log itself
+//! as its standard error, so that nothing is lost and nothing piles up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use crate::decide::{Event, Level};
+use crate::master::handover::identity;
+use crate::master::log::{BACKLOG_MAX, Log};
+use crate::master::{CAPTURED_TOKEN, Master, now};
+use crate::schema::CarriedPipe;
+use crate::state::{CAPTURED_LINE_MAX, ExitStatus, Pid, TAIL_MAX, Verbosity};
+use crate::sys::descriptor;
+use crate::sys::poll::{Interest, Poll};
+
+/// How much is read of one worker before the next one has its turn.
+const CHUNK: usize = 16 * 1024;
+
+/// How often that is done before the loop looks at everything else again: half a megabyte, which
+/// takes about a millisecond.
+const READS_PER_TURN: usize = 32;
+
+/// How much is read at once of a worker that has ended: what a pipe can hold, `fs.pipe-max-size` of
+/// pipe(7). More comes from somebody else, who is heard in turn.
+const REMAINS_MAX: usize = 1024 * 1024;
+
+/// While the log owes more than this to its reader, not even the rest of what a worker said that
+/// has ended is read. The other half of what the log keeps is for its own lines.
+const OWED_MAX: usize = BACKLOG_MAX / 2;
+
+/// How many pipes of workers that have ended are heard, or a quarter of the descriptors: of each
+/// somebody is left who holds the other end, such as a helper that a worker has started.
+const ORPHANS_MAX: usize = 1024;
+
+/// How long a master that leaves waits for a reader who is slow to take what workers have said.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+const READ: Interest = Interest { read: true, write: false };
+
+/// All pipes, by the numbers of their reading ends.
+#[derive(Debug)]
+pub struct Captured {
+    poll: Poll,
+    pipes: BTreeMap<RawFd, Pipe>,
+    /// Whose they are, until those are reaped.
+    of_workers: BTreeMap<i32, RawFd>,
+    /// Those of workers that were reaped, the oldest first.
+    orphans: VecDeque<RawFd>,
+    orphans_max: usize,
+    /// Whether the loop watches them.
+    is_watched: bool,
+    /// What is read into, kept so that it is cleared once.
+    chunk: Box<[u8]>,
+}
+
+/// A pipe that was made for a worker.
+#[derive(Debug)]
+struct Pipe {
+    worker: i32,
+    reading_end: OwnedFd,
+    /// The end of what was read: [`TAIL_MAX`] bytes, and all that was not passed on yet.
+    kept: Vec<u8>,
+    /// How many bytes of that, at its end, are no whole line yet.
+    unsent: usize,
+    /// Nobody holds the other end any more, and it is not watched.
+    has_ended: bool,
+}
+
+impl Pipe {
+    /// Takes what was read, and passes on what makes whole lines.
+    fn take(&mut self, bytes: &[u8], log: &mut Log) {
+        let is_newline = |byte: &u8| *byte == b'\n';
+        let whole = bytes.iter().rposition(is_newline).map_or(0, |last| last + 1);
+        let begun = if whole == 0 { self.unsent } else { 0 };
+        let is_long = begun + bytes.len() - whole >= CAPTURED_LINE_MAX;
+        let sent = if is_long { bytes.len() } else { whole };
+        if sent > 0 {
+            log.pass_on(self.worker, [self.half_line(), &bytes[..sent]]);
+            self.unsent = 0;
+        }
+        self.unsent += bytes.len() - sent;
+        self.keep(bytes);
+    }
+
+    /// What is no whole line yet.
+    fn half_line(&self) -> &[u8] {
+        &self.kept[self.kept.len() - self.unsent..]
+    }
+
+    /// Keeps the end of what was kept and of what was read.
+    fn keep(&mut self, bytes: &[u8]) {
+        let most = TAIL_MAX.max(self.unsent);
+        let bytes = &bytes[bytes.len().saturating_sub(most)..];
+        let surplus = (self.kept.len() + bytes.len()).saturating_sub(most);
+        self.kept.drain(..surplus);
+        // There may be thousands: none takes more than it needs.
+        self.kept.reserve_exact(bytes.len());
+        self.kept.extend_from_slice(bytes);
+        self.kept.shrink_to(TAIL_MAX);
+    }
+
+    /// Passes on what is left of it: nobody completes its last line.
+    fn end(&mut self, log: &mut Log) {
+        self.has_ended = true;
+        if self.unsent > 0 {
+            log.pass_on(self.worker, [self.half_line(), b""]);
+            self.unsent = 0;
+        }
+    }
+}
+
+impl Captured {
+    /// None yet; `descriptors_max` is how many descriptors this process may have.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2).
+    pub fn new(descriptors_max: u64) -> io::Result<Captured> {
+        Ok(Captured::adopt(Poll::new()?, Vec::new(), descriptors_max))
+    }
+
+    /// What watches the pipes of the image before this one, before they are taken over.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2) and epoll_ctl(2).
+    pub fn watch_carried(carried: &[CarriedPipe]) -> io::Result<Poll> {
+        let poll = Poll::new()?;
+        for CarriedPipe { number, .. } in carried {
+            poll.add(descriptor::borrow(*number), token(*number), READ)?;
+        }
+        Ok(poll)
+    }
+
+    /// Takes over the pipes of the image before this one, and what watches them.
+    pub fn adopt(poll: Poll, carried: Vec<CarriedPipe>, descriptors_max: u64) -> Captured {
+        let quarter = usize::try_from(descriptors_max / 4).unwrap_or(ORPHANS_MAX);
+        let mut captured = Captured {
+            poll,
+            pipes: BTreeMap::new(),
+            of_workers: BTreeMap::new(),
+            orphans: VecDeque::new(),
+            orphans_max: ORPHANS_MAX.min(quarter),
+            is_watched: false,
+            chunk: vec![0; CHUNK].into(),
+        };
+        for CarriedPipe { pid, is_orphan, number, identity: _, kept, unsent } in carried {
+            let reading_end = descriptor::claim(number);
+            let unsent = usize::try_from(unsent).unwrap_or(0);
+            let pipe = Pipe { worker: pid.0, reading_end, kept, unsent, has_ended: false };
+            captured.pipes.insert(number, pipe);
+            match is_orphan {
+                true => captured.orphans.push_back(number),
+                false => drop(captured.of_workers.insert(pid.0, number)),
+            }
+        }
+        captured
+    }
+
+    /// What travels to the next image.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    pub fn carried(&self) -> io::Result<Vec<CarriedPipe>> {
+        let numbers = self.of_workers.values().map(|number| (number, false));
+        let numbers = numbers.chain(self.orphans.iter().map(|number| (number, true)));
+        let pipes = numbers
+            .filter_map(|(number, is_orphan)| Some((*number, is_orphan, self.pipes.get(number)?)));
+        let carry = |(number, is_orphan, pipe): (RawFd, bool, &Pipe)| {
+            Ok(CarriedPipe {
+                pid: Pid(pipe.worker),
+                is_orphan,
+                number,
+                identity: identity(number)?,
+                kept: pipe.kept.clone(),
+                unsent: u32::try_from(pipe.unsent).unwrap_or(0),
+            })
+        };
+        pipes.map(carry).collect()
+    }
+
+    /// A pipe for a worker that is about to be started: our end, watched already, and the worker's.
+    ///
+    /// # Errors
+    /// Those of pipe2(2) and epoll_ctl(2).
+    pub fn pipe(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+        let (ours, theirs) = descriptor::pipe()?;
+        self.poll.add(&ours, token(ours.as_raw_fd()), READ)?;
+        Ok((ours, theirs))
+    }
+
+    /// The worker runs that a pipe was made for.
+    pub fn add(&mut self, worker: i32, reading_end: OwnedFd) {
+        let number = reading_end.as_raw_fd();
+        let pipe = Pipe { worker, reading_end, kept: Vec::new(), unsent: 0, has_ended: false };
+        self.pipes.insert(number, pipe);
+        self.of_workers.insert(worker, number);
+    }
+
+    /// Has the loop watch the pipes, or not.
+    fn watch(&mut self, outer: &Poll, is_wanted: bool) {
+        if is_wanted != self.is_watched {
+            let changed = match is_wanted {
+                true => outer.add(&self.poll, CAPTURED_TOKEN, READ),
+                false => outer.remove(&self.poll),
+            };
+            self.is_watched = is_wanted == changed.is_ok();
+        }
+    }
+
+    /// Passes on what workers say, of each in its turn, until the log falls behind or others want
+    /// to be heard. Answers whether there was anything.
+    fn hear(&mut self, log: &mut Log) -> bool {
+        for count in 0..READS_PER_TURN {
+            if log.is_behind() {
+                return true;
+            }
+            let Ok(Some(ready)) = self.poll.next_ready() else { return count > 0 };
+            let number = RawFd::try_from(ready.token).unwrap_or(-1);
+            if self.read(number, log).is_none() && self.orphans.contains(&number) {
+                self.orphans.retain(|orphan| *orphan != number);
+                self.pipes.remove(&number);
+            }
+        }
+        true
+    }
+
+    /// Reads a chunk. Answers how much that was; `None` at the end.
+    fn read(&mut self, number: RawFd, log: &mut Log) -> Option<usize> {
+        let pipe = self.pipes.get_mut(&number).filter(|pipe| !pipe.has_ended)?;
+        match descriptor::read(&pipe.reading_end, &mut self.chunk) {
+            Ok(count) if count > 0 => {
+                pipe.take(&self.chunk[..count], log);
+                return Some(count);
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                return Some(0);
+            }
+            Ok(_) | Err(_) => pipe.end(log),
+        }
+        // A closed pipe is readable for ever.
+        let _ = self.poll.remove(&pipe.reading_end);
+        None
+    }
+
+    /// A worker was reaped. Passes on what it has left in its pipe, and answers the end of all that
+    /// it has said. Somebody whom it has started may go on speaking.
+    fn reaped(&mut self, worker: i32, log: &mut Log) -> Vec<u8> {
+        let Some(number) = self.of_workers.remove(&worker) else { return Vec::new() };
+        let mut read = 0;
+        while read < REMAINS_MAX && log.owed() <= OWED_MAX {
+            match self.read(number, log) {
+                None | Some(0) => break,
+                Some(count) => read += count,
+            }
+        }
+        let Some(pipe) = self.pipes.get(&number) else { return Vec::new() };
+        let said = pipe.kept[pipe.kept.len().saturating_sub(TAIL_MAX)..].to_vec();
+        match pipe.has_ended {
+            true => drop(self.pipes.remove(&number)),
+            false => self.orphans.push_back(number),
+        }
+        if self.orphans.len() > self.orphans_max {
+            self.give_up_oldest(log);
+        }
+        said
+    }
+
+    fn give_up_oldest(&mut self, log: &mut Log) {
+        let oldest = self.orphans.pop_front();
+        let Some(mut pipe) = oldest.and_then(|number| self.pipes.remove(&number)) else { return };
+        pipe.end(log);
+        let _ = self.poll.remove(&pipe.reading_end);
+        let Pipe { worker, .. } = pipe;
+        let why = format!("{} others are heard whose worker has ended", self.orphans_max);
+        let message = format!("What worker {worker} has left running is not heard any more: {why}");
+        log.write(Verbosity::ERROR, Level::Error, &message);
+    }
+}
+
+fn token(number: RawFd) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+impl Master {
+    /// Passes on what workers say.
+    pub(super) fn hear_workers(&mut self) {
+        if let Some(captured) = &mut self.captured {
+            captured.hear(&mut self.log);
+        }
+    }
+
+    /// Listens to workers while whoever reads the log keeps up.
+    pub(super) fn watch_workers(&mut self) {
+        if let Some(captured) = &mut self.captured {
+            captured.watch(&self.poll, !self.log.is_behind());
+        }
+    }
+
+    /// A child is gone that may have been a worker.
+    pub(super) fn child_ended(&mut self, pid: Pid, status: ExitStatus) {
+        let captured = self.captured.as_mut();
+        let last_words = captured.map(|captured| captured.reaped(pid.0, &mut self.log));
+        let last_words = last_words.unwrap_or_default();
+        self.events.push_back(Event::Exited { pid, status, last_words });
+    }
+
+    /// Passes on what is there before the master leaves: nobody will read it after that.
+    pub(super) fn hear_the_rest(&mut self) {
+        let Some(captured) = &mut self.captured else { return };
+        let deadline = now().monotonic + FAREWELL_MAX;
+        loop {
+            let is_more = captured.hear(&mut self.log);
+            let left = deadline.since(now().monotonic);
+            if !is_more || left.is_zero() {
+                return;
+            }
+            if self.log.is_behind() && self.log.wait_for_room(left, &self.open_mask).is_err() {
+                return;
+            }
+        }
+    }
+}
