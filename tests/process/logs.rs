@@ -134,7 +134,7 @@ fn a_closed_standard_error_is_no_log_and_no_harm() {
 }
 
 /// `einhorn` with another `/dev`.
-fn with_devices(rig: &Rig, arguments: &[&str]) -> Command {
+pub(crate) fn with_devices(rig: &Rig, arguments: &[&str]) -> Command {
     let script = "mount --bind dev /dev && exec \"$@\"";
     let mut command = rig.command("unshare");
     command.args(["-m", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_einhorn")]).args(arguments);

@@ -9,6 +9,7 @@ mod attempts; // starts that must fail, and that nothing is left of them
 mod bad_releases; // releases that fail in every way, and hurt nobody
 mod canaries; // the first new worker of a smooth upgrade
 mod capistrano; // deploys of releases behind a symlink
+mod captured; // what workers say, where the master listens
 #[path = "../captures/mod.rs"]
 mod captures; // what a Ruby Einhorn handed to itself, and the same of ours
 mod carried; // what travels besides workers
@@ -111,6 +112,7 @@ fn main() {
         bad_releases::trials(),
         canaries::trials(),
         capistrano::trials(),
+        captured::trials(),
         carried::trials(),
         check::trials(),
         client_libraries::trials(),

@@ -78,7 +78,7 @@ const FILLING: usize = 10_000;
 const LINES: usize = 60;
 
 /// Logs more than can be kept while nobody reads.
-fn overfill(rig: &Rig) {
+pub(crate) fn overfill(rig: &Rig) {
     for number in 0..LINES {
         // Lines of one letter tell whether two were mixed.
         let letter = char::from(b'a' + u8::try_from(number % 26).unwrap());

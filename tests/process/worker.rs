@@ -36,6 +36,9 @@ pub(crate) const FLAG: &str = "--as-worker";
 ///   limit; it does the other steps; `exec-beyond=FOLDER`: with a limit that nobody may have.
 ///   Where that fails, this process goes on;
 /// - `as-in=FILE`: the steps in the file, one a line;
+/// - `complain=WORDS`: writes a line to standard error, `\n` in it being the end of one;
+///   `count=FILE`: writes a line with its pid and a number from 1 up, each in two parts, until the
+///   file is there, and then one that ends it;
 /// - `ignore=SIG`, `sleep=MS`, `exit=CODE`, `raise=SIG`;
 /// - `eat=MIB`: takes so much memory, and more, until it is killed for it;
 /// - `serve`: answers on every announced listener with its pid, for ever; `serve-at=FD`: on this
@@ -76,6 +79,8 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
                 return run(others.into_iter());
             }
             "as-in" => run(steps_in(Path::new(value)).into_iter()),
+            "complain" => complain(&format!("{}\n", value.replace("\\n", "\n"))),
+            "count" => count(Path::new(value)),
             // SAFETY: ignoring a signal runs no code.
             "ignore" => drop(unsafe { signal(value.parse().unwrap(), SigHandler::SigIgn) }),
             "sleep" => wait::as_told(Duration::from_millis(value.parse().unwrap())),
@@ -197,6 +202,23 @@ fn note(folder: &Path) {
     let file = folder.join(std::process::id().to_string());
     let mut file = File::options().create(true).append(true).open(file).unwrap();
     writeln!(file, "{signal}").unwrap();
+}
+
+fn complain(words: &str) {
+    io::stderr().write_all(words.as_bytes()).unwrap();
+}
+
+fn count(file: &Path) {
+    let pid = std::process::id();
+    let mut number = 1;
+    while !file.exists() {
+        for part in [format!("{pid} "), format!("{number}\n")] {
+            complain(&part);
+            wait::as_told(Duration::from_millis(1));
+        }
+        number += 1;
+    }
+    complain(&format!("{pid} {number}\n"));
 }
 
 fn steps_in(file: &Path) -> Vec<String> {
