@@ -128,6 +128,12 @@ pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>, S
     }
 }
 
+/// Whether the directory in which a generation began is no longer there.
+pub fn is_gone(state: &State, generation: Generation) -> bool {
+    let began_in = state.deployments.get(&generation).and_then(|d| d.directory.as_ref());
+    began_in.is_some_and(|directory| !directory.is_dir())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::decide::ReportKind;
-use crate::master::{Master, now};
+use crate::master::{Master, deployment, now};
 use crate::state::{Address, Listener, Pid};
 use crate::status::{self, Kernel, Queue, Status, Style, Unit};
 use crate::sys::{descriptor, process, queue};
@@ -29,6 +29,7 @@ impl Master {
             uptime: process::own_age(),
             memory: self.memory(),
             queues: self.state.listeners.iter().map(waiting).collect(),
+            is_release_gone: deployment::is_gone(&self.state, self.state.generation),
         };
         status::report(&self.state, now(), &kernel)
     }

@@ -22,11 +22,19 @@ pub struct Kernel {
     pub memory: BTreeMap<Pid, u64>,
     /// What waits in the listeners, in their order.
     pub queues: Vec<Option<Queue>>,
+    /// Whether the release that the serving generation began in is no longer there.
+    pub is_release_gone: bool,
 }
 
 /// How the master is now.
 pub fn report(state: &State, now: Now, kernel: &Kernel) -> Status {
     let Condition { serving_count, health, reasons, mut notes } = condition(state);
+    if kernel.is_release_gone {
+        notes.push(format!(
+            "the release of generation {} is gone: its workers are started where --chdir leads",
+            state.generation.0
+        ));
+    }
     let mut workers: Vec<WorkerStatus> =
         state.workers.iter().map(|(pid, it)| worker(state, now, kernel, *pid, it)).collect();
     workers.sort_by_key(|worker| worker.slot);

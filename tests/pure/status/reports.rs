@@ -92,13 +92,15 @@ fn what_the_kernel_says_is_told_and_what_it_does_not_say_is_null() {
         uptime: Some(Duration::from_millis(90_061_001)),
         memory: [(MASTER, 3_000_000), (Pid(1000), 70_000_000)].into(),
         queues: vec![queue(3, 100, Unit::Connections), queue(0, 9000, Unit::Bytes), None],
+        is_release_gone: true,
     };
     let status = told_with(&master, &kernel);
     assert_eq!(status.master.uptime_ms, Some(90_061_001));
     assert_eq!(status.master.memory_bytes, Some(3_000_000));
     let memory: Vec<_> = status.workers.iter().map(|worker| worker.memory_bytes).collect();
     assert_eq!(memory, [Some(70_000_000), None]);
-    assert_eq!(status.notes, ["not measured: the memory of 1 of 2 workers"]);
+    let gone = "the release of generation 0 is gone: its workers are started where --chdir leads";
+    assert_eq!(status.notes, [gone, "not measured: the memory of 1 of 2 workers"]);
     let listeners: Vec<_> =
         status.listeners.iter().map(|it| (it.address.as_str(), it.kind, it.queue)).collect();
     assert_eq!(
