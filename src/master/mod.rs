@@ -390,13 +390,13 @@ impl Master {
 
     /// Removes what is its own and says good-bye.
     fn leave(mut self, code: i32) -> i32 {
-        self.hear_the_rest();
         for file in std::mem::take(&mut self.files) {
             if let Err(error) = file.remove() {
                 let path = file.path().display().to_string();
                 self.log(Level::Error, &format!("Cannot remove {path}: {error}"));
             }
         }
+        self.hear_the_rest();
         self.log(Level::Info, &format!("Leaving with exit status {code}"));
         code
     }
