@@ -156,7 +156,7 @@ fn a_preflight_that_is_aborted_changes_nothing() {
             aborted.ended(Outcome::Done, "Aborted the upgrade before it changed anything");
             let told = asked.told();
             told.ended(Outcome::Aborted, "Upgrade aborted: the master stays what it is");
-            tell(&rig, "wait").ended(Outcome::Aborted, "No upgrade is in progress.");
+            tell(&rig, "wait").ended(Outcome::Aborted, "How the last upgrade ended: ");
             // The master and its workers; nothing of the wrapper.
             let look = || (rig.processes().len() == 1 + WORKERS).then_some(());
             wait::until_some("nothing of it is left", look, || format!("{:?}", rig.processes()));
@@ -194,7 +194,7 @@ fn stopped_half_way(command: &str, waiting: usize, options: &[&str]) {
             play.until_up(2, waiting);
             let is_half = |moment: &Moment| moment.workers.len() == WORKERS + waiting;
             until_moment(&play.master, "two old ones are gone", is_half);
-            play.stopped(stop, asked, "; OLD comes back, 2 of 4 are up");
+            play.stopped(stop, asked, "; OLD comes back: 2 of its 4 were up then, and 4 served");
             // Those that had not gone are the same as before.
             let now = play.master.settled(WORKERS);
             assert_eq!(now.iter().filter(|pid| play.old.contains(pid)).count(), 2, "{now:?}");

@@ -70,6 +70,12 @@ impl Asked {
         Told::of(outcome(self.0.wait_with_output().unwrap()))
     }
 
+    /// Ends who has asked, as a terminal that is closed does.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
     /// Whether it has ended.
     pub(crate) fn is_over(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()

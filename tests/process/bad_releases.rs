@@ -189,7 +189,7 @@ impl Bad {
     /// Whoever comes later is told the same.
     fn is_told_afterwards(self, rig: &Rig, kind: Kind, end: &End) {
         let Told { end: later, .. } = tell(rig, "wait");
-        let message = format!("No upgrade is in progress. How the last one ended: {}", end.message);
+        let message = format!("How the last upgrade ended: {}", end.message);
         assert_eq!((later.outcome, later.message), (end.outcome, message));
         assert_eq!((&later.failures, &later.release), (&end.failures, &end.release));
         let (Status { last_upgrade, workers, in_progress, master, .. }, is_well) = status(rig);
@@ -240,7 +240,7 @@ fn one_that_exits_at_once() {
 }
 
 fn one_that_exits_just_before_the_timer_acks_it() {
-    let one = Bad { steps: "sleep=2000 exit=3", what: "exit status 3", ..FAILING };
+    let one = Bad { steps: "until-old=2000 exit=3", what: "exit status 3", ..FAILING };
     Bad { config: "{ack_mode: 2.5}", ..one }.in_each(&[(Fleet, Timer)]);
     // Once is enough where one comes after the other.
     let config = "{ack_mode: 2.5, upgrade_max_failures: 1}";
@@ -261,7 +261,10 @@ fn one_that_acks_and_then_crashes() {
     Bad { steps: "ack until-acked exit=7", ..one }.in_each(&[(Smooth, Manual)]);
     let config = "{ack_mode: 0.1, canary_seconds: 30}";
     Bad { steps: "until-acked exit=7", config, ..one }.in_each(&[(Smooth, Timer)]);
-    // A fleet has no canary. As long as not all of them are up, none of the old ones has gone.
+    // The replacement of the first must not be up when the last one crashes.
+    let config = "{ack_mode: 1, canary_seconds: 30}";
+    Bad { steps: "until-acked exit=7", config, ..one }.in_each(&[(Fleet, Timer)]);
+    // As long as not all of them are up, none of the old ones has gone.
     let spoil = |rig: &Rig| {
         let folder = rig.subfolder("up");
         fs::write(folder.join("3"), "").unwrap();

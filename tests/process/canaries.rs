@@ -24,7 +24,9 @@ crate::tests![
     a_canary_that_dies_takes_its_check_along,
     a_canary_has_its_time_and_config_changes_it,
     old_workers_that_die_meanwhile_are_replaced_by_their_own_code,
-    a_fleet_has_no_canary,
+    a_fleet_has_no_check_and_all_of_it_have_their_time,
+    an_abort_ends_a_check,
+    who_has_lost_the_terminal_attaches_again,
     a_check_goes_on_across_a_reload,
     a_check_that_a_wrapper_has_reaped_never_passes,
 ];
@@ -130,7 +132,7 @@ fn ends_it(check: &str, options: &[&str], why: &str) {
         assert!(told.end.message.ends_with(&format!("{why}{then}")), "{}", told.end.message);
         assert_eq!((told.end.numbers.acked, told.end.failures.len()), (1, 0), "{:?}", told.end);
         is_undone(&rig, &master, &old);
-        tell(&rig, "wait").ended(Outcome::Failed, "No upgrade is in progress.");
+        tell(&rig, "wait").ended(Outcome::Failed, "How the last upgrade ended: ");
         deploy_good(&rig, "03");
         script(&rig, "check", "#!/bin/sh\n");
         tell(&rig, "upgrade").ended(Outcome::Done, "Upgrade done");
@@ -171,10 +173,9 @@ fn a_canary_that_dies_takes_its_check_along() {
         assert_ne!(first, second);
         stays(&master, is_alone);
         assert!(!asked.is_over());
-        // Of the first check nothing is left: three old ones, the canary, the master, einhornsh,
-        // and what the second check runs.
+        // The first check is gone, and the second one goes on.
         let checks = || proc::children(master.pid()).iter().filter(|p| p.name == "check").count();
-        assert_eq!(checks(), 1);
+        master.until("one check is left", || (checks() == 1).then_some(()));
         answer(&rig, 0);
         let told = asked.told();
         told.ended(Outcome::Done, "Upgrade done");
@@ -237,12 +238,20 @@ fn until_capacity(master: &Master<'_>) {
     master.until("three serve", || (Moment::of(master).capacity() == 3).then_some(()));
 }
 
-fn a_fleet_has_no_canary() {
+fn a_fleet_has_no_check_and_all_of_it_have_their_time() {
     let rig = Rig::new();
     let master = start(&rig, "#!/bin/sh\nexit 1\n", &["--canary-seconds", "1000"]);
     unharmed(&master, || {
         deploy_good(&rig, "02");
-        tell(&rig, "upgrade_fleet").ended(Outcome::Done, "Upgrade done");
+        let mut asked = ask(&rig, "upgrade_fleet");
+        until_moment(&master, "all are up", |moment| moment.version == 1 && moment.up() == 3);
+        stays(&master, |moment| {
+            let seen = [moment.up(), moment.staying(), moment.told_to_go()];
+            assert_eq!(seen, [3, 6, 0], "{moment:?}");
+        });
+        assert!(!asked.is_over());
+        tell(&rig, "config '{canary_seconds: 0.01}'").ended(Outcome::Done, "Changed ");
+        asked.told().ended(Outcome::Done, "Upgrade done");
         master.settled(3);
     });
     runs(&master, "02");
@@ -255,6 +264,45 @@ fn until_checked(rig: &Rig, master: &Master<'_>) -> Asked {
     let asked = ask(rig, "upgrade");
     until_asked(rig, master);
     asked
+}
+
+fn an_abort_ends_a_check() {
+    for reloads in [0, 1] {
+        let rig = Rig::new();
+        let master = start(&rig, WAITING, &[]);
+        let old = master.settled(3);
+        unharmed(&master, || {
+            let asked = until_checked(&rig, &master);
+            for _ in 0..reloads {
+                tell(&rig, "reload").ended(Outcome::Done, "Reload done");
+            }
+            tell(&rig, "abort").ended(Outcome::Done, "Aborted the roll-out");
+            let told = asked.told();
+            told.ended(Outcome::Aborted, "Upgrade aborted: as commanded; version 0 (");
+            is_undone(&rig, &master, &old);
+        });
+    }
+}
+
+fn who_has_lost_the_terminal_attaches_again() {
+    let rig = Rig::new();
+    let master = start(&rig, WAITING, &[]);
+    unharmed(&master, || {
+        until_checked(&rig, &master).kill();
+        let mut again = ask(&rig, "wait");
+        // It is heard by the master before the answer is.
+        stays(&master, is_alone);
+        assert!(!again.is_over());
+        answer(&rig, 0);
+        let told = again.told();
+        told.ended(Outcome::Done, "Upgrade done");
+        let first = told.progress.first().unwrap();
+        assert_eq!(first.message, "Waiting for the upgrade in progress");
+        assert_eq!(first.stage, NewsStage::Canary);
+        assert_eq!(told.end.release, Some(directory(&rig, "02").display().to_string()));
+        master.settled(3);
+    });
+    runs(&master, "02");
 }
 
 fn a_check_goes_on_across_a_reload() {

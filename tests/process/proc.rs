@@ -22,6 +22,8 @@ pub(crate) struct Stat {
     pub(crate) group: i32,
     pub(crate) session: i32,
     pub(crate) nice: i32,
+    /// How long the machine had run when it was started.
+    pub(crate) started_after: Duration,
     /// Processor time used, in ticks of a hundredth of a second.
     pub(crate) ticks: u64,
 }
@@ -42,6 +44,7 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
         group: number(2),
         session: number(3),
         nice: number(16),
+        started_after: Duration::from_millis(fields[19].parse::<u64>().unwrap() * 10),
         ticks: fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap(),
     })
 }

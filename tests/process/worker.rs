@@ -13,8 +13,9 @@ use std::time::Duration;
 use einhorn::client::Client;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::time::{ClockId, clock_gettime};
 
-use crate::{serving, surroundings, wait};
+use crate::{proc, serving, surroundings, wait};
 
 /// The first argument that makes the test program a worker.
 pub(crate) const FLAG: &str = "--as-worker";
@@ -39,7 +40,8 @@ pub(crate) const FLAG: &str = "--as-worker";
 /// - `complain=WORDS`: writes a line to standard error, `\n` in it being the end of one;
 ///   `count=FILE`: writes a line with its pid and a number from 1 up, each in two parts, until the
 ///   file is there, and then one that ends it;
-/// - `ignore=SIG`, `sleep=MS`, `exit=CODE`, `raise=SIG`;
+/// - `ignore=SIG`, `sleep=MS`, `exit=CODE`, `raise=SIG`; `until-old=MS`: waits until this process
+///   is so old;
 /// - `eat=MIB`: takes so much memory, and more, until it is killed for it;
 /// - `serve`: answers on every announced listener with its pid, for ever; `serve-at=FD`: on this
 ///   TCP listener, and goes on;
@@ -83,6 +85,7 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
             "count" => count(Path::new(value)),
             // SAFETY: ignoring a signal runs no code.
             "ignore" => drop(unsafe { signal(value.parse().unwrap(), SigHandler::SigIgn) }),
+            "until-old" => until_old(Duration::from_millis(value.parse().unwrap())),
             "sleep" => wait::as_told(Duration::from_millis(value.parse().unwrap())),
             "raise" => nix::sys::signal::raise(value.parse::<Signal>().unwrap()).unwrap(),
             "exit" => std::process::exit(value.parse().unwrap()),
@@ -131,6 +134,13 @@ fn until_acked() {
         dump[":state"][":children"][pid][":acked"].as_bool().unwrap().then_some(())
     };
     wait::until_some("the ACK is heard", look, String::new);
+}
+
+/// What came before, such as a start on a slow machine, is part of the time.
+fn until_old(age: Duration) {
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap());
+    let begun = proc::stat(std::process::id().cast_signed()).unwrap().started_after;
+    wait::as_told((begun + age).saturating_sub(now));
 }
 
 fn run_as_child(step: &str) {
