@@ -37,16 +37,21 @@ struct Image {
 type Fingerprint = (u64, i64, i64);
 
 impl Candidate {
-    /// Looks up what to become: `--reexec-as`, or our own path as it was typed, anew.
+    /// Looks up what to become: `--reexec-as`, or our own path as it was typed, anew. It is
+    /// executed in the directory given, which is where a relative `--reexec-as` is.
     ///
     /// # Errors
     /// What is missing or cannot be executed, in words.
-    pub fn find(config: &Config, inheritance: &Inheritance) -> Result<Candidate, String> {
+    pub fn find(
+        config: &Config,
+        inheritance: &Inheritance,
+        directory: Option<&Path>,
+    ) -> Result<Candidate, String> {
         if let Some(name) = config.reexec_as.first() {
             let path = find_program(name, inheritance.path())
                 .map_err(|why| format!("--reexec-as: {why}"))?;
             return Ok(Candidate {
-                path,
+                path: directory.unwrap_or(Path::new("")).join(path),
                 words: config.reexec_as.clone(),
                 image: None,
                 pinned: None,

@@ -42,12 +42,13 @@ pub fn check(
     let path = path.map(|(_, value)| value.as_os_str());
     let config = &options.config;
     let deployment = deployment::resolve(config)?;
+    let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_deref());
     if let Some(name) = config.command.first() {
-        let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_deref());
         lines.push(format!("program: {}", executable("program", name, path, directory)?));
     }
     if let Some(name) = config.reexec_as.first() {
-        lines.push(format!("re-exec command: {}", executable("--reexec-as", name, path, None)?));
+        let found = executable("--reexec-as", name, path, directory)?;
+        lines.push(format!("re-exec command: {found}"));
     }
     match takeover::peek(&launch.open_at_start) {
         Peeked::Nothing => {}

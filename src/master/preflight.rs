@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use crate::decide::{Event, Preflight as Outcome};
 use crate::master::candidate::Candidate;
@@ -93,7 +94,12 @@ impl Master {
 
     fn try_preflight(&self, schema: u16) -> Result<(Preflight, Option<Deployment>), String> {
         let deployment = deployment::next(&self.state)?;
-        let candidate = Candidate::find(&self.state.config, &self.inheritance)?;
+        let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_ref());
+        let candidate = Candidate::find(
+            &self.state.config,
+            &self.inheritance,
+            directory.map(PathBuf::as_path),
+        )?;
         let failed = |what: &str, error: io::Error| format!("{what}: {error}");
         let pipe = || descriptor::pipe().map_err(|error| failed("cannot make a pipe", error));
         let (report, report_end) = pipe()?;
@@ -118,7 +124,6 @@ impl Master {
         inherited.extend(pin_end.as_ref().map(AsRawFd::as_raw_fd));
         let config = &self.state.config;
         let path = candidate.path().map_err(|error| failed("its path", error))?;
-        let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_ref());
         let directory = directory.map(|path| CString::new(path.as_os_str().as_bytes()));
         let directory = directory.transpose().map_err(|error| error.to_string())?;
         let arguments = candidate

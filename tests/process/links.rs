@@ -25,6 +25,7 @@ crate::tests![
     whatever_the_link_does_a_pinned_wrapper_leads_all_to_one_release,
     a_worker_is_replaced_by_the_release_of_its_generation,
     a_release_that_is_gone_is_replaced_by_what_the_link_means_and_that_is_told,
+    a_wrapper_with_a_relative_name_is_the_one_of_the_release,
     a_start_without_a_release_is_refused,
 ];
 
@@ -209,6 +210,29 @@ fn a_release_that_is_gone_is_replaced_by_what_the_link_means_and_that_is_told() 
     tell(&rig, "upgrade").ended(Outcome::Done, "Upgrade done");
     is_all_of(&master, &directory(&rig, "03"));
     assert!(status(&rig).0.notes.is_empty());
+}
+
+fn a_wrapper_with_a_relative_name_is_the_one_of_the_release() {
+    for mode in ["--reexec-mode=exec", "--reexec-mode=pinned"] {
+        let rig = Rig::new();
+        deploy_good(&rig, "01");
+        let options = ["-n", "3", "-m", "manual", "--reexec-as", "bin/reexec", mode];
+        let master = deploys::start(&rig, "01", &options);
+        deploy_good(&rig, "02");
+        let wrapper = directory(&rig, "02").join("bin/reexec");
+        let missing = format!("Not upgrading: cannot execute {}: No such file", wrapper.display());
+        let told = tell(&rig, "upgrade");
+        told.ended(Outcome::Refused, &missing);
+        assert!(!told.end.message.contains("interpreter"), "{}", told.end.message);
+        script(&rig, "releases/02/bin/reexec", "#!/bin/sh\n: > ran\nexec EINHORN \"$@\"\n");
+        tell(&rig, "upgrade").ended(Outcome::Done, "Upgrade done");
+        assert!(rig.path("releases/02/ran").exists());
+        is_all_of(&master, &directory(&rig, "02"));
+        let check = ["--upgrade-check", "--chdir", "current", "--reexec-as", "bin/reexec", PROGRAM];
+        let said = rig.einhorn(&check).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        assert!(said.contains(&format!("re-exec command: {}\n", wrapper.display())), "{said}");
+    }
 }
 
 fn a_start_without_a_release_is_refused() {
