@@ -50,7 +50,8 @@ pub(super) fn read(line: &str) -> Config {
             failures_max: number("failures").map(at_least_one),
             canary: seconds(number("canary").unwrap_or(0)),
             on_canary: has("look").then(|| OsString::from("look")).into_iter().collect(),
-            on_canary_timeout: seconds(number("looks").unwrap_or(60)),
+            // As the command line has it: above 0.
+            on_canary_timeout: seconds(number("looks").unwrap_or(60).max(1)),
         },
         chdir: None,
         env_file: None,
