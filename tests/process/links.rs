@@ -193,7 +193,8 @@ fn a_release_that_is_gone_is_replaced_by_what_the_link_means_and_that_is_told() 
         "workers that run in another release than their generation began with: 1; {} is gone",
         old.display()
     );
-    assert!(is_well && seen.notes == [note], "{:?}", seen.notes);
+    let leads = "the release of generation 0 is gone: its workers are started where --chdir leads";
+    assert!(is_well && seen.notes == [note.as_str(), leads], "{:?}", seen.notes);
     let of_it = seen.workers.iter().find(|worker| worker.pid == stray).unwrap();
     assert_eq!((of_it.generation, &of_it.release), (0, &Some(new.display().to_string())));
     // Nor is anything where the link leads: the others serve, and a deploy mends it.
