@@ -240,10 +240,11 @@ fn one_that_exits_at_once() {
 }
 
 fn one_that_exits_just_before_the_timer_acks_it() {
-    let one = Bad { steps: "until-old=2000 exit=3", what: "exit status 3", ..FAILING };
-    Bad { config: "{ack_mode: 2.5}", ..one }.in_each(&[(Fleet, Timer)]);
+    // As short before as a busy machine is punctual.
+    let one = Bad { steps: "until-old=3000 exit=3", what: "exit status 3", ..FAILING };
+    Bad { config: "{ack_mode: 4.5}", ..one }.in_each(&[(Fleet, Timer)]);
     // Once is enough where one comes after the other.
-    let config = "{ack_mode: 2.5, upgrade_max_failures: 1}";
+    let config = "{ack_mode: 4.5, upgrade_max_failures: 1}";
     let begins = "Upgrade failed: 1 new worker failed, the first: worker ";
     Bad { config, begins, failures: 1, ..one }.in_each(&[(Smooth, Timer)]);
 }

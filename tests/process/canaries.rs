@@ -168,6 +168,7 @@ fn a_canary_that_dies_takes_its_check_along() {
         deploy_good(&rig, "02");
         let mut asked = ask(&rig, "upgrade");
         let first = until_asked(&rig, &master);
+        // It finishes what it has begun, and exits with 0: in this time that is a failure too.
         send(first, Signal::SIGUSR2);
         let second = until_asked(&rig, &master);
         assert_ne!(first, second);
