@@ -117,7 +117,8 @@ impl Shell {
     /// - `> N LINE`: it sends a line; `$` in it is the pid of the first process
     /// - `p`: the candidate runs
     /// - `q HOW`: it ends, `fit` or as [`report`] says; if it does not run, it cannot be started
-    /// - `y`, `n`: the command that looks at the canary runs, or could not be started
+    /// - `n`: the command that looks at the canary could not be started; with any other line it
+    ///   runs
     /// - `z N CODE`: the Nth of those that run ends
     /// - `h HOW`: the state is handed over, if that is due: `adopted`, `back`, or the exec fails
     fn happen(&mut self, line: &str) {
@@ -126,6 +127,10 @@ impl Shell {
         let first = words.next().unwrap_or_default();
         let second = words.next().unwrap_or_default();
         let nth: usize = first.parse().unwrap_or(0);
+        if self.check_due && event != "n" {
+            // The shell tells at once what has become of a start.
+            self.begin_check(true);
+        }
         match event {
             "t" => self.turn(first.parse().unwrap_or(0)),
             "s" | "g" | "f" => self.finish_order(nth, event),
@@ -166,7 +171,7 @@ impl Shell {
                 }
             }
             "q" => self.end_candidate(first),
-            "y" | "n" => self.begin_check(event == "y"),
+            "n" => self.begin_check(false),
             "z" => {
                 if let Some(pid) = pick(self.checks.iter(), nth) {
                     self.checks.remove(&pid);
