@@ -84,7 +84,7 @@ impl Rest<'_> {
             match character {
                 '\'' => self.single_quoted(&mut value)?,
                 '"' => self.double_quoted(&mut value)?,
-                '\\' => value.push(self.characters.next_if(is_part)?),
+                '\\' => value.push(self.characters.next_if(|next| *next != '\n')?),
                 other => value.push(other),
             }
         }
@@ -149,8 +149,8 @@ mod tests {
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(parse_variables(text).unwrap(), expected);
-        let mixed = parse_variables("E=a'b c'\"d\"\\'e#f\n").unwrap();
-        assert_eq!(mixed, [("E".to_owned(), "ab cd'e#f".to_owned())]);
+        let mixed = parse_variables("E=a'b c'\"d\"\\'e\\ #f\n").unwrap();
+        assert_eq!(mixed, [("E".to_owned(), "ab cd'e #f".to_owned())]);
         assert_eq!(parse_variables("").unwrap(), []);
     }
 

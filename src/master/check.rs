@@ -17,9 +17,16 @@ use crate::master::pin;
 use crate::master::takeover::{self, Peeked};
 use crate::master::workers::find_program;
 use crate::ruby::{Original, Takeover};
-use crate::schema;
+use crate::schema::{self, Handover};
 use crate::state::{CandidateReport, State, UpgradeKind, release};
-use crate::sys::{descriptor, process, user};
+use crate::sys::{descriptor, limit, process, user};
+
+/// Standard input, output and error.
+const DESCRIPTORS_STANDARD: u64 = 3;
+
+/// How many descriptors a master must be able to open besides those that travel: for its loop, its
+/// signals and its own image, for a preflight, and for some clients and workers that are started.
+const DESCRIPTORS_LEFT_MIN: u64 = 24;
 
 /// Checks a command line, and a state where one is given. Answers what to print.
 ///
@@ -88,6 +95,7 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
             verify_descriptors(&handover)?;
             verify_user(handover.state.master_pid.0)?;
             verify_program(&handover.state)?;
+            verify_limit(&handover)?;
             pin::offer(launch, number, &handover)
                 .map_err(|error| format!("cannot tell how it was executed: {error}"))?;
         }
@@ -119,6 +127,20 @@ fn verify_program(state: &State) -> Result<(), String> {
     let directory = state.next_deployment.as_ref().and_then(|next| next.directory.as_deref());
     let directory = directory.unwrap_or(Path::new(""));
     deployment::executable(&directory.join(&state.config.command[0]))
+}
+
+/// A master that cannot open anything more answers nobody, and cannot even be upgraded again.
+fn verify_limit(handover: &Handover) -> Result<(), String> {
+    let Ok(limit::OpenFiles { hard, .. }) = limit::open_files() else { return Ok(()) };
+    let is_below = |number: i32| u64::try_from(number).is_ok_and(|number| number < hard);
+    let carried = handover.descriptors.iter().filter(|carried| is_below(carried.number)).count();
+    let needed = DESCRIPTORS_STANDARD + carried as u64 + DESCRIPTORS_LEFT_MIN;
+    match hard < needed {
+        true => {
+            Err(format!("the limit of open files is {hard} here, and the master needs {needed}"))
+        }
+        false => Ok(()),
+    }
 }
 
 fn say(number: RawFd, has_adopted: bool) -> io::Result<()> {
