@@ -20,6 +20,7 @@ crate::tests![
     what_a_wrapper_leaves_running_is_no_worker,
     a_wrapper_without_exec_is_refused,
     a_wrapper_that_closes_or_swaps_descriptors_is_refused,
+    a_wrapper_that_leaves_too_few_descriptors_is_refused,
     a_wrapper_that_fails_is_refused_with_its_last_words,
     what_a_wrapper_sets_is_what_new_workers_get,
     masks_and_dispositions_do_not_leak_into_workers,
@@ -268,6 +269,13 @@ fn a_wrapper_that_closes_or_swaps_descriptors_is_refused() {
         let master = start_wrapped(&rig, "wrapper", &["-n", "2", "-b", "127.0.0.1:0"]);
         refused(&rig, &master, &["Not upgrading"]);
     }
+}
+
+fn a_wrapper_that_leaves_too_few_descriptors_is_refused() {
+    let rig = Rig::new();
+    script(&rig, "wrapper", "#!/bin/sh\nulimit -n 12\nexec EINHORN \"$@\"\n");
+    let master = start_wrapped(&rig, "wrapper", &["-n", "2"]);
+    refused(&rig, &master, &["the limit of open files is 12 here"]);
 }
 
 fn a_wrapper_that_fails_is_refused_with_its_last_words() {
