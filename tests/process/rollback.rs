@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use einhorn::outcome::Outcome;
 use nix::sys::signal::Signal;
 
+use crate::asked::tell;
 use crate::checker::{Given, Snapshot};
 use crate::releases::{THIS, answers, ask, next, place, reexec_count, script};
 use crate::rig::{Master, Rig, send};
@@ -11,6 +13,7 @@ use crate::rig::{Master, Rig, send};
 crate::tests![
     a_failure_at_any_step_of_adopting_gives_the_state_back,
     a_failure_behind_a_wrapper_gives_everything_back,
+    einhornsh_tells_of_a_failure_after_the_exec,
     up_and_down_between_releases_keeps_everything,
 ];
 
@@ -74,6 +77,19 @@ fn a_failure_behind_a_wrapper_gives_everything_back() {
     master.until_logged("killed by SIGKILL");
     let workers = master.settled(2);
     assert!(workers.iter().all(|pid| Given::to(*pid) == given));
+}
+
+fn einhornsh_tells_of_a_failure_after_the_exec() {
+    let rig = Rig::new();
+    let master = start(&rig, "build", &[]);
+    let workers = master.settled(2);
+    place(&rig, next(), "m");
+    for command in ["upgrade", "upgrade_fleet", "reload"] {
+        let told = tell(&rig, command);
+        told.ended(Outcome::RolledBack, "Rolled back, this release goes on: ");
+        assert_eq!(told.end.exit_status, 7);
+    }
+    assert_eq!(master.settled(2), workers);
 }
 
 fn up_and_down_between_releases_keeps_everything() {
