@@ -3,7 +3,7 @@
 use crate::decide::{Event, Level};
 use crate::master::{Master, deployment};
 use crate::state::{Generation, Pid, Rollout};
-use crate::sys::{process, signal};
+use crate::sys::process;
 
 impl Master {
     /// Starts the command for a worker, in the directory and with the environment of that.
@@ -32,8 +32,7 @@ impl Master {
 
     /// Kills a process group; that nobody is left in it is fine.
     pub(super) fn kill_all_of(&mut self, group: i32, what: &str) {
-        let number = signal::number("KILL").unwrap_or(9);
-        match process::kill_group(group, number) {
+        match process::kill_group(group) {
             Err(error) if !process::is_gone(&error) => {
                 self.log(Level::Error, &format!("Cannot kill {what} ({group}): {error}"));
             }

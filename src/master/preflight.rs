@@ -154,7 +154,7 @@ impl Master {
             output: Stream::new(output, OUTPUT_KEPT),
         };
         preflight.watch(&self.poll).map_err(|error| {
-            let _ = process::kill_group(spawned.pid, 9);
+            let _ = process::kill_group(spawned.pid);
             failed("cannot watch it", error)
         })?;
         Ok((preflight, deployment))
@@ -183,7 +183,7 @@ impl Master {
         preflight.hear(&self.poll);
         preflight.forget(&self.poll);
         // What a wrapper has left running must not outlive its purpose.
-        let _ = process::kill_group(pid, signal::number("KILL").unwrap_or(9));
+        let _ = process::kill_group(pid);
         let subject = if preflight.candidate.is_wrapper() { "the wrapper" } else { "it" };
         let pin = preflight.pin.take().map(|asked| asked.answer(subject));
         let pin = pin.map(|answer| {

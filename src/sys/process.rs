@@ -62,16 +62,16 @@ pub fn is_child(pid: i32) -> bool {
     answer == 0
 }
 
-/// Sends a signal by number to every process of a group.
+/// Sends SIGKILL to every process of a group.
 ///
 /// # Errors
 /// Those of kill(2).
-pub fn kill_group(group: i32, number: i32) -> io::Result<()> {
+pub fn kill_group(group: i32) -> io::Result<()> {
     if group <= 1 {
         return Err(Errno::ESRCH.into());
     }
     // SAFETY: kill touches no memory. A group above one is never every process there is.
-    let answer = unsafe { libc::kill(-group, number) };
+    let answer = unsafe { libc::kill(-group, libc::SIGKILL) };
     Ok(Errno::result(answer).map(drop)?)
 }
 
