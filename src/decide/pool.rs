@@ -92,16 +92,16 @@ pub(super) fn spawned(
     turn.state.last_spawn_at = Some(turn.now.monotonic);
     turn.state.last_spawned_on = Some(turn.now.realtime);
     progress(turn, &format!("===> Launched {pid} (index: {})", slot.0));
-    let began_in = turn.state.deployments.get(&generation).and_then(|d| d.directory.clone());
-    if let (Some(began_in), Some(directory)) = (began_in, directory)
+    if let (Some(began_in), Some(directory)) = (turn.state.began_in(generation), directory)
         && began_in != directory
     {
-        turn.error(format!(
+        let stray = format!(
             "Worker {pid} of version {} runs in {}: {} is gone",
             generation.0,
             directory.display(),
             began_in.display()
-        ));
+        );
+        turn.error(stray);
     }
     if turn.state.stopping.is_some() {
         turn.tell_to_go(&[pid], Signal::Usr2);

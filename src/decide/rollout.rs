@@ -1,6 +1,8 @@
 //! The roll-out of new workers: its canary, its failures, its end, and the old workers that it does
 //! not need any more (behaviour.md section 6, docs/decisions/0010-upgrades-that-end.md).
 
+use std::path::Path;
+
 use crate::decide::action::Action;
 use crate::decide::waiters::{self, Answer, progress};
 use crate::decide::{Turn, failures, list};
@@ -295,14 +297,14 @@ fn waits_for_rollout(waiter: &Waiter) -> bool {
 fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
     forget_check(turn);
     let rollout = turn.state.rollout.take()?;
-    let deployment = turn.state.deployments.get(&turn.state.generation);
+    let directory = turn.state.began_in(turn.state.generation).map(Path::to_path_buf);
     Some(EndedUpgrade {
         kind: match rollout.kind {
             RolloutKind::Smooth => UpgradeKind::Smooth,
             RolloutKind::Fleet => UpgradeKind::Fleet,
         },
         generation: turn.state.generation,
-        directory: deployment.and_then(|deployment| deployment.directory.clone()),
+        directory,
         outcome: Outcome::Superseded,
         message: String::new(),
         took: turn.now.monotonic.since(rollout.asked_at),
@@ -313,8 +315,8 @@ fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
 
 /// ` (DIRECTORY)` of a generation that has one.
 fn release(state: &State, generation: Generation) -> String {
-    let deployed = state.deployments.get(&generation).and_then(|d| d.directory.as_ref());
-    deployed.map(|directory| format!(" ({})", directory.display())).unwrap_or_default()
+    let began_in = state.began_in(generation);
+    began_in.map(|directory| format!(" ({})", directory.display())).unwrap_or_default()
 }
 
 /// When something of a roll-out falls due.

@@ -118,9 +118,8 @@ fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
 /// Neither is there, or the first of them was needed.
 pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>, String> {
     let Some(chdir) = &state.config.chdir else { return Ok(None) };
-    let began_in = state.deployments.get(&generation).and_then(|d| d.directory.as_ref());
-    match began_in {
-        Some(directory) if directory.is_dir() => Ok(Some(directory.clone())),
+    match state.began_in(generation) {
+        Some(directory) if directory.is_dir() => Ok(Some(directory.to_owned())),
         Some(gone) if state.rollout.is_some() && generation == state.generation => {
             Err(format!("--chdir: the release directory {} is gone", gone.display()))
         }
@@ -130,8 +129,7 @@ pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>, S
 
 /// Whether the directory in which a generation began is no longer there.
 pub fn is_gone(state: &State, generation: Generation) -> bool {
-    let began_in = state.deployments.get(&generation).and_then(|d| d.directory.as_ref());
-    began_in.is_some_and(|directory| !directory.is_dir())
+    state.began_in(generation).is_some_and(|directory| !directory.is_dir())
 }
 
 #[cfg(test)]

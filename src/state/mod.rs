@@ -10,6 +10,7 @@ mod upgrade;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 pub use captured::{CAPTURED_LINE_MAX, LAST_WORDS_MAX, TAIL_MAX, last_words};
 pub use config::{
@@ -233,6 +234,11 @@ impl State {
         let serving = self.old_workers().map(|(_, worker)| worker.generation);
         let before = serving.filter(|generation| *generation < self.generation).max();
         before.unwrap_or(Generation(self.generation.0.saturating_sub(1)))
+    }
+
+    /// The directory of `--chdir` in which a generation began, if it has one.
+    pub fn began_in(&self, generation: Generation) -> Option<&Path> {
+        self.deployments.get(&generation)?.directory.as_deref()
     }
 
     /// The failure of a new worker that ends a roll-out. While there is but a canary, which is
