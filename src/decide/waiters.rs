@@ -64,7 +64,7 @@ pub(super) fn report(turn: &mut Turn, asker: &Asker, kind: ReportKind) {
 fn answered(turn: &Turn, asker: &Asker, answer: Answer) -> Reply {
     let event = asker.wants_events.then(|| {
         let numbers = status::numbers(turn.state, turn.now);
-        end(numbers, &answer, serving_release(turn.state), &[]).to_json()
+        end(numbers, &answer, turn.state.began_in(turn.state.generation), &[]).to_json()
     });
     Reply { message: answer.message, request_id: asker.request_id.clone(), wait: false, event }
 }
@@ -123,14 +123,16 @@ fn tell_last(turn: &mut Turn, asker: &Asker) {
 /// Logs how something goes on, and tells everyone who waits.
 pub(super) fn progress(turn: &mut Turn, message: &str) {
     turn.info(message);
-    for waiter in turn.state.waiters.clone() {
-        tell(turn, &waiter, message);
-    }
+    tell_all(turn, message);
 }
 
 /// The same of what needs a person.
 pub(super) fn trouble(turn: &mut Turn, message: &str) {
     turn.error(message);
+    tell_all(turn, message);
+}
+
+fn tell_all(turn: &mut Turn, message: &str) {
     for waiter in turn.state.waiters.clone() {
         tell(turn, &waiter, message);
     }
@@ -156,29 +158,27 @@ pub(super) fn finish_upgrade(
     is_over: impl Fn(&Waiter) -> bool,
 ) {
     let told = Answer { outcome: ended.outcome, message: ended.message.clone() };
-    for waiter in &take(turn, is_over) {
-        let event = || end(numbers, &told, ended.directory.as_deref(), &ended.failures);
-        let event = waiter.wants_events.then(event);
-        send(turn, &asker(waiter), told.message.clone(), false, event);
-    }
+    let event = end(numbers, &told, ended.directory.as_deref(), &ended.failures);
+    send_last(turn, is_over, &told.message, &event);
     turn.state.last_upgrade = Some(ended);
 }
 
 /// Gives some of those who wait their last line.
 pub(super) fn finish(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, told: &Answer) {
     let numbers = status::numbers(turn.state, turn.now);
-    for waiter in &take(turn, is_over) {
-        let event = || end(numbers, told, serving_release(turn.state), &[]);
-        let event = waiter.wants_events.then(event);
-        send(turn, &asker(waiter), told.message.clone(), false, event);
-    }
+    let event = end(numbers, told, turn.state.began_in(turn.state.generation), &[]);
+    send_last(turn, is_over, &told.message, &event);
 }
 
-fn take(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool) -> Vec<Waiter> {
+/// Sends each of those the message, with the event where it wants one, and forgets them.
+fn send_last(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, message: &str, event: &News) {
     let (done, staying): (Vec<Waiter>, Vec<Waiter>) =
         std::mem::take(&mut turn.state.waiters).into_iter().partition(is_over);
     turn.state.waiters = staying;
-    done
+    for waiter in &done {
+        let event = waiter.wants_events.then(|| event.clone());
+        send(turn, &asker(waiter), message.to_owned(), false, event);
+    }
 }
 
 fn asker(waiter: &Waiter) -> Asker {
@@ -201,11 +201,6 @@ fn end(numbers: Numbers, told: &Answer, release: Option<&Path>, failures: &[Fail
         message: told.message.clone(),
         failures: failures.iter().map(status::failure).collect(),
     })
-}
-
-/// The directory of `--chdir` in which the serving generation began.
-fn serving_release(state: &State) -> Option<&Path> {
-    state.deployments.get(&state.generation)?.directory.as_deref()
 }
 
 /// What is done for a client that waits for this.
