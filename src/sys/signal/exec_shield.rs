@@ -1,6 +1,4 @@
-//! Signals of this process. The handled set is blocked from the first statement of `main` and let
-//! in only while [`crate::sys::poll::Poll::wait`] waits: whatever arrives at another moment stays
-//! pending in the kernel, so nothing is lost and nothing is fatal, at any instant.
+//! What protects this process while a stranger runs in its place.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -41,20 +39,20 @@ const IGNORED: [Signal; 7] = [
 const REAL_TIME_MIN: i32 = 32;
 
 /// The highest number of a signal.
-pub(super) const SIGNAL_MAX: i32 = 64;
+pub(in crate::sys) const SIGNAL_MAX: i32 = 64;
 
 /// The kernel's `struct sigaction`: the handler comes first; then flags, what else the machine has,
 /// and a set. No machine's is larger.
-pub(super) type Action = [usize; 8];
+pub(in crate::sys) type Action = [usize; 8];
 
 /// The one for `SIG_DFL`, which is 0, with no flags and an empty set.
-pub(super) const DEFAULT_ACTION: Action = [0; 8];
+pub(in crate::sys) const DEFAULT_ACTION: Action = [0; 8];
 
 /// The same for `SIG_IGN`, which is 1.
 const IGNORING_ACTION: Action = [1, 0, 0, 0, 0, 0, 0, 0];
 
 /// The size of the kernel's set of signals, a bit each.
-pub(super) const KERNEL_SET_BYTES: usize = 8;
+pub(in crate::sys) const KERNEL_SET_BYTES: usize = 8;
 
 /// A set of blocked signals.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +97,7 @@ impl Mask {
         Ok(blocked.thread_set_mask()?)
     }
 
-    pub(super) fn as_ptr(&self) -> *const libc::sigset_t {
+    pub(in crate::sys) fn as_ptr(&self) -> *const libc::sigset_t {
         self.0.as_ref()
     }
 }
@@ -172,7 +170,7 @@ const TERMINATING: [Signal; 5] =
 /// signal mask, so the terminating signals are ignored. Dropped when the exec returned: everything
 /// is as before.
 #[derive(Debug)]
-pub(super) struct Shield {
+pub(in crate::sys) struct Shield {
     actions: Vec<(i32, Action)>,
     mask: SigSet,
     /// What was pending and is lost to a stranger.
@@ -181,7 +179,7 @@ pub(super) struct Shield {
 
 impl Shield {
     /// Raises it.
-    pub(super) fn raise(stranger: Stranger) -> Shield {
+    pub(in crate::sys) fn raise(stranger: Stranger) -> Shield {
         let mut shield = Shield { actions: Vec::new(), mask: SigSet::empty(), pending: Vec::new() };
         match stranger {
             Stranger::Wrapper { seconds_max } => shield.before_wrapper(seconds_max),
