@@ -2,9 +2,17 @@
 //! in only while [`crate::sys::poll::Poll::wait`] waits: whatever arrives at another moment stays
 //! pending in the kernel, so nothing is lost and nothing is fatal, at any instant.
 
+mod delivery;
+mod disposition;
 mod exec_shield;
+mod mask;
+mod names;
 
-pub(super) use exec_shield::{DEFAULT_ACTION, KERNEL_SET_BYTES, SIGNAL_MAX, Shield};
-pub use exec_shield::{
-    Mask, Received, Signals, Stranger, die_of_closed_pipes, name, number, set_alarm, take_over,
-};
+pub use delivery::{Received, Signals};
+pub(super) use disposition::{DEFAULT_ACTION, KERNEL_SET_BYTES};
+pub use disposition::{die_of_closed_pipes, take_over};
+pub(super) use exec_shield::Shield;
+pub use exec_shield::{Stranger, set_alarm};
+pub use mask::Mask;
+pub(super) use mask::SIGNAL_MAX;
+pub use names::{name, number};

@@ -1,0 +1,80 @@
+//! Sets of signals: the one that the master handles, and those that are blocked.
+
+use std::io;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
+/// The signals that the master acts on, or that would end it were they not handled.
+pub(super) const HANDLED: [Signal; 8] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGCHLD,
+];
+
+/// The highest number of a signal.
+pub(in crate::sys) const SIGNAL_MAX: i32 = 64;
+
+/// A set of blocked signals.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask(pub(super) SigSet);
+
+impl Mask {
+    /// This set without the signals that the master handles.
+    pub fn open(self) -> Mask {
+        let mut open = self.0;
+        for signal in HANDLED {
+            open.remove(signal);
+        }
+        Mask(open)
+    }
+
+    /// The set as a number: bit n-1 is signal n.
+    pub fn to_bits(self) -> u64 {
+        // SAFETY: sigismember only reads the set, which is initialised.
+        let is_member = |number: i32| unsafe { libc::sigismember(self.as_ptr(), number) } == 1;
+        (1..=SIGNAL_MAX).filter(|n| is_member(*n)).fold(0, |bits, n| bits | 1 << (n - 1))
+    }
+
+    /// The set that a number means, real-time signals included.
+    pub fn from_bits(bits: u64) -> Mask {
+        // SAFETY: sigemptyset initialises the set, and sigaddset only adds to it.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            for number in (1..=SIGNAL_MAX).filter(|number| bits >> (number - 1) & 1 == 1) {
+                libc::sigaddset(&mut set, number);
+            }
+            Mask(SigSet::from_sigset_t_unchecked(set))
+        }
+    }
+
+    /// Lets in the signals that wait, for an instant.
+    ///
+    /// # Errors
+    /// Those of sigprocmask(2).
+    pub fn let_in(&self) -> io::Result<()> {
+        let blocked = self.0.thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        Ok(blocked.thread_set_mask()?)
+    }
+
+    pub(in crate::sys) fn as_ptr(&self) -> *const libc::sigset_t {
+        self.0.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_survives_as_a_number() {
+        for bits in [0, 1, 1 << 9 | 1 << 14, 1 << 40 | 1 << 63] {
+            assert_eq!(Mask::from_bits(bits).to_bits(), bits);
+        }
+    }
+}
