@@ -1,8 +1,9 @@
 //! The commands of the command socket (behaviour.md section 7).
 
 use crate::decide::action::{Action, ReportKind};
+use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Asker};
-use crate::decide::{Turn, pool, settings, signal, upgrade};
+use crate::decide::{pool, settings, signal, upgrade};
 use crate::outcome::Outcome;
 use crate::protocol::{Args, BadRequest, Request, command_list};
 use crate::ruby;

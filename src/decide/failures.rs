@@ -1,7 +1,8 @@
 //! New workers that fail while they are rolled out (docs/decisions/0010-upgrades-that-end.md).
 
+use crate::decide::turn::Turn;
 use crate::decide::waiters::progress;
-use crate::decide::{Turn, pool, rollout};
+use crate::decide::{pool, rollout};
 use crate::state::{
     AckMode, ExitStatus, FAILURES_TOLD, Failure, Monotonic, Pid, RolloutStage, Signal, Slot, State,
     Worker, last_words,

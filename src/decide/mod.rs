@@ -10,6 +10,7 @@ mod preflight;
 mod rollout;
 mod settings;
 mod signal;
+mod turn;
 mod upgrade;
 mod waiters;
 
@@ -18,7 +19,8 @@ pub use event::{Event, Preflight, Sender};
 pub use pool::{BACKOFF_MAX, SPAWNS_PER_TURN, back_off, next_deadline};
 pub use upgrade::{HUP_PAUSE, PREFLIGHT_MAX};
 
-use crate::state::{Connection, Now, Pid, Signal, State};
+use crate::state::{Connection, Now, State};
+use turn::Turn;
 
 /// Takes one event into the state and says what is to be done about it.
 ///
@@ -57,56 +59,4 @@ pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
         }
     }
     turn.actions
-}
-
-/// One step in the making: the state, the time, and what was decided so far.
-struct Turn<'a> {
-    state: &'a mut State,
-    now: Now,
-    actions: Vec<Action>,
-}
-
-impl Turn<'_> {
-    fn log(&mut self, level: Level, message: impl Into<String>) {
-        self.actions.push(Action::Log { level, message: message.into() });
-    }
-
-    fn debug(&mut self, message: impl Into<String>) {
-        self.log(Level::Debug, message);
-    }
-
-    fn info(&mut self, message: impl Into<String>) {
-        self.log(Level::Info, message);
-    }
-
-    fn error(&mut self, message: impl Into<String>) {
-        self.log(Level::Error, message);
-    }
-
-    /// Tells workers to go: from now on they count as on their way out.
-    fn tell_to_go(&mut self, pids: &[Pid], signal: Signal) {
-        for pid in pids {
-            let Some(worker) = self.state.workers.get_mut(pid) else { continue };
-            if !worker.signaled.insert(signal) {
-                self.actions.push(Action::Log {
-                    level: Level::Info,
-                    message: format!("Worker {pid} was sent {signal} before and is still there"),
-                });
-            }
-            worker.told_to_go_at.get_or_insert(self.now.monotonic);
-            worker.last_signaled_on = Some(self.now.realtime);
-            self.actions.push(Action::Signal { pid: *pid, signal });
-        }
-    }
-
-    /// Every worker, whatever its generation.
-    fn all_workers(&self) -> Vec<Pid> {
-        self.state.workers.keys().copied().collect()
-    }
-}
-
-/// `[11, 12]`, as the original lists pids.
-fn list(pids: &[Pid]) -> String {
-    let words: Vec<String> = pids.iter().map(Pid::to_string).collect();
-    format!("[{}]", words.join(", "))
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::decide::action::Action;
+use crate::decide::turn::{Turn, list};
 use crate::decide::waiters::{Answer, progress};
-use crate::decide::{Turn, failures, list, rollout, upgrade, waiters};
+use crate::decide::{failures, rollout, upgrade, waiters};
 use crate::outcome::Outcome;
 use crate::state::{
     AckMode, Config, Connection, ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Signal,

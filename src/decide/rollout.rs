@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use crate::decide::action::Action;
+use crate::decide::failures;
+use crate::decide::turn::{Turn, list};
 use crate::decide::waiters::{self, Answer, progress};
-use crate::decide::{Turn, failures, list};
 use crate::outcome::Outcome;
 use crate::state::{
     CanaryCheck, EndedUpgrade, ExitStatus, Generation, Monotonic, Pid, Rollout, RolloutKind,

@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use crate::decide::turn::Turn;
 use crate::decide::waiters::Answer;
-use crate::decide::{Turn, command, pool};
+use crate::decide::{command, pool};
 use crate::protocol::{Bound, Setting, SettingError, parse_settings, span};
 use crate::state::{AckMode, Config, RolloutBounds, SECONDS_MAX, Verbosity, WORKERS_MAX};
 

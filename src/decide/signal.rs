@@ -2,7 +2,8 @@
 
 use crate::decide::action::Action;
 use crate::decide::event::Sender;
-use crate::decide::{Turn, list, pool, upgrade};
+use crate::decide::turn::{Turn, list};
+use crate::decide::{pool, upgrade};
 use crate::state::{Signal, Stopping};
 
 /// A signal arrived.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::decide::action::Action;
 use crate::decide::event::Preflight;
 use crate::decide::preflight::{Verdict, verdict, writable};
+use crate::decide::rollout;
+use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Asker, progress};
-use crate::decide::{Turn, rollout};
 use crate::outcome::Outcome;
 use crate::ruby;
 use crate::state::{

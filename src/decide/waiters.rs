@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::decide::Turn;
 use crate::decide::action::{Action, ReportKind};
+use crate::decide::turn::Turn;
 use crate::outcome::Outcome;
 use crate::protocol::{End, News, NewsStage, Numbers, Progress, Reply};
 use crate::scalar::Scalar;

@@ -1,0 +1,56 @@
+//! One step in the making, which every decision adds to.
+
+use crate::decide::action::{Action, Level};
+use crate::state::{Now, Pid, Signal, State};
+
+/// One step in the making: the state, the time, and what was decided so far.
+pub(super) struct Turn<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) now: Now,
+    pub(super) actions: Vec<Action>,
+}
+
+impl Turn<'_> {
+    pub(super) fn log(&mut self, level: Level, message: impl Into<String>) {
+        self.actions.push(Action::Log { level, message: message.into() });
+    }
+
+    pub(super) fn debug(&mut self, message: impl Into<String>) {
+        self.log(Level::Debug, message);
+    }
+
+    pub(super) fn info(&mut self, message: impl Into<String>) {
+        self.log(Level::Info, message);
+    }
+
+    pub(super) fn error(&mut self, message: impl Into<String>) {
+        self.log(Level::Error, message);
+    }
+
+    /// Tells workers to go: from now on they count as on their way out.
+    pub(super) fn tell_to_go(&mut self, pids: &[Pid], signal: Signal) {
+        for pid in pids {
+            let Some(worker) = self.state.workers.get_mut(pid) else { continue };
+            if !worker.signaled.insert(signal) {
+                self.actions.push(Action::Log {
+                    level: Level::Info,
+                    message: format!("Worker {pid} was sent {signal} before and is still there"),
+                });
+            }
+            worker.told_to_go_at.get_or_insert(self.now.monotonic);
+            worker.last_signaled_on = Some(self.now.realtime);
+            self.actions.push(Action::Signal { pid: *pid, signal });
+        }
+    }
+
+    /// Every worker, whatever its generation.
+    pub(super) fn all_workers(&self) -> Vec<Pid> {
+        self.state.workers.keys().copied().collect()
+    }
+}
+
+/// `[11, 12]`, as the original lists pids.
+pub(super) fn list(pids: &[Pid]) -> String {
+    let words: Vec<String> = pids.iter().map(Pid::to_string).collect();
+    format!("[{}]", words.join(", "))
+}
