@@ -1,9 +1,10 @@
 //! The commands of the command socket (behaviour.md section 7).
 
 use crate::decide::action::{Action, ReportKind};
+use crate::decide::preflight::Asked;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Asker};
-use crate::decide::{pool, settings, signal, upgrade};
+use crate::decide::{pool, settings, signal, upgrade, workers};
 use crate::outcome::Outcome;
 use crate::protocol::{Args, BadRequest, Request, command_list};
 use crate::ruby;
@@ -57,7 +58,7 @@ pub(super) fn requested(
     if let Some(kind) = upgrade_kind(&command) {
         return match is_hand_back(&command, words) {
             Ok(is_hand_back) => {
-                let asked = upgrade::Asked { kind, is_hand_back };
+                let asked = Asked { kind, is_hand_back };
                 upgrade::asked_by_client(turn, asked, asker);
             }
             Err(why) => waiters::answer(turn, &asker, Answer::not_understood(why)),
@@ -191,7 +192,7 @@ fn acknowledge(turn: &mut Turn, pid: Pid) {
         Some(worker) if worker.is_acked() => {
             turn.error(format!("Ignoring an ACK for {pid}, which was ACKed before"));
         }
-        Some(_) => pool::acknowledge(turn, pid),
+        Some(_) => workers::acknowledge(turn, pid),
     }
 }
 
@@ -224,7 +225,7 @@ fn change_target(turn: &mut Turn, verb: &str, by: i64) -> Answer {
             turn.state.master_pid
         ));
     }
-    if let Some(refusal) = refuse_target(turn, new) {
+    if let Some(refusal) = pool::refuse_target(turn, new) {
         return Answer::refused(refusal);
     }
     pool::set_target(turn, u32::try_from(new).unwrap_or(old));
@@ -241,7 +242,7 @@ fn set_workers(turn: &mut Turn, words: &[String]) -> Answer {
         let why = format!("set_workers needs {valid}, not {:?}", words.join(" "));
         return Answer::not_understood(why);
     };
-    if let Some(refusal) = refuse_target(turn, new) {
+    if let Some(refusal) = pool::refuse_target(turn, new) {
         return Answer::refused(refusal);
     }
     let old = turn.state.config.target;
@@ -253,15 +254,6 @@ fn set_workers(turn: &mut Turn, words: &[String]) -> Answer {
         std::cmp::Ordering::Equal => "Nothing to do.",
     };
     said(turn, format!("Altering worker count, {old} -> {new}. {doing}"))
-}
-
-/// Why the target cannot be changed to `new`, if it cannot.
-pub(super) fn refuse_target(turn: &Turn, new: i64) -> Option<String> {
-    if turn.state.stopping.is_some() {
-        return Some("Can't change the number of workers: the master is going down".to_owned());
-    }
-    (new > i64::from(WORKERS_MAX))
-        .then(|| format!("Can't run {new} workers: the most is {WORKERS_MAX}"))
 }
 
 fn change_verbosity(turn: &mut Turn, by: i8) -> Answer {

@@ -2,7 +2,7 @@
 
 use crate::decide::turn::Turn;
 use crate::decide::waiters::progress;
-use crate::decide::{pool, rollout};
+use crate::decide::{backoff, canary};
 use crate::state::{
     AckMode, ExitStatus, FAILURES_TOLD, Failure, Monotonic, Pid, RolloutStage, Signal, Slot, State,
     Worker, last_words,
@@ -30,7 +30,7 @@ pub(super) fn worker_ended(
     if let RolloutStage::Canary { check: Some(check) } = rollout.stage
         && check.worker == pid
     {
-        rollout::forget_check(turn);
+        canary::forget_check(turn);
     }
     let age = turn.now.monotonic.since(worker.spawned_at);
     let what = match is_up {
@@ -75,7 +75,7 @@ pub(super) fn fail_overdue_acks(turn: &mut Turn) {
         let (slot, age) = (worker.slot, now.since(worker.spawned_at));
         progress(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
         turn.tell_to_go(&[pid], Signal::Usr2);
-        pool::count_early_death(turn, turn.state.generation);
+        backoff::count_early_death(turn, turn.state.generation);
         let what = format!("no ACK within {most}s");
         note(turn, Failure { pid: Some(pid), slot, what, age, last_words: None });
     }

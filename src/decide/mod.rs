@@ -2,22 +2,29 @@
 //! descriptor and no process in it, and nothing in it can fail.
 
 mod action;
+mod backoff;
+mod canary;
 mod command;
 mod event;
 mod failures;
 mod pool;
 mod preflight;
+mod reconcile;
 mod rollout;
 mod settings;
 mod signal;
 mod turn;
 mod upgrade;
 mod waiters;
+mod workers;
 
 pub use action::{Action, Level, ReportKind};
+pub use backoff::{BACKOFF_MAX, back_off};
 pub use event::{Event, Preflight, Sender};
-pub use pool::{BACKOFF_MAX, SPAWNS_PER_TURN, back_off, next_deadline};
-pub use upgrade::{HUP_PAUSE, PREFLIGHT_MAX};
+pub use pool::SPAWNS_PER_TURN;
+pub use preflight::PREFLIGHT_MAX;
+pub use reconcile::next_deadline;
+pub use upgrade::HUP_PAUSE;
 
 use crate::state::{Connection, Now, State};
 use turn::Turn;
@@ -29,13 +36,13 @@ use turn::Turn;
 pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
     let mut turn = Turn { state, now, actions: Vec::new() };
     match event {
-        Event::Turn => pool::reconcile(&mut turn),
+        Event::Turn => reconcile::reconcile(&mut turn),
         Event::Spawned { slot, pid, connection, directory } => {
-            pool::spawned(&mut turn, slot, pid, connection, directory);
+            workers::spawned(&mut turn, slot, pid, connection, directory);
         }
-        Event::SpawnFailed { slot, why } => pool::spawn_failed(&mut turn, slot, &why),
+        Event::SpawnFailed { slot, why } => workers::spawn_failed(&mut turn, slot, &why),
         Event::Exited { pid, status, last_words } => {
-            pool::exited(&mut turn, pid, status, &last_words);
+            workers::exited(&mut turn, pid, status, &last_words);
         }
         Event::Signaled { signal, sender } => signal::received(&mut turn, signal, sender),
         Event::Opened { connection } => {
@@ -51,7 +58,7 @@ pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
         Event::HandOverFailed { why } => upgrade::hand_over_failed(&mut turn, &why),
         Event::Adopted { from_release } => upgrade::adopted(&mut turn, &from_release),
         Event::RolledBack { why } => upgrade::rolled_back(&mut turn, &why),
-        Event::CheckStarted { pid } => rollout::check_started(&mut turn, pid),
+        Event::CheckStarted { pid } => canary::check_started(&mut turn, pid),
         Event::CheckNotStarted { why } => rollout::check_not_started(&mut turn, &why),
         Event::Closed { connection } => {
             turn.state.connections.remove(&connection);

@@ -1,12 +1,32 @@
-//! What a candidate's check says of it (docs/handover.md).
+//! What is asked of a candidate, and what its check says of it (docs/handover.md).
+
+use std::time::Duration;
 
 use crate::decide::event::Preflight;
-use crate::decide::upgrade::{Asked, PREFLIGHT_MAX};
 use crate::ruby;
-use crate::state::{CandidateReport, ExitStatus, SCHEMA_VERSIONS};
+use crate::state::{CandidateReport, ExitStatus, SCHEMA_VERSIONS, UpgradeKind};
+
+/// How long a candidate may take. Wrapper scripts set up language environments; none needs longer
+/// when it is well. Builds for tests only wait less.
+pub const PREFLIGHT_MAX: Duration =
+    Duration::from_secs(if cfg!(feature = "next") { 5 } else { 30 });
 
 /// How many schema versions back a release writes, which is what makes a downgrade possible.
 const SCHEMA_VERSIONS_WRITTEN: usize = 3;
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) kind: UpgradeKind,
+    /// Whether a Ruby Einhorn is to go on.
+    pub(super) is_hand_back: bool,
+}
+
+impl Asked {
+    pub(super) fn ordinary(kind: UpgradeKind) -> Asked {
+        Asked { kind, is_hand_back: false }
+    }
+}
 
 /// What follows from a preflight.
 pub(super) enum Verdict {

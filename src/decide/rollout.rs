@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use crate::decide::action::Action;
-use crate::decide::failures;
 use crate::decide::turn::{Turn, list};
 use crate::decide::waiters::{self, Answer, progress};
+use crate::decide::{canary, failures};
 use crate::outcome::Outcome;
 use crate::state::{
     CanaryCheck, EndedUpgrade, ExitStatus, Generation, Monotonic, Pid, Rollout, RolloutKind,
@@ -74,20 +73,6 @@ pub(super) fn reload_deployment(turn: &mut Turn) {
     state.deployments.entry(state.generation).or_default().environment = next.environment;
 }
 
-/// The command of `--on-canary` runs.
-pub(super) fn check_started(turn: &mut Turn, pid: Pid) {
-    match &mut turn.state.rollout {
-        Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. })
-            if check.process.is_none() =>
-        {
-            check.process = Some(pid);
-            let is_overdue = check.is_overdue;
-            turn.actions.extend(is_overdue.then_some(Action::KillCheck { process: pid }));
-        }
-        _ => turn.actions.push(Action::KillCheck { process: pid }),
-    }
-}
-
 /// The command of `--on-canary` could not be started.
 pub(super) fn check_not_started(turn: &mut Turn, why: &str) {
     if let Some(Rollout {
@@ -110,12 +95,12 @@ pub(super) fn check_ended(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool
         return false;
     }
     if status == ExitStatus::Code(0) && !check.is_overdue {
-        pass_canary(turn, check.worker);
+        canary::pass_canary(turn, check.worker);
         return true;
     }
     let CanaryCheck { worker, is_overdue, .. } = check;
     // It is over; nothing is left of it to be ended.
-    set_check(turn, None);
+    canary::set_check(turn, None);
     let what = match is_overdue {
         true => {
             let most = turn.state.config.rollout.on_canary_timeout.as_secs_f64();
@@ -131,7 +116,7 @@ pub(super) fn check_ended(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool
 pub(super) fn reconcile(turn: &mut Turn) {
     failures::fail_overdue_acks(turn);
     end_exhausted(turn);
-    judge_canary(turn);
+    canary::judge_canary(turn);
     complete(turn);
     cull_old(turn);
 }
@@ -155,64 +140,6 @@ fn end_exhausted(turn: &mut Turn) {
     {
         let why = format!("the roll-out took longer than {}s", most.as_secs_f64());
         end(turn, Outcome::TimedOut, &why);
-    }
-}
-
-/// Asks of the first new worker what the others wait for.
-fn judge_canary(turn: &mut Turn) {
-    let Some(Rollout { stage: RolloutStage::Canary { check }, .. }) = turn.state.rollout else {
-        return;
-    };
-    let now = turn.now.monotonic;
-    match (check, canary(turn.state)) {
-        (Some(CanaryCheck { process, deadline, is_overdue: false, worker }), _)
-            if deadline <= now =>
-        {
-            set_check(turn, Some(CanaryCheck { process, deadline, is_overdue: true, worker }));
-            turn.actions.extend(process.map(|process| Action::KillCheck { process }));
-        }
-        (None, Some((pid, up_at))) if up_at + turn.state.config.rollout.canary <= now => {
-            if turn.state.config.rollout.on_canary.is_empty() {
-                return pass_canary(turn, pid);
-            }
-            let deadline = now + turn.state.config.rollout.on_canary_timeout;
-            let check = CanaryCheck { worker: pid, process: None, deadline, is_overdue: false };
-            set_check(turn, Some(check));
-            progress(turn, &format!("Asking --on-canary about worker {pid}"));
-            let generation = turn.state.generation;
-            turn.actions.push(Action::RunCanaryCheck { worker: pid, generation });
-        }
-        _ => {}
-    }
-}
-
-/// The first new worker that is up, and since when.
-fn canary(state: &State) -> Option<(Pid, Monotonic)> {
-    let mut staying = state.current_workers().filter(|(_, worker)| !worker.is_signaled());
-    staying.find_map(|(pid, worker)| Some((pid, worker.acked_at?)))
-}
-
-fn pass_canary(turn: &mut Turn, pid: Pid) {
-    if let Some(rollout) = &mut turn.state.rollout {
-        rollout.stage = RolloutStage::Replacing;
-        progress(turn, &format!("Worker {pid} is well: replacing the others"));
-    }
-}
-
-fn set_check(turn: &mut Turn, new: Option<CanaryCheck>) {
-    if let Some(Rollout { stage: RolloutStage::Canary { check }, .. }) = &mut turn.state.rollout {
-        *check = new;
-    }
-}
-
-/// Ends the command of `--on-canary`, if it runs; what becomes of it is nobody's business any more.
-pub(super) fn forget_check(turn: &mut Turn) {
-    if let Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. }) =
-        turn.state.rollout
-    {
-        set_check(turn, None);
-        let process = check.process.filter(|_| !check.is_overdue);
-        turn.actions.extend(process.map(|process| Action::KillCheck { process }));
     }
 }
 
@@ -296,7 +223,7 @@ fn waits_for_rollout(waiter: &Waiter) -> bool {
 
 /// Takes the roll-out out of the state. Answers its story so far, how it ended left open.
 fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
-    forget_check(turn);
+    canary::forget_check(turn);
     let rollout = turn.state.rollout.take()?;
     let directory = turn.state.began_in(turn.state.generation).map(Path::to_path_buf);
     Some(EndedUpgrade {
@@ -325,7 +252,7 @@ pub(super) fn deadline(state: &State) -> Option<Monotonic> {
     let rollout = state.rollout.as_ref()?;
     let bounds = &state.config.rollout;
     let timeout = bounds.upgrade_timeout.map(|most| rollout.began_at + most);
-    let canary = match (rollout.stage, canary(state)) {
+    let canary = match (rollout.stage, canary::canary(state)) {
         (RolloutStage::Canary { check: Some(check) }, _) => {
             (!check.is_overdue).then_some(check.deadline)
         }
@@ -335,16 +262,6 @@ pub(super) fn deadline(state: &State) -> Option<Monotonic> {
     let overdue =
         state.current_workers().filter_map(|(_, worker)| failures::ack_overdue_at(state, worker));
     overdue.chain(timeout).chain(canary).chain(complete_at(state)).min()
-}
-
-/// How many more workers a roll-out may start now, by `--max-upgrade-additional`.
-pub(super) fn room_for_additional(state: &State) -> u32 {
-    match (&state.rollout, state.config.max_upgrade_additional) {
-        (Some(_), Some(additional)) => {
-            state.config.target.saturating_add(additional).saturating_sub(state.staying_count())
-        }
-        _ => u32::MAX,
-    }
 }
 
 /// Tells old workers to go that are not needed any more. Those that serve stay until as many new
@@ -362,7 +279,7 @@ fn cull_old(turn: &mut Turn) {
         Some(rollout) if rollout.is_canary() => others_count.saturating_sub(target(state)),
         // A fleet that does not fit beside the old workers would wait for ever; it comes in waves.
         Some(Rollout { kind: RolloutKind::Fleet, .. })
-            if state.missing_count() <= room_for_additional(state) =>
+            if state.missing_count() <= state.room_for_additional() =>
         {
             0
         }

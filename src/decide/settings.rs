@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::decide::turn::Turn;
 use crate::decide::waiters::Answer;
-use crate::decide::{command, pool};
+use crate::decide::{backoff, pool};
 use crate::protocol::{Bound, Setting, SettingError, parse_settings, span};
 use crate::state::{AckMode, Config, RolloutBounds, SECONDS_MAX, Verbosity, WORKERS_MAX};
 
@@ -25,7 +25,7 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
             pool::set_target(turn, config.target);
             turn.state.config = config;
             if !had_given_up {
-                pool::count_attempts(turn);
+                backoff::count_attempts(turn);
             }
             let message = match changes.is_empty() {
                 true => "Changed nothing".to_owned(),
@@ -53,7 +53,7 @@ fn check(turn: &Turn, settings: Vec<Setting>) -> Result<(Config, Vec<String>), S
 fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, String> {
     Ok(match setting {
         Setting::Number(number) => {
-            if let Some(refusal) = command::refuse_target(turn, i64::from(number)) {
+            if let Some(refusal) = pool::refuse_target(turn, i64::from(number)) {
                 return Err(refusal);
             }
             config.target = at_least_one("number", number, WORKERS_MAX)?;

@@ -3,7 +3,7 @@
 use crate::decide::action::Action;
 use crate::decide::event::Sender;
 use crate::decide::turn::{Turn, list};
-use crate::decide::{pool, upgrade};
+use crate::decide::{upgrade, waiters};
 use crate::state::{Signal, Stopping};
 
 /// A signal arrived.
@@ -29,7 +29,7 @@ pub(super) fn received(turn: &mut Turn, signal: Signal, sender: Option<Sender>) 
             }
             // Without a worker the turn's end leaves as well; with the same status.
             turn.state.stopping = Some(Stopping { exit_code: 1 });
-            pool::say_farewell(turn, "Leaving at once");
+            waiters::say_farewell(turn, "Leaving at once");
             turn.actions.push(Action::Exit { code: 1 });
         }
         Signal::Hup => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::decide::action::Action;
 use crate::decide::event::Preflight;
-use crate::decide::preflight::{Verdict, verdict, writable};
+use crate::decide::preflight::{Asked, PREFLIGHT_MAX, Verdict, verdict, writable};
 use crate::decide::rollout;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Asker, progress};
@@ -17,28 +17,9 @@ use crate::state::{
 };
 use crate::status;
 
-/// How long a candidate may take. Wrapper scripts set up language environments; none needs longer
-/// when it is well. Builds for tests only wait less.
-pub const PREFLIGHT_MAX: Duration =
-    Duration::from_secs(if cfg!(feature = "next") { 5 } else { 30 });
-
 /// After a re-exec, an upgrade that SIGHUP asks for waits this long: a storm of signals, which
 /// nobody waits for, makes a handful of re-execs and ends with the newest code all the same.
 pub const HUP_PAUSE: Duration = Duration::from_secs(1);
-
-/// What a client asks for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) kind: UpgradeKind,
-    /// Whether a Ruby Einhorn is to go on.
-    pub(super) is_hand_back: bool,
-}
-
-impl Asked {
-    fn ordinary(kind: UpgradeKind) -> Asked {
-        Asked { kind, is_hand_back: false }
-    }
-}
 
 /// SIGHUP: a smooth upgrade, soon.
 pub(super) fn asked_by_signal(turn: &mut Turn) {

@@ -170,6 +170,12 @@ pub(super) fn finish(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, told: &
     send_last(turn, is_over, &told.message, &event);
 }
 
+/// Those who wait for the end of the master hear of it.
+pub(super) fn say_farewell(turn: &mut Turn, message: &str) {
+    let told = Answer::done(message);
+    finish(turn, |waiter| waiter.waits_for == WaitsFor::Exit, &told);
+}
+
 /// Sends each of those the message, with the event where it wants one, and forgets them.
 fn send_last(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, message: &str, event: &News) {
     let (done, staying): (Vec<Waiter>, Vec<Waiter>) =

@@ -265,6 +265,16 @@ impl State {
             + count(self.ordered.values())
     }
 
+    /// How many more workers a roll-out may start now, by `--max-upgrade-additional`.
+    pub fn room_for_additional(&self) -> u32 {
+        match (&self.rollout, self.config.max_upgrade_additional) {
+            (Some(_), Some(additional)) => {
+                self.config.target.saturating_add(additional).saturating_sub(self.staying_count())
+            }
+            _ => u32::MAX,
+        }
+    }
+
     /// Whether `-r` attempts have failed in a row, so that nothing more is started.
     pub fn has_given_up(&self) -> bool {
         self.config.retries.is_some_and(|retries| self.early_death_count >= retries)

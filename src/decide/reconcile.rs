@@ -1,0 +1,73 @@
+//! The end of each turn: what should run is compared with what runs, and the difference is ordered.
+
+use crate::decide::action::Action;
+use crate::decide::turn::Turn;
+use crate::decide::waiters::Answer;
+use crate::decide::{pool, rollout, upgrade, waiters, workers};
+use crate::outcome::Outcome;
+use crate::state::{AckMode, Config, Monotonic, State, Stopping, WaitsFor};
+
+/// Compares what should run with what runs and orders the difference; ends a master that has
+/// nothing left to wait for.
+pub(super) fn reconcile(turn: &mut Turn) {
+    workers::acknowledge_due(turn);
+    workers::kill_overdue(turn);
+    if turn.state.stopping.is_none() {
+        upgrade::reconcile(turn);
+        rollout::reconcile(turn);
+        pool::cull(turn);
+        pool::replenish(turn);
+        settle(turn);
+    }
+    leave_when_done(turn);
+}
+
+/// When the next [`crate::decide::Event::Turn`] has something to do, though nothing happens; an
+/// instant of the past means at once.
+pub fn next_deadline(state: &State) -> Option<Monotonic> {
+    let Config { ack_mode, signal_timeout, .. } = state.config;
+    // Every turn asks; many masters have neither a timer nor a time-out that runs.
+    let has_timers = ack_mode != AckMode::Manual
+        || signal_timeout.is_some()
+        || state.workers.values().any(|worker| worker.has_overrun);
+    let timed = has_timers.then(|| state.workers.values()).into_iter().flatten();
+    let due = timed.flat_map(|w| [w.ack_due_at(ack_mode), w.kill_due_at(signal_timeout)]);
+    let start = pool::next_start(state).map(|(due, _)| due);
+    let upgrade = upgrade::deadline(state).into_iter().chain(rollout::deadline(state));
+    due.flatten().chain(start).chain(upgrade).min()
+}
+
+/// Whoever waits for as many workers as are wanted has them.
+fn settle(turn: &mut Turn) {
+    let state = &*turn.state;
+    if !state.waiters.iter().any(|waiter| waiter.waits_for == WaitsFor::Settled) {
+        return;
+    }
+    let target = state.config.target;
+    let told = if state.has_given_up() {
+        let message = format!("Not settled: {} of {target} are up", state.current_capacity());
+        Answer { outcome: Outcome::Failed, message }
+    } else if state.capacity() == target && state.staying_count() == target {
+        Answer::done(format!("{target} workers are up"))
+    } else {
+        return;
+    };
+    waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
+}
+
+fn leave_when_done(turn: &mut Turn) {
+    if !turn.state.workers.is_empty() || !turn.state.ordered.is_empty() {
+        return;
+    }
+    if turn.state.stopping.is_none() && turn.state.has_given_up() {
+        turn.error("No worker is left and no more attempts are allowed: leaving");
+        turn.state.stopping = Some(Stopping { exit_code: 1 });
+        upgrade::abandon(turn);
+    }
+    if let Some(Stopping { exit_code: code }) = turn.state.stopping {
+        let message = "All workers are gone";
+        turn.info(message);
+        waiters::say_farewell(turn, message);
+        turn.actions.push(Action::Exit { code });
+    }
+}

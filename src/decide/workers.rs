@@ -1,0 +1,146 @@
+//! What becomes of single workers: they start, are up, end, or outstay their time
+//! (behaviour.md sections 3 and 4).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::decide::turn::Turn;
+use crate::decide::waiters::progress;
+use crate::decide::{backoff, failures, rollout, waiters};
+use crate::state::{AckMode, Connection, ConnectionId, ExitStatus, Now, Pid, Signal, Slot, Worker};
+
+/// A worker that was ordered runs.
+pub(super) fn spawned(
+    turn: &mut Turn,
+    slot: Slot,
+    pid: Pid,
+    connection: Option<ConnectionId>,
+    directory: Option<PathBuf>,
+) {
+    let generation = turn.state.ordered.remove(&slot).unwrap_or(turn.state.generation);
+    let mut worker = Worker::new(slot, generation, turn.now);
+    worker.connection = connection;
+    worker.directory.clone_from(&directory);
+    turn.state.workers.insert(pid, worker);
+    if let Some(connection) = connection {
+        turn.state.connections.insert(connection, Connection { given_to: Some(pid) });
+    }
+    turn.state.last_spawn_at = Some(turn.now.monotonic);
+    turn.state.last_spawned_on = Some(turn.now.realtime);
+    progress(turn, &format!("===> Launched {pid} (index: {})", slot.0));
+    if let (Some(began_in), Some(directory)) = (turn.state.began_in(generation), directory)
+        && began_in != directory
+    {
+        let stray = format!(
+            "Worker {pid} of version {} runs in {}: {} is gone",
+            generation.0,
+            directory.display(),
+            began_in.display()
+        );
+        turn.error(stray);
+    }
+    if turn.state.stopping.is_some() {
+        turn.tell_to_go(&[pid], Signal::Usr2);
+    }
+}
+
+/// A worker that was ordered could not be started: the same as one that died at once, except that
+/// the rest of a first start waits too, since it would fail the same way.
+pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
+    let generation = turn.state.ordered.remove(&slot);
+    turn.state.cold_start_count = 0;
+    turn.state.last_spawn_at = Some(turn.now.monotonic);
+    waiters::trouble(turn, &format!("Could not start a worker (index: {}): {why}", slot.0));
+    let Some(generation) = generation else { return };
+    if turn.state.is_startable(generation) {
+        backoff::count_early_death(turn, generation);
+    }
+    if generation == turn.state.generation {
+        failures::start_failed(turn, slot, why);
+    }
+}
+
+/// A child was reaped.
+pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8]) {
+    let Some(worker) = turn.state.workers.remove(&pid) else {
+        if rollout::check_ended(turn, pid, status) {
+            return;
+        }
+        turn.debug(format!("Reaped process {pid}, which is no worker: {status}"));
+        return;
+    };
+    // Somebody may hold the other end yet, and the pid may be another worker's next.
+    if let Some(given) = worker.connection.and_then(|id| turn.state.connections.get_mut(&id)) {
+        given.given_to = None;
+    }
+    let up = worker.is_acked() || is_ack_due(&worker, turn.state.config.ack_mode, turn.now);
+    let before_ack = if up { "" } else { " before it was ACKed" };
+    let age = turn.now.monotonic.since(worker.spawned_at).as_secs_f64();
+    let message = format!(
+        "===> Exited worker {pid} (index: {}){before_ack}: {status} after {age:.3}s",
+        worker.slot.0
+    );
+    progress(turn, &message);
+    if worker.has_overrun {
+        failures::overrun_ended(turn, pid, &worker, said);
+    }
+    if worker.is_signaled() || turn.state.stopping.is_some() {
+        return;
+    }
+    let deaths = turn.state.slot_deaths.entry(worker.slot).or_default();
+    *deaths = deaths.saturating_add(1);
+    if !up && turn.state.is_startable(worker.generation) {
+        backoff::count_early_death(turn, worker.generation);
+    }
+    failures::worker_ended(turn, pid, &worker, up, status, said);
+}
+
+/// A worker counts as up. Answers whether it newly does.
+pub(super) fn acknowledge(turn: &mut Turn, pid: Pid) {
+    let at = turn.now.monotonic;
+    let Some(worker) = turn.state.workers.get_mut(&pid) else { return };
+    worker.acked_at = Some(at);
+    let streak = std::mem::take(&mut turn.state.early_death_count);
+    let ending = match streak {
+        0 => String::new(),
+        count => format!(", ending a streak of {count} deaths before an ACK"),
+    };
+    let mode = match turn.state.config.ack_mode {
+        AckMode::Manual => "manual",
+        AckMode::Timer(_) => "timer",
+    };
+    let (count, target) = (turn.state.acked_count(), turn.state.config.target);
+    progress(turn, &format!("Up to {count} / {target} {mode} ACKs{ending}"));
+}
+
+pub(super) fn acknowledge_due(turn: &mut Turn) {
+    let mode = turn.state.config.ack_mode;
+    if mode == AckMode::Manual {
+        return;
+    }
+    let due = |worker: &Worker| is_ack_due(worker, mode, turn.now);
+    let pids: Vec<Pid> =
+        turn.state.workers.iter().filter(|(_, w)| due(w)).map(|(pid, _)| *pid).collect();
+    for pid in pids {
+        acknowledge(turn, pid);
+    }
+}
+
+fn is_ack_due(worker: &Worker, mode: AckMode, now: Now) -> bool {
+    worker.ack_due_at(mode).is_some_and(|due| due <= now.monotonic)
+}
+
+pub(super) fn kill_overdue(turn: &mut Turn) {
+    let timeout = turn.state.config.signal_timeout;
+    let now = turn.now.monotonic;
+    let is_due = |worker: &Worker| worker.kill_due_at(timeout).is_some_and(|due| due <= now);
+    let overdue = turn.state.workers.iter().filter(|(_, worker)| is_due(worker));
+    let overdue: Vec<(Pid, Duration)> = overdue
+        .map(|(pid, worker)| (*pid, worker.signal_timeout(timeout).unwrap_or_default()))
+        .collect();
+    for (pid, after) in overdue {
+        let after = after.as_secs_f64();
+        turn.info(format!("Worker {pid} is still there {after}s after its signal: sending KILL"));
+        turn.tell_to_go(&[pid], Signal::Kill);
+    }
+}
