@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ruby::field::{Field, Notes};
-use crate::ruby::original::or;
+use crate::ruby::field::{Field, Notes, or};
 use crate::scalar::Scalar;
 use crate::state::Realtime;
 

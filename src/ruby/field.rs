@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
 use crate::protocol::span;
-use crate::ruby::yaml::Value;
+use crate::ruby::value::Value;
 use crate::scalar::Scalar;
 use crate::state::{Realtime, SECONDS_MAX};
 
@@ -276,4 +276,21 @@ fn shown(key: &Value) -> String {
         Value::Integer(number) => number.to_string(),
         other => other.kind().to_owned(),
     }
+}
+
+/// What a field says, or a default where it is missing or nil.
+pub(super) fn or<'a, T>(
+    field: Option<Field<'a>>,
+    default: T,
+    read: impl FnOnce(&Field<'a>) -> Result<T, String>,
+) -> Result<T, String> {
+    optional(field, read).map(|value| value.unwrap_or(default))
+}
+
+/// What a field says, if it says anything.
+pub(super) fn optional<'a, T>(
+    field: Option<Field<'a>>,
+    read: impl FnOnce(&Field<'a>) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    field.map(|field| read(&field)).transpose()
 }

@@ -9,6 +9,7 @@ mod handback;
 mod original;
 mod scalar;
 mod takeover;
+mod value;
 mod worker;
 mod yaml;
 

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::ruby::field::{Field, Notes};
+use crate::ruby::field::{Field, Notes, optional, or};
 use crate::ruby::{connection, worker, yaml};
 use crate::state::{AckMode, Address, Bind, ListenerOptions, Realtime, WORKERS_MAX};
 
@@ -206,23 +206,6 @@ impl Original {
     pub fn workers(&self) -> impl Iterator<Item = i32> {
         self.workers.iter().map(|worker| worker.pid)
     }
-}
-
-/// What a field says, or a default where it is missing or nil.
-pub(super) fn or<'a, T>(
-    field: Option<Field<'a>>,
-    default: T,
-    read: impl FnOnce(&Field<'a>) -> Result<T, String>,
-) -> Result<T, String> {
-    optional(field, read).map(|value| value.unwrap_or(default))
-}
-
-/// What a field says, if it says anything.
-pub(super) fn optional<'a, T>(
-    field: Option<Field<'a>>,
-    read: impl FnOnce(&Field<'a>) -> Result<T, String>,
-) -> Result<Option<T>, String> {
-    field.map(|field| read(&field)).transpose()
 }
 
 /// Up to 0.8 it had another name.

@@ -3,7 +3,7 @@
 
 use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
 
-use crate::ruby::yaml::Value;
+use crate::ruby::value::Value;
 use crate::state::Realtime;
 
 /// Resolves a plain scalar without a tag.

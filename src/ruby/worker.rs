@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ruby::field::{Field, Notes};
-use crate::ruby::original::{optional, or};
+use crate::ruby::field::{Field, Notes, optional, or};
 use crate::scalar::Scalar;
 use crate::state::{Realtime, Signal, Slot};
 

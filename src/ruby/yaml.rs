@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use crate::ruby::scalar;
-use crate::state::Realtime;
+use crate::ruby::value::Value;
 
 /// The longest state of the original in bytes. A worker takes about 300: this is room for fifty
 /// thousand, or for ten thousand and 4 MiB that clients are owed.
@@ -26,54 +26,6 @@ const VALUES_MAX: usize = 1_000_000;
 
 /// How many bytes of text it may hold, those that aliases repeat counted each time.
 const TEXT_MAX: usize = 2 * STATE_MAX;
-
-/// A value in Ruby's terms.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
-    Nil,
-    Bool(bool),
-    Integer(i128),
-    Float(f64),
-    Symbol(String),
-    /// A string; bytes, because one that is not UTF-8 is written as `!binary`.
-    Text(Vec<u8>),
-    Time(Realtime),
-    List(Vec<Value>),
-    Map(Vec<(Value, Value)>),
-}
-
-impl Value {
-    /// What kind of thing it is, for an error message.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Value::Nil => "nothing",
-            Value::Bool(_) => "a boolean",
-            Value::Integer(_) | Value::Float(_) => "a number",
-            Value::Symbol(_) => "a symbol",
-            Value::Text(_) => "a string",
-            Value::Time(_) => "a time",
-            Value::List(_) => "a list",
-            Value::Map(_) => "a mapping",
-        }
-    }
-
-    /// How many values and bytes of text it holds, itself included.
-    fn size(&self) -> (usize, usize) {
-        let sum = |(values, text): (usize, usize), inner: &Value| {
-            let (more, longer) = inner.size();
-            (values + more, text + longer)
-        };
-        match self {
-            Value::Text(text) => (1, text.len()),
-            Value::Symbol(name) => (1, name.len()),
-            Value::List(items) => items.iter().fold((1, 0), sum),
-            Value::Map(entries) => {
-                entries.iter().flat_map(|(key, value)| [key, value]).fold((1, 0), sum)
-            }
-            _ => (1, 0),
-        }
-    }
-}
 
 /// Reads a document.
 ///
@@ -206,6 +158,7 @@ fn resolve(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Realtime;
 
     fn text(text: &str) -> Value {
         Value::Text(text.as_bytes().to_vec())
