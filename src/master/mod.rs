@@ -1,29 +1,16 @@
 //! Floor 3: the shell. Owns every descriptor, turns bytes, signals and exits into events, and
 //! carries actions out. It decides nothing.
 
-mod adoption;
-mod canary;
-mod candidate;
-mod captured;
-mod check;
-mod connections;
-mod deployment;
+mod clients;
 mod files;
-mod handback;
-mod handover;
-mod known;
 mod launch;
-mod limits;
 mod listeners;
 mod log;
 mod metrics_file;
-mod nice;
-mod pin;
-mod preflight;
-mod report;
+mod ruby;
 mod start;
-mod successor;
-mod takeover;
+mod status;
+mod upgrade;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -41,18 +28,18 @@ use crate::sys::process::{self, WaitStatus};
 use crate::sys::signal::{self, Mask, Signals};
 use crate::sys::{clock, socket, user};
 
-pub use adoption::Adoption;
-use candidate::Candidate;
-use captured::Captured;
-pub use check::check;
-use connections::{Connections, FIRST_TOKEN};
+use clients::connections::{Connections, FIRST_TOKEN};
 pub use launch::Launch;
 use log::Log;
 use metrics_file::MetricsFile;
-use preflight::Preflight;
 pub use start::Start;
-use successor::Successor;
-use workers::Inheritance;
+use upgrade::candidate::Candidate;
+pub use upgrade::check::check;
+use upgrade::exec::Successor;
+use upgrade::preflight::Preflight;
+pub use upgrade::rollback::Adoption;
+use workers::start::Inheritance;
+use workers::stderr::Captured;
 
 const SIGNALS_TOKEN: u64 = 0;
 const COMMAND_SOCKET_TOKEN: u64 = 1;

@@ -1,13 +1,14 @@
 //! The command of `--on-canary`: whether a new release does well is for it to say.
 
 use crate::decide::{Event, Level};
-use crate::master::{Master, deployment};
+use crate::master::Master;
+use crate::master::workers::deployment;
 use crate::state::{Generation, Pid, Rollout};
 use crate::sys::process;
 
 impl Master {
     /// Starts the command for a worker, in the directory and with the environment of that.
-    pub(super) fn run_check(&mut self, worker: Pid, generation: Generation) {
+    pub(in crate::master) fn run_check(&mut self, worker: Pid, generation: Generation) {
         let started = deployment::place(&self.state, generation)
             .and_then(|place| self.inheritance.start_check(&self.state, worker, generation, place));
         self.events.push_back(match started {
@@ -17,13 +18,13 @@ impl Master {
     }
 
     /// Ends the command and everything that it has started.
-    pub(super) fn kill_check(&mut self, check: Pid) {
+    pub(in crate::master) fn kill_check(&mut self, check: Pid) {
         self.kill_all_of(check.0, "--on-canary");
     }
 
     /// Whether a child that has ended is the command; what it has left running must not outlive its
     /// purpose.
-    pub(super) fn end_check(&mut self, pid: i32) {
+    pub(in crate::master) fn end_check(&mut self, pid: i32) {
         let check = self.state.rollout.as_ref().and_then(Rollout::check);
         if check == Some(Pid(pid)) {
             self.kill_all_of(pid, "what --on-canary has left running");
@@ -31,7 +32,7 @@ impl Master {
     }
 
     /// Kills a process group; that nobody is left in it is fine.
-    pub(super) fn kill_all_of(&mut self, group: i32, what: &str) {
+    pub(in crate::master) fn kill_all_of(&mut self, group: i32, what: &str) {
         match process::kill_group(group) {
             Err(error) if !process::is_gone(&error) => {
                 self.log(Level::Error, &format!("Cannot kill {what} ({group}): {error}"));

@@ -12,8 +12,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::decide::{Event, Level};
-use crate::master::handover::identity;
 use crate::master::log::{BACKLOG_MAX, Log};
+use crate::master::upgrade::handover::identity;
 use crate::master::{CAPTURED_TOKEN, Master, now};
 use crate::schema::CarriedPipe;
 use crate::state::{CAPTURED_LINE_MAX, ExitStatus, Pid, TAIL_MAX, Verbosity};
@@ -291,21 +291,21 @@ fn token(number: RawFd) -> u64 {
 
 impl Master {
     /// Passes on what workers say.
-    pub(super) fn hear_workers(&mut self) {
+    pub(in crate::master) fn hear_workers(&mut self) {
         if let Some(captured) = &mut self.captured {
             captured.hear(&mut self.log);
         }
     }
 
     /// Listens to workers while whoever reads the log keeps up.
-    pub(super) fn watch_workers(&mut self) {
+    pub(in crate::master) fn watch_workers(&mut self) {
         if let Some(captured) = &mut self.captured {
             captured.watch(&self.poll, !self.log.is_behind());
         }
     }
 
     /// A child is gone that may have been a worker.
-    pub(super) fn child_ended(&mut self, pid: Pid, status: ExitStatus) {
+    pub(in crate::master) fn child_ended(&mut self, pid: Pid, status: ExitStatus) {
         let captured = self.captured.as_mut();
         let last_words = captured.map(|captured| captured.reaped(pid.0, &mut self.log));
         let last_words = last_words.unwrap_or_default();
@@ -313,7 +313,7 @@ impl Master {
     }
 
     /// Passes on what is there before the master leaves: nobody will read it after that.
-    pub(super) fn hear_the_rest(&mut self) {
+    pub(in crate::master) fn hear_the_rest(&mut self) {
         let Some(captured) = &mut self.captured else { return };
         let deadline = now().monotonic + FAREWELL_MAX;
         loop {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::cli::parse_variables;
-use crate::master::workers::{explain, is_ours};
+use crate::master::workers::start::{explain, is_ours};
 use crate::state::{Config, Deployment, Generation, State, VARIABLES_MAX};
 use crate::sys::file;
 

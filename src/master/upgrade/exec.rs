@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use crate::master::Master;
-use crate::master::candidate::Candidate;
+use crate::master::upgrade::candidate::Candidate;
 use crate::sys::descriptor;
 use crate::sys::exec::{Exec, exec};
 use crate::sys::limit::{Limit, OpenFiles};
@@ -39,7 +39,7 @@ impl Master {
     ///
     /// # Errors
     /// What kept it from being tried, in words.
-    pub(super) fn execute(
+    pub(in crate::master) fn execute(
         &self,
         candidate: &Candidate,
         estate: Estate<'_>,

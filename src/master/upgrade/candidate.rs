@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::master::pin::Pinned;
-use crate::master::workers::{Inheritance, explain, find_program};
+use crate::master::upgrade::pin::Pinned;
+use crate::master::workers::start::{Inheritance, explain, find_program};
 use crate::state::Config;
 use crate::sys::descriptor;
 use crate::sys::spawn::Program;

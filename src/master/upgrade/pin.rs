@@ -9,9 +9,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use crate::cli::around_state;
-use crate::master::candidate::fingerprint;
-use crate::master::handover::identity;
 use crate::master::launch::Launch;
+use crate::master::upgrade::candidate::fingerprint;
+use crate::master::upgrade::handover::identity;
 use crate::schema::{
     ChangedLimit, Handover, PIN_MAX, PIN_MESSAGE_MAX, PIN_TITLE, Pin, PinnedFrom, PinnedLimit,
     difference, parse_pin, write_pin,
@@ -99,7 +99,7 @@ pub(super) struct Asked {
 
 /// How a candidate was executed.
 #[derive(Debug)]
-pub(super) struct Pinned {
+pub struct Pinned {
     pin: Pin,
     directory: OwnedFd,
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use crate::cli;
 use crate::decide::Level;
-use crate::master::adoption::Adoption;
-use crate::master::connections::FIRST_TOKEN;
+use crate::master::clients::connections::FIRST_TOKEN;
 use crate::master::files::COMMAND_BACKLOG;
-use crate::master::handover::{carried_file, identity};
 use crate::master::launch::Launch;
 use crate::master::now;
+use crate::master::upgrade::handover::{carried_file, identity};
+use crate::master::upgrade::rollback::Adoption;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
 use crate::schema::{self, Handover, Role};
 use crate::state::{ConnectionId, Family, Pid, SCHEMA_VERSIONS};

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 
 use crate::master::Master;
-use crate::master::candidate::Candidate;
-use crate::master::limits::original_limit;
 use crate::master::now;
-use crate::master::successor::{Estate, failed};
+use crate::master::upgrade::candidate::Candidate;
+use crate::master::upgrade::exec::{Estate, failed};
+use crate::master::upgrade::open_files::original_limit;
 use crate::ruby;
 use crate::schema::Role;
 use crate::sys::memfd;
@@ -16,7 +16,7 @@ use crate::sys::signal::Stranger;
 
 impl Master {
     /// Becomes a candidate that is a Ruby Einhorn. Answers why that failed.
-    pub(super) fn hand_back_to(&self, candidate: &Candidate) -> Result<String, String> {
+    pub(in crate::master) fn hand_back_to(&self, candidate: &Candidate) -> Result<String, String> {
         let handover =
             self.handover(&[]).map_err(|error| failed("cannot list descriptors", &error))?;
         let document = ruby::write(&handover, now())?;

@@ -2,8 +2,8 @@
 
 use std::os::fd::RawFd;
 
-use crate::master::adoption::Adoption;
-use crate::master::workers::Inheritance;
+use crate::master::upgrade::rollback::Adoption;
+use crate::master::workers::start::Inheritance;
 use crate::schema::{ChangedLimit, Handover, PinnedFrom};
 use crate::sys::limit::{self, Limit};
 
@@ -15,7 +15,7 @@ const OPEN_FILES: &str = "RLIMIT_NOFILE";
 
 /// The limit of open files that the first image was started with, unless the descriptors that
 /// travel leave no room below it.
-pub(super) fn original_limit(
+pub(in crate::master) fn original_limit(
     inheritance: &Inheritance,
     carried: &[RawFd],
 ) -> Option<limit::OpenFiles> {

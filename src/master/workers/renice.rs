@@ -5,7 +5,7 @@ use crate::master::Master;
 
 impl Master {
     /// Lets the command of `--nice` set a level, if one was given.
-    pub(super) fn renice(&mut self, level: i32, pid: i32) {
+    pub(in crate::master) fn renice(&mut self, level: i32, pid: i32) {
         let Some(words) = &self.state.config.nice.renice_command else { return };
         let arguments = [level.to_string(), "-p".to_owned(), pid.to_string()];
         let command: Vec<_> = words.iter().chain(&arguments).map(Into::into).collect();
@@ -18,7 +18,7 @@ impl Master {
     }
 
     /// The same for the master.
-    pub(super) fn renice_master(&mut self) {
+    pub(in crate::master) fn renice_master(&mut self) {
         if let Some(level) = self.state.config.nice.master {
             self.renice(level, self.state.master_pid.0);
         }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::decide::ReportKind;
-use crate::master::{Master, deployment, now};
+use crate::master::workers::deployment;
+use crate::master::{Master, now};
 use crate::state::{Address, Listener, Pid};
 use crate::status::{self, Kernel, Queue, Status, Style, Unit};
 use crate::sys::{descriptor, process, queue};
@@ -15,7 +16,7 @@ const MEASURING_MAX: Duration = Duration::from_millis(50);
 
 impl Master {
     /// The text of a report.
-    pub(super) fn report(&self, kind: ReportKind) -> String {
+    pub(in crate::master) fn report(&self, kind: ReportKind) -> String {
         let status = self.status();
         match kind {
             ReportKind::Table => status::table(&status, Style::Plain),

@@ -6,19 +6,19 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use crate::decide::{Event, Level};
-use crate::master::adoption::Adoption;
-use crate::master::candidate::Candidate;
-use crate::master::captured::Captured;
-use crate::master::connections::{Connections, WATCHED};
+use crate::master::clients::connections::{Connections, WATCHED};
 use crate::master::files::{self, Undo};
-use crate::master::known;
-use crate::master::limits::{current_limit, lower_hard_limits, original_limit};
 use crate::master::log::Log;
 use crate::master::metrics_file::MetricsFile;
-use crate::master::pin::verify_directory;
-use crate::master::successor::{Estate, Successor, failed};
-use crate::master::takeover::{self, Note};
-use crate::master::workers::Inheritance;
+use crate::master::ruby::takeover::{self, Note};
+use crate::master::upgrade::candidate::Candidate;
+use crate::master::upgrade::exec::{Estate, Successor, failed};
+use crate::master::upgrade::known;
+use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, original_limit};
+use crate::master::upgrade::pin::verify_directory;
+use crate::master::upgrade::rollback::Adoption;
+use crate::master::workers::start::Inheritance;
+use crate::master::workers::stderr::Captured;
 use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN, status};
 use crate::ruby::Original;
 use crate::schema::{
@@ -40,7 +40,7 @@ const WRAPPER_SECONDS_MAX: u32 = if cfg!(feature = "next") { 5 } else { 60 };
 impl Master {
     /// Becomes the candidate that was found fit. Returns only when that failed, or when it is not
     /// wanted any more; nothing has changed then.
-    pub(super) fn hand_over(&mut self, successor: Successor) {
+    pub(in crate::master) fn hand_over(&mut self, successor: Successor) {
         // What has arrived is taken in before the state is written down.
         self.let_signals_in();
         self.take_exits();
@@ -99,7 +99,7 @@ impl Master {
     }
 
     /// Everything that the next image needs, as of now.
-    pub(super) fn handover(&self, pidfds: &[(Pid, OwnedFd)]) -> io::Result<Handover> {
+    pub(in crate::master) fn handover(&self, pidfds: &[(Pid, OwnedFd)]) -> io::Result<Handover> {
         let connections = self.connections.carried();
         let mut numbers = vec![(Role::CommandSocket, self.command_socket.as_raw_fd())];
         let listeners = self.state.listeners.iter().map(|listener| listener.descriptor);
@@ -127,13 +127,13 @@ impl Master {
     }
 }
 
-pub(super) fn carried_file(file: &Owned) -> CarriedFile {
+pub(in crate::master) fn carried_file(file: &Owned) -> CarriedFile {
     let (device, inode) = file.numbers();
     CarriedFile { path: file.path().to_owned(), device, inode }
 }
 
 /// What is open under a number, in the schema's words.
-pub(super) fn identity(number: RawFd) -> io::Result<Identity> {
+pub(in crate::master) fn identity(number: RawFd) -> io::Result<Identity> {
     let found = descriptor::identity(number)?;
     Ok(Identity {
         device: found.device,

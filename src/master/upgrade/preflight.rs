@@ -9,10 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::decide::{Event, Preflight as Outcome};
-use crate::master::candidate::Candidate;
-use crate::master::deployment;
-use crate::master::limits::original_limit;
-use crate::master::pin::Asked;
+use crate::master::upgrade::candidate::Candidate;
+use crate::master::upgrade::open_files::original_limit;
+use crate::master::upgrade::pin::Asked;
+use crate::master::workers::deployment;
 use crate::master::{CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN, Master};
 use crate::schema;
 use crate::state::{Deployment, ExitStatus, Pid, ReexecMode};
@@ -79,7 +79,7 @@ impl Stream {
 
 impl Master {
     /// Starts a candidate with a state of this version.
-    pub(super) fn start_preflight(&mut self, schema: u16) {
+    pub(in crate::master) fn start_preflight(&mut self, schema: u16) {
         self.candidate = None;
         let event = match self.try_preflight(schema) {
             Ok((preflight, deployment)) => {
@@ -161,21 +161,21 @@ impl Master {
     }
 
     /// Reads what the candidate says.
-    pub(super) fn hear_candidate(&mut self) {
+    pub(in crate::master) fn hear_candidate(&mut self) {
         if let Some(preflight) = &mut self.preflight {
             preflight.hear(&self.poll);
         }
     }
 
     /// Ends the candidate and everything that it started.
-    pub(super) fn kill_preflight(&mut self) {
+    pub(in crate::master) fn kill_preflight(&mut self) {
         if let Some(preflight) = &self.preflight {
             self.kill_all_of(preflight.pid, "the candidate");
         }
     }
 
     /// Takes the end of the candidate, if it is the one that ended.
-    pub(super) fn candidate_ended(&mut self, pid: i32, status: ExitStatus) -> bool {
+    pub(in crate::master) fn candidate_ended(&mut self, pid: i32, status: ExitStatus) -> bool {
         if self.preflight.as_ref().is_none_or(|preflight| preflight.pid != pid) {
             return false;
         }

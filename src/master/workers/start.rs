@@ -11,8 +11,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use crate::decide::{Event, Level};
-use crate::master::captured::Captured;
-use crate::master::{Master, deployment};
+use crate::master::Master;
+use crate::master::workers::deployment;
+use crate::master::workers::stderr::Captured;
 use crate::schema::Origin;
 use crate::state::{self, ConnectionId, Generation, Listener, Pid, Slot, State};
 use crate::sys::limit::OpenFiles;
@@ -47,7 +48,7 @@ pub struct Place<'a> {
 
 impl Master {
     /// Starts a worker that was ordered.
-    pub(super) fn spawn(&mut self, slot: Slot, generation: Generation) {
+    pub(in crate::master) fn spawn(&mut self, slot: Slot, generation: Generation) {
         let (started, directory) = match self.try_spawn(slot, generation) {
             Ok(started) => started,
             Err(why) => return self.events.push_back(Event::SpawnFailed { slot, why }),

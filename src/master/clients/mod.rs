@@ -1,0 +1,3 @@
+//! Clients of the command socket.
+
+pub(super) mod connections;

@@ -1,0 +1,3 @@
+//! How the master is, for whoever asks.
+
+mod report;

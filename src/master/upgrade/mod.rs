@@ -1,0 +1,11 @@
+//! How the master becomes its next release, and comes from the one before (docs/handover.md).
+
+pub(super) mod candidate;
+pub(super) mod check;
+pub(super) mod exec;
+pub(super) mod handover;
+mod known;
+pub(super) mod open_files;
+mod pin;
+pub(super) mod preflight;
+pub(super) mod rollback;
