@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use crate::master::workers::start::find_program;
+use crate::master::program::find_program;
 use crate::schema::Origin;
 use crate::sys::limit::OpenFiles;
 use crate::sys::process;

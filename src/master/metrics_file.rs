@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::decide::{Level, ReportKind};
+use crate::master::Master;
 use crate::master::files::beside;
-use crate::master::{Master, now};
+use crate::master::now::now;
 use crate::state::Monotonic;
 use crate::sys::file::Owned;
 

@@ -2,14 +2,19 @@
 //! carries actions out. It decides nothing.
 
 mod clients;
+mod descriptors;
+mod environment;
 mod files;
 mod launch;
 mod listeners;
 mod log;
 mod metrics_file;
+mod now;
+mod program;
 mod ruby;
 mod start;
 mod status;
+mod tokens;
 mod upgrade;
 mod workers;
 
@@ -21,32 +26,30 @@ use std::time::Duration;
 
 use crate::decide::{Action, Event, Level, Sender, next_deadline, step};
 use crate::protocol::Request;
-use crate::state::{ExitStatus, Monotonic, Now, Pid, Realtime, Signal, State};
+use crate::state::{ExitStatus, Monotonic, Pid, Signal, State};
 use crate::sys::file::Owned;
 use crate::sys::poll::{Interest, Poll, Ready};
 use crate::sys::process::{self, WaitStatus};
 use crate::sys::signal::{self, Mask, Signals};
-use crate::sys::{clock, socket, user};
+use crate::sys::{socket, user};
 
-use clients::connections::{Connections, FIRST_TOKEN};
+use clients::connections::Connections;
+use environment::Inheritance;
 pub use launch::Launch;
 use log::Log;
 use metrics_file::MetricsFile;
+use now::now;
 pub use start::Start;
+use tokens::{
+    CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN, CAPTURED_TOKEN, COMMAND_SOCKET_TOKEN,
+    LOG_TOKEN, SIGNALS_TOKEN,
+};
 use upgrade::candidate::Candidate;
 pub use upgrade::check::check;
 use upgrade::exec::Successor;
 use upgrade::preflight::Preflight;
 pub use upgrade::rollback::Adoption;
-use workers::start::Inheritance;
 use workers::stderr::Captured;
-
-const SIGNALS_TOKEN: u64 = 0;
-const COMMAND_SOCKET_TOKEN: u64 = 1;
-const LOG_TOKEN: u64 = 2;
-const CANDIDATE_REPORT_TOKEN: u64 = 3;
-const CANDIDATE_OUTPUT_TOKEN: u64 = 4;
-const CAPTURED_TOKEN: u64 = 5;
 
 /// How many connections are accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -399,14 +402,3 @@ fn status(ended: WaitStatus) -> ExitStatus {
         }
     }
 }
-
-/// The two clocks, now.
-fn now() -> Now {
-    Now {
-        monotonic: Monotonic(clock::monotonic_nanos()),
-        realtime: Realtime(clock::realtime_nanos()),
-    }
-}
-
-const _: () =
-    assert!(CAPTURED_TOKEN < FIRST_TOKEN, "the loop's tokens and the connections' must differ");

@@ -7,6 +7,7 @@ use std::ops::Bound;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use crate::master::tokens::{FIRST_TOKEN, WATCHED};
 use crate::protocol::{BadRequest, LineBuffer, Request};
 use crate::schema::CarriedConnection;
 use crate::state::ConnectionId;
@@ -26,12 +27,6 @@ const OWED_MAX: usize = 64 * 1024;
 
 /// What may be owed to all clients together; beyond it, the client that would get more is closed.
 const OWED_TOTAL_MAX: usize = 64 * 1024 * 1024;
-
-/// The tokens below are the loop's own.
-pub const FIRST_TOKEN: u64 = 16;
-
-/// What a connection is watched for at first.
-pub const WATCHED: Interest = Interest { read: true, write: false };
 
 /// One connection.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 
 use crate::master::Master;
-use crate::master::now;
+use crate::master::now::now;
 use crate::master::upgrade::candidate::Candidate;
 use crate::master::upgrade::exec::{Estate, failed};
 use crate::master::upgrade::open_files::original_limit;

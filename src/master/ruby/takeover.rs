@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use crate::cli;
 use crate::decide::Level;
-use crate::master::clients::connections::FIRST_TOKEN;
+use crate::master::descriptors::{carried_file, identity};
 use crate::master::files::COMMAND_BACKLOG;
 use crate::master::launch::Launch;
-use crate::master::now;
-use crate::master::upgrade::handover::{carried_file, identity};
+use crate::master::now::now;
+use crate::master::tokens::FIRST_TOKEN;
 use crate::master::upgrade::rollback::Adoption;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
 use crate::schema::{self, Handover, Role};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::decide::ReportKind;
+use crate::master::Master;
+use crate::master::now::now;
 use crate::master::workers::deployment;
-use crate::master::{Master, now};
 use crate::state::{Address, Listener, Pid};
 use crate::status::{self, Kernel, Queue, Status, Style, Unit};
 use crate::sys::{descriptor, process, queue};

@@ -2,15 +2,16 @@
 //! (docs/handover.md).
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::master::environment::Inheritance;
+use crate::master::program::{explain, find_program};
+use crate::master::upgrade::image::{Image, fingerprint, is_script};
 use crate::master::upgrade::pin::Pinned;
-use crate::master::workers::start::{Inheritance, explain, find_program};
 use crate::state::Config;
 use crate::sys::descriptor;
 use crate::sys::spawn::Program;
@@ -26,15 +27,6 @@ pub struct Candidate {
     /// How it was executed, where it is to be executed again like that.
     pinned: Option<Pinned>,
 }
-
-#[derive(Debug)]
-struct Image {
-    file: OwnedFd,
-    fingerprint: Fingerprint,
-}
-
-/// What changes when a file is written in place: size, seconds and nanoseconds of the last change.
-type Fingerprint = (u64, i64, i64);
 
 impl Candidate {
     /// Looks up what to become: `--reexec-as`, or our own path as it was typed, anew. It is
@@ -145,22 +137,4 @@ impl Candidate {
     pub fn explain(&self, error: &io::Error) -> String {
         explain(&self.path, error)
     }
-}
-
-/// What changes of an open file when it is written in place.
-///
-/// # Errors
-/// Those of fstat(2).
-pub(super) fn fingerprint(file: &OwnedFd) -> io::Result<Fingerprint> {
-    // An O_PATH descriptor can be looked at by fstat(2) and nothing else.
-    let metadata: Metadata = File::from(file.try_clone()?).metadata()?;
-    Ok((metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
-}
-
-/// Whether a file begins with `#!`. One that may be executed but not read is a program.
-fn is_script(path: &Path) -> bool {
-    let mut start = [0; 2];
-    File::open(path)
-        .and_then(|mut file| file.read_exact(&mut start))
-        .is_ok_and(|()| start == *b"#!")
 }

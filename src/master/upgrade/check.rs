@@ -9,13 +9,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::cli::Options;
+use crate::master::descriptors::verify_descriptors;
 use crate::master::launch::Launch;
+use crate::master::program::find_program;
 use crate::master::ruby::takeover::{self, Peeked};
-use crate::master::upgrade::handover::verify_descriptors;
 use crate::master::upgrade::known;
 use crate::master::upgrade::pin;
 use crate::master::workers::deployment;
-use crate::master::workers::start::find_program;
 use crate::ruby::{Original, Takeover};
 use crate::schema::{self, Handover};
 use crate::state::{CandidateReport, State, UpgradeKind, release};

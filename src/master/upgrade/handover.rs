@@ -6,26 +6,27 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use crate::decide::{Event, Level};
-use crate::master::clients::connections::{Connections, WATCHED};
+use crate::master::clients::connections::Connections;
+use crate::master::descriptors::{
+    carried_file, identity, owned_file, used_numbers, verify_descriptors,
+};
+use crate::master::environment::Inheritance;
 use crate::master::files::{self, Undo};
 use crate::master::log::Log;
 use crate::master::metrics_file::MetricsFile;
 use crate::master::ruby::takeover::{self, Note};
+use crate::master::tokens::{COMMAND_SOCKET_TOKEN, SIGNALS_TOKEN, WATCHED};
 use crate::master::upgrade::candidate::Candidate;
 use crate::master::upgrade::exec::{Estate, Successor, failed};
 use crate::master::upgrade::known;
 use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, original_limit};
 use crate::master::upgrade::pin::verify_directory;
 use crate::master::upgrade::rollback::Adoption;
-use crate::master::workers::start::Inheritance;
 use crate::master::workers::stderr::Captured;
-use crate::master::{COMMAND_SOCKET_TOKEN, Master, SIGNALS_TOKEN, status};
+use crate::master::{Master, status};
 use crate::ruby::Original;
-use crate::schema::{
-    self, Carried, CarriedFile, CarriedPipe, Handover, Identity, PinnedFrom, Role,
-};
+use crate::schema::{self, Carried, Handover, PinnedFrom, Role};
 use crate::state::{ExitStatus, Pid, Reexec, Rollout, Stage, release};
-use crate::sys::file::Owned;
 use crate::sys::poll::Poll;
 use crate::sys::signal::{self, Signals, Stranger};
 use crate::sys::{descriptor, limit, memfd, pidfd, process, socket, title};
@@ -125,23 +126,6 @@ impl Master {
             unlogged: self.log.unlogged(),
         })
     }
-}
-
-pub(in crate::master) fn carried_file(file: &Owned) -> CarriedFile {
-    let (device, inode) = file.numbers();
-    CarriedFile { path: file.path().to_owned(), device, inode }
-}
-
-/// What is open under a number, in the schema's words.
-pub(in crate::master) fn identity(number: RawFd) -> io::Result<Identity> {
-    let found = descriptor::identity(number)?;
-    Ok(Identity {
-        device: found.device,
-        inode: found.inode,
-        file_type: found.file_type,
-        cookie: found.cookie,
-        is_listening: found.is_listening,
-    })
 }
 
 // ---- the new image ----
@@ -383,28 +367,6 @@ struct Parts {
     open_files: limit::OpenFiles,
 }
 
-/// Looks at every descriptor that is said to be there.
-///
-/// # Errors
-/// The first that is missing or something else, by number and role.
-pub fn verify_descriptors(handover: &Handover) -> Result<(), String> {
-    for Carried { role, number, identity } in &handover.descriptors {
-        verify(*number, *identity, || format!("{role:?}"))?;
-    }
-    for CarriedPipe { pid, number, identity, .. } in &handover.captured {
-        verify(*number, *identity, || format!("standard error of {pid}"))?;
-    }
-    Ok(())
-}
-
-fn verify(number: RawFd, expected: Identity, what: impl Fn() -> String) -> Result<(), String> {
-    match identity(number) {
-        Ok(found) if found == expected => Ok(()),
-        Ok(_) => Err(format!("descriptor {number} ({}) is something else", what())),
-        Err(error) => Err(format!("descriptor {number} ({}): {error}", what())),
-    }
-}
-
 /// Workers, and the command of `--on-canary`, that somebody else has reaped: a shell that ran in
 /// our place.
 fn lost_workers(handover: &Handover) -> Vec<(Pid, ExitStatus)> {
@@ -434,14 +396,6 @@ fn watch(handover: &Handover, signals: &Signals) -> io::Result<Poll> {
         poll.add(descriptor::borrow(carried.number), token, WATCHED)?;
     }
     Ok(poll)
-}
-
-fn used_numbers(handover: &Handover, spent: &[RawFd]) -> Vec<RawFd> {
-    handover.numbers().chain(spent.iter().copied()).collect()
-}
-
-fn owned_file(file: CarriedFile) -> Owned {
-    Owned::from_numbers(&file.path, file.device, file.inode)
 }
 
 /// Fails where a test asks for it, in builds for tests only.

@@ -3,7 +3,8 @@
 pub(super) mod candidate;
 pub(super) mod check;
 pub(super) mod exec;
-pub(super) mod handover;
+mod handover;
+mod image;
 mod known;
 pub(super) mod open_files;
 mod pin;

@@ -2,8 +2,8 @@
 
 use std::os::fd::RawFd;
 
+use crate::master::environment::Inheritance;
 use crate::master::upgrade::rollback::Adoption;
-use crate::master::workers::start::Inheritance;
 use crate::schema::{ChangedLimit, Handover, PinnedFrom};
 use crate::sys::limit::{self, Limit};
 

@@ -9,9 +9,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use crate::cli::around_state;
+use crate::master::descriptors::identity;
 use crate::master::launch::Launch;
-use crate::master::upgrade::candidate::fingerprint;
-use crate::master::upgrade::handover::identity;
+use crate::master::upgrade::image::fingerprint;
 use crate::schema::{
     ChangedLimit, Handover, PIN_MAX, PIN_MESSAGE_MAX, PIN_TITLE, Pin, PinnedFrom, PinnedLimit,
     difference, parse_pin, write_pin,

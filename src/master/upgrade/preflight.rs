@@ -9,11 +9,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::decide::{Event, Preflight as Outcome};
+use crate::master::Master;
+use crate::master::tokens::{CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN};
 use crate::master::upgrade::candidate::Candidate;
 use crate::master::upgrade::open_files::original_limit;
 use crate::master::upgrade::pin::Asked;
 use crate::master::workers::deployment;
-use crate::master::{CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN, Master};
 use crate::schema;
 use crate::state::{Deployment, ExitStatus, Pid, ReexecMode};
 use crate::sys::poll::{Interest, Poll};

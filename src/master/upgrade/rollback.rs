@@ -5,8 +5,8 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::master::descriptors::identity;
 use crate::master::launch::Launch;
-use crate::master::upgrade::handover::identity;
 use crate::schema::{self, PinnedFrom};
 use crate::sys::descriptor::borrow;
 use crate::sys::exec::{Exec, exec};

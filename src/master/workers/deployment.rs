@@ -8,7 +8,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::cli::parse_variables;
-use crate::master::workers::start::{explain, is_ours};
+use crate::master::environment::is_ours;
+use crate::master::program::explain;
 use crate::state::{Config, Deployment, Generation, State, VARIABLES_MAX};
 use crate::sys::file;
 

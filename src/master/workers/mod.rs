@@ -3,5 +3,6 @@
 mod canary_check;
 pub(super) mod deployment;
 mod renice;
-pub(super) mod start;
+mod spawn;
+mod start;
 pub(super) mod stderr;

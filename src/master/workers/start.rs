@@ -2,29 +2,17 @@
 //! (behaviour.md section 2).
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use crate::decide::{Event, Level};
-use crate::master::Master;
-use crate::master::workers::deployment;
-use crate::master::workers::stderr::Captured;
-use crate::schema::Origin;
-use crate::state::{self, ConnectionId, Generation, Listener, Pid, Slot, State};
-use crate::sys::limit::OpenFiles;
-use crate::sys::signal::{self, Mask};
+use crate::master::environment::{Inheritance, variable};
+use crate::master::program::{explain, find_program};
+use crate::state::{self, Generation, Listener, Pid, Slot, State};
+use crate::sys::signal;
 use crate::sys::spawn::{Plan, Program, Spawned, spawn};
-
-/// What the master was started with, which it hands on to workers and to its next image.
-#[derive(Debug)]
-pub struct Inheritance {
-    origin: Origin,
-}
 
 /// A worker that runs.
 #[derive(Debug)]
@@ -38,102 +26,17 @@ pub struct Started {
 /// What is particular to a worker that is to be started.
 #[derive(Debug)]
 pub struct Place<'a> {
-    slot: Slot,
-    generation: Generation,
+    /// Its index.
+    pub slot: Slot,
+    /// Its code.
+    pub generation: Generation,
     /// Its working directory; the master's when absent.
-    directory: Option<&'a Path>,
+    pub directory: Option<&'a Path>,
     /// What becomes its standard error; the master's when absent.
-    standard_error: Option<RawFd>,
-}
-
-impl Master {
-    /// Starts a worker that was ordered.
-    pub(in crate::master) fn spawn(&mut self, slot: Slot, generation: Generation) {
-        let (started, directory) = match self.try_spawn(slot, generation) {
-            Ok(started) => started,
-            Err(why) => return self.events.push_back(Event::SpawnFailed { slot, why }),
-        };
-        let pid = started.process.pid;
-        if let Some(error) = started.process.nice_error {
-            self.log(Level::Error, &format!("Cannot set the nice level of worker {pid}: {error}"));
-        }
-        let connection = started.connection.and_then(|ours| self.give(pid, ours));
-        self.events.push_back(Event::Spawned { slot, pid: Pid(pid), connection, directory });
-        if let Some(level) = self.state.config.nice.worker {
-            self.renice(level, pid);
-        }
-    }
-
-    fn try_spawn(
-        &mut self,
-        slot: Slot,
-        generation: Generation,
-    ) -> Result<(Started, Option<PathBuf>), String> {
-        let directory = deployment::place(&self.state, generation)?;
-        let pipe = self.captured.as_ref().map(Captured::pipe).transpose();
-        let pipe = pipe.map_err(|e| format!("cannot make a pipe for its standard error: {e}"))?;
-        // The worker's end is closed here at the end: the pipe ends with those who have it.
-        let (ours, theirs) = pipe.unzip();
-        let place = Place {
-            slot,
-            generation,
-            directory: directory.as_deref(),
-            standard_error: theirs.as_ref().map(AsRawFd::as_raw_fd),
-        };
-        let started = self.inheritance.start(&self.state, &place)?;
-        if let (Some(captured), Some(ours)) = (&mut self.captured, ours) {
-            captured.add(started.process.pid, ours);
-        }
-        Ok((started, directory))
-    }
-
-    /// Takes in the master's end of a worker's own connection.
-    fn give(&mut self, pid: i32, ours: UnixStream) -> Option<ConnectionId> {
-        match self.connections.add(&self.poll, ours, true) {
-            Ok(id) => Some(id),
-            Err(error) => {
-                self.log(Level::Error, &format!("Cannot watch worker {pid}'s connection: {error}"));
-                None
-            }
-        }
-    }
+    pub standard_error: Option<RawFd>,
 }
 
 impl Inheritance {
-    /// What this process was started with.
-    pub fn new(origin: Origin) -> Inheritance {
-        let mut origin = origin;
-        origin.environment.retain(|(name, _)| !is_ours(name));
-        Inheritance { origin }
-    }
-
-    /// What this process was started with.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// The limit of open files that this process was started with.
-    pub fn open_files(&self) -> OpenFiles {
-        OpenFiles { soft: self.origin.open_files_soft, hard: self.origin.open_files_hard }
-    }
-
-    /// The mask that this process was started with.
-    pub fn mask(&self) -> Mask {
-        Mask::from_bits(self.origin.blocked_signals)
-    }
-
-    /// Where a bare name is looked up.
-    pub fn path(&self) -> Option<&OsStr> {
-        let path = self.origin.environment.iter().find(|(name, _)| name == "PATH");
-        path.map(|(_, value)| value.as_os_str())
-    }
-
-    /// The environment for the next image: the original one without the variables to drop.
-    pub fn environment_without(&self, dropped: &[OsString]) -> Vec<CString> {
-        let kept = self.origin.environment.iter().filter(|(name, _)| !dropped.contains(name));
-        kept.filter_map(|(name, value)| variable(name, value).ok()).collect()
-    }
-
     /// Starts a worker in its place.
     ///
     /// # Errors
@@ -160,7 +63,7 @@ impl Inheritance {
         let nice = match (&config.nice.renice_command, config.nice.worker) {
             (None, Some(level)) => Some(level),
             // Back to the level of the first start: the master's own is not for workers.
-            _ => config.nice.master.is_some().then_some(self.origin.nice),
+            _ => config.nice.master.is_some().then_some(self.origin().nice),
         };
         let death_signal = config.kill_children_on_exit.then(|| signal::number("USR2")).flatten();
         let start = Start {
@@ -205,7 +108,7 @@ impl Inheritance {
             directory: directory.as_deref(),
             environment: &environment,
             inherited: &[],
-            nice: Some(self.origin.nice),
+            nice: Some(self.origin().nice),
             death_signal: None,
             standard_error: None,
         };
@@ -225,7 +128,7 @@ impl Inheritance {
             directory: None,
             environment: &environment,
             inherited: &[],
-            nice: Some(self.origin.nice),
+            nice: Some(self.origin().nice),
             death_signal: None,
             standard_error: None,
         };
@@ -293,14 +196,6 @@ impl Inheritance {
         let ours = ours.iter().filter_map(|(name, value)| variable(OsStr::new(name), value).ok());
         self.environment_with(deployed).into_iter().chain(ours).collect()
     }
-
-    /// The original environment with further variables, which replace those of the same name.
-    fn environment_with(&self, added: &[(OsString, OsString)]) -> Vec<CString> {
-        let replaced: Vec<OsString> = added.iter().map(|(name, _)| name.clone()).collect();
-        let mut environment = self.environment_without(&replaced);
-        environment.extend(added.iter().filter_map(|(name, value)| variable(name, value).ok()));
-        environment
-    }
 }
 
 /// What is particular to a start.
@@ -328,67 +223,4 @@ fn deployed(
         variables.push(("PWD".into(), directory.into()));
     }
     variables
-}
-
-fn variable(name: &OsStr, value: &OsStr) -> Result<CString, std::ffi::NulError> {
-    // With room for the zero at the end: a start makes every variable anew.
-    let mut bytes = Vec::with_capacity(name.len() + value.len() + 2);
-    bytes.extend_from_slice(name.as_bytes());
-    bytes.push(b'=');
-    bytes.extend_from_slice(value.as_bytes());
-    CString::new(bytes)
-}
-
-/// Whether einhorn itself sets a variable: a master that is a worker of another must not hand on
-/// descriptors that only it has.
-pub fn is_ours(name: &OsStr) -> bool {
-    const NAMES: [&str; 5] = [
-        "EINHORN_MASTER_PID",
-        "EINHORN_SOCK_PATH",
-        "EINHORN_SOCK_FD",
-        "EINHORN_CHILD_INDEX",
-        "EINHORN_FDS",
-    ];
-    let families = ["EINHORN_FD_", "EINHORN_CANARY_"];
-    let is_in_family = |name: &str| families.iter().any(|family| name.starts_with(family));
-    name.to_str().is_some_and(|name| NAMES.contains(&name) || is_in_family(name))
-}
-
-/// Looks a program up: a name with a slash is a path, another one is searched in PATH.
-///
-/// # Errors
-/// A sentence with the name and where it was searched.
-pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, String> {
-    if name.as_bytes().contains(&b'/') {
-        return Ok(PathBuf::from(name));
-    }
-    // What execvp(3) takes when PATH is unset.
-    let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
-    let is_program = |file: &PathBuf| {
-        fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-    };
-    std::env::split_paths(path).map(|folder| folder.join(name)).find(is_program).ok_or_else(|| {
-        format!("there is no program {name:?} in PATH ({}); give its path", path.display())
-    })
-}
-
-/// Why a program could not be executed, with its path; execve(2) alone says too little.
-pub fn explain(program: &Path, error: &io::Error) -> String {
-    const EXEC_FORMAT_ERROR: i32 = 8;
-    let metadata = fs::metadata(program);
-    let hint = match (error.kind(), &metadata) {
-        (ErrorKind::NotFound, Ok(_)) => ": the interpreter that it names is missing",
-        (ErrorKind::PermissionDenied, Ok(found)) if found.is_dir() => ": it is a directory",
-        (ErrorKind::PermissionDenied, Ok(found)) if found.permissions().mode() & 0o111 == 0 => {
-            ": it is not executable (chmod +x)"
-        }
-        (ErrorKind::PermissionDenied, Ok(_)) => {
-            ": it or its interpreter may not be executed here (noexec mount, permissions)"
-        }
-        _ if error.raw_os_error() == Some(EXEC_FORMAT_ERROR) => {
-            ": it is neither a program for this machine nor a script with a #! line"
-        }
-        _ => "",
-    };
-    format!("cannot execute {}: {error}{hint}", program.display())
 }

@@ -12,9 +12,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::decide::{Event, Level};
+use crate::master::Master;
+use crate::master::descriptors::identity;
 use crate::master::log::{BACKLOG_MAX, Log};
-use crate::master::upgrade::handover::identity;
-use crate::master::{CAPTURED_TOKEN, Master, now};
+use crate::master::now::now;
+use crate::master::tokens::CAPTURED_TOKEN;
 use crate::schema::CarriedPipe;
 use crate::state::{CAPTURED_LINE_MAX, ExitStatus, Pid, TAIL_MAX, Verbosity};
 use crate::sys::descriptor;

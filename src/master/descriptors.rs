@@ -1,0 +1,61 @@
+//! Descriptors and files as they travel between images, in the schema's words.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::schema::{Carried, CarriedFile, CarriedPipe, Handover, Identity};
+use crate::sys::descriptor;
+use crate::sys::file::Owned;
+
+/// What is open under a number, in the schema's words.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn identity(number: RawFd) -> io::Result<Identity> {
+    let found = descriptor::identity(number)?;
+    Ok(Identity {
+        device: found.device,
+        inode: found.inode,
+        file_type: found.file_type,
+        cookie: found.cookie,
+        is_listening: found.is_listening,
+    })
+}
+
+/// A file of ours, for the next image.
+pub fn carried_file(file: &Owned) -> CarriedFile {
+    let (device, inode) = file.numbers();
+    CarriedFile { path: file.path().to_owned(), device, inode }
+}
+
+/// A file that the image before this one made.
+pub fn owned_file(file: CarriedFile) -> Owned {
+    Owned::from_numbers(&file.path, file.device, file.inode)
+}
+
+/// Looks at every descriptor that is said to be there.
+///
+/// # Errors
+/// The first that is missing or something else, by number and role.
+pub fn verify_descriptors(handover: &Handover) -> Result<(), String> {
+    for Carried { role, number, identity } in &handover.descriptors {
+        verify(*number, *identity, || format!("{role:?}"))?;
+    }
+    for CarriedPipe { pid, number, identity, .. } in &handover.captured {
+        verify(*number, *identity, || format!("standard error of {pid}"))?;
+    }
+    Ok(())
+}
+
+fn verify(number: RawFd, expected: Identity, what: impl Fn() -> String) -> Result<(), String> {
+    match identity(number) {
+        Ok(found) if found == expected => Ok(()),
+        Ok(_) => Err(format!("descriptor {number} ({}) is something else", what())),
+        Err(error) => Err(format!("descriptor {number} ({}): {error}", what())),
+    }
+}
+
+/// The numbers that are in use, those that are spent included.
+pub fn used_numbers(handover: &Handover, spent: &[RawFd]) -> Vec<RawFd> {
+    handover.numbers().chain(spent.iter().copied()).collect()
+}

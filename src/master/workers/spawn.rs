@@ -1,0 +1,65 @@
+//! A worker that was ordered is started, and taken in.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use crate::decide::{Event, Level};
+use crate::master::Master;
+use crate::master::workers::deployment;
+use crate::master::workers::start::{Place, Started};
+use crate::master::workers::stderr::Captured;
+use crate::state::{ConnectionId, Generation, Pid, Slot};
+
+impl Master {
+    /// Starts a worker that was ordered.
+    pub(in crate::master) fn spawn(&mut self, slot: Slot, generation: Generation) {
+        let (started, directory) = match self.try_spawn(slot, generation) {
+            Ok(started) => started,
+            Err(why) => return self.events.push_back(Event::SpawnFailed { slot, why }),
+        };
+        let pid = started.process.pid;
+        if let Some(error) = started.process.nice_error {
+            self.log(Level::Error, &format!("Cannot set the nice level of worker {pid}: {error}"));
+        }
+        let connection = started.connection.and_then(|ours| self.give(pid, ours));
+        self.events.push_back(Event::Spawned { slot, pid: Pid(pid), connection, directory });
+        if let Some(level) = self.state.config.nice.worker {
+            self.renice(level, pid);
+        }
+    }
+
+    fn try_spawn(
+        &mut self,
+        slot: Slot,
+        generation: Generation,
+    ) -> Result<(Started, Option<PathBuf>), String> {
+        let directory = deployment::place(&self.state, generation)?;
+        let pipe = self.captured.as_ref().map(Captured::pipe).transpose();
+        let pipe = pipe.map_err(|e| format!("cannot make a pipe for its standard error: {e}"))?;
+        // The worker's end is closed here at the end: the pipe ends with those who have it.
+        let (ours, theirs) = pipe.unzip();
+        let place = Place {
+            slot,
+            generation,
+            directory: directory.as_deref(),
+            standard_error: theirs.as_ref().map(AsRawFd::as_raw_fd),
+        };
+        let started = self.inheritance.start(&self.state, &place)?;
+        if let (Some(captured), Some(ours)) = (&mut self.captured, ours) {
+            captured.add(started.process.pid, ours);
+        }
+        Ok((started, directory))
+    }
+
+    /// Takes in the master's end of a worker's own connection.
+    fn give(&mut self, pid: i32, ours: UnixStream) -> Option<ConnectionId> {
+        match self.connections.add(&self.poll, ours, true) {
+            Ok(id) => Some(id),
+            Err(error) => {
+                self.log(Level::Error, &format!("Cannot watch worker {pid}'s connection: {error}"));
+                None
+            }
+        }
+    }
+}
