@@ -1,3 +1,4 @@
 //! Clients of the command socket.
 
+mod accept;
 pub(super) mod connections;

@@ -15,7 +15,6 @@ use crate::master::files::COMMAND_BACKLOG;
 use crate::master::launch::Launch;
 use crate::master::now::now;
 use crate::master::tokens::FIRST_TOKEN;
-use crate::master::upgrade::rollback::Adoption;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
 use crate::schema::{self, Handover, Role};
 use crate::state::{ConnectionId, Family, Pid, SCHEMA_VERSIONS};
@@ -109,10 +108,13 @@ fn is_named_as_master(pid: i32) -> bool {
 ///
 /// # Errors
 /// Why it cannot go on, by the name of the field.
-pub fn adopt(bytes: &[u8], adoption: &Adoption) -> Result<(Handover, Vec<Note>), String> {
+pub fn adopt(
+    bytes: &[u8],
+    launch: &Launch,
+    state_number: RawFd,
+) -> Result<(Handover, Vec<Note>), String> {
     let original = read(bytes)?;
-    let Adoption { launch, state_number, .. } = adoption;
-    let mut facts = facts(&original, launch, *state_number, process::own_pid());
+    let mut facts = facts(&original, launch, state_number, process::own_pid());
     let mut notes = Vec::new();
     let pidfile = original.file_path("pid", &facts)?;
     let pidfile = claim_pidfile(&pidfile, facts.master_pid).map_err(|why| {

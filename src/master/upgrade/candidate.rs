@@ -28,6 +28,18 @@ pub struct Candidate {
     pinned: Option<Pinned>,
 }
 
+/// As what a candidate goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum Successor {
+    /// A release of ours, which reads the state in this version.
+    Einhorn {
+        /// Of the schema.
+        schema: u16,
+    },
+    /// A Ruby Einhorn.
+    Ruby,
+}
+
 impl Candidate {
     /// Looks up what to become: `--reexec-as`, or our own path as it was typed, anew. It is
     /// executed in the directory given, which is where a relative `--reexec-as` is.

@@ -1,4 +1,4 @@
-//! Who goes on where this image stops, and the exec that makes it so.
+//! The exec by which another image goes on where this one stops.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -10,19 +10,7 @@ use crate::sys::exec::{Exec, exec};
 use crate::sys::limit::{Limit, OpenFiles};
 use crate::sys::signal::Stranger;
 
-/// Who goes on.
-#[derive(Clone, Copy, Debug)]
-pub enum Successor {
-    /// A release of ours, which reads the state in this version.
-    Einhorn {
-        /// Of the schema.
-        schema: u16,
-    },
-    /// A Ruby Einhorn.
-    Ruby,
-}
-
-/// What it gets.
+/// What the next image gets.
 pub struct Estate<'a> {
     /// The state, written down.
     pub state: &'a OwnedFd,

@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use crate::decide::{Event, Level};
+use crate::master::Master;
+use crate::master::children::status;
 use crate::master::clients::connections::Connections;
 use crate::master::descriptors::{
     carried_file, identity, owned_file, used_numbers, verify_descriptors,
@@ -16,14 +18,13 @@ use crate::master::log::Log;
 use crate::master::metrics_file::MetricsFile;
 use crate::master::ruby::takeover::{self, Note};
 use crate::master::tokens::{COMMAND_SOCKET_TOKEN, SIGNALS_TOKEN, WATCHED};
-use crate::master::upgrade::candidate::Candidate;
-use crate::master::upgrade::exec::{Estate, Successor, failed};
+use crate::master::upgrade::candidate::{Candidate, Successor};
+use crate::master::upgrade::exec::{Estate, failed};
 use crate::master::upgrade::known;
 use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, original_limit};
 use crate::master::upgrade::pin::verify_directory;
 use crate::master::upgrade::rollback::Adoption;
 use crate::master::workers::stderr::Captured;
-use crate::master::{Master, status};
 use crate::ruby::Original;
 use crate::schema::{self, Carried, Handover, PinnedFrom, Role};
 use crate::state::{ExitStatus, Pid, Reexec, Rollout, Stage, release};
@@ -141,7 +142,7 @@ impl Master {
         fail_point("decode")?;
         let pinned_from = adoption.pinned_from()?;
         let (handover, notes) = match Original::is_meant(&bytes) {
-            true => takeover::adopt(&bytes, adoption)?,
+            true => takeover::adopt(&bytes, &adoption.launch, adoption.state_number)?,
             false => (known::decode(&bytes).map_err(|error| error.to_string())?, Vec::new()),
         };
         let own = process::own_pid();
@@ -154,7 +155,8 @@ impl Master {
         if let Some(from) = &pinned_from {
             verify_directory(from, &handover)?;
         }
-        let open_files = current_limit(adoption, &handover, pinned_from.as_ref());
+        let open_files =
+            current_limit(&handover, pinned_from.as_ref(), adoption.rolled_back.is_some());
         // Room for what is opened below, and nothing given up that cannot be had back; told about
         // later if it fails.
         let _ = limit::open_files().and_then(limit::raise_open_files);

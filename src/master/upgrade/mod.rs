@@ -1,5 +1,6 @@
 //! How the master becomes its next release, and comes from the one before (docs/handover.md).
 
+mod ask;
 pub(super) mod candidate;
 pub(super) mod check;
 pub(super) mod exec;

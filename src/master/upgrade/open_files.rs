@@ -3,7 +3,6 @@
 use std::os::fd::RawFd;
 
 use crate::master::environment::Inheritance;
-use crate::master::upgrade::rollback::Adoption;
 use crate::schema::{ChangedLimit, Handover, PinnedFrom};
 use crate::sys::limit::{self, Limit};
 
@@ -33,9 +32,9 @@ fn has_room(limit: limit::OpenFiles, carried: &[RawFd]) -> bool {
 
 /// The limit that workers get: what a wrapper has set, or the original one.
 pub(super) fn current_limit(
-    adoption: &Adoption,
     handover: &Handover,
     pinned_from: Option<&PinnedFrom>,
+    is_rolled_back: bool,
 ) -> limit::OpenFiles {
     let original = limit::OpenFiles {
         soft: handover.origin.open_files_soft,
@@ -50,7 +49,7 @@ pub(super) fn current_limit(
     // What the master itself has raised and not lowered again is nobody's wish.
     let carried: Vec<RawFd> = handover.numbers().collect();
     let was_kept_high = !has_room(original, &carried);
-    let wanted = match adoption.rolled_back.is_some() || was_kept_high {
+    let wanted = match is_rolled_back || was_kept_high {
         true => original,
         false => found,
     };

@@ -1,28 +1,13 @@
-//! A preflight: a candidate, started with the real state, that says whether it could take over.
-//! The loop goes on meanwhile.
+//! A preflight under way: a candidate that runs, and what it says.
 
-use std::ffi::CString;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
 
-use crate::decide::{Event, Preflight as Outcome};
-use crate::master::Master;
 use crate::master::tokens::{CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN};
 use crate::master::upgrade::candidate::Candidate;
-use crate::master::upgrade::open_files::original_limit;
 use crate::master::upgrade::pin::Asked;
-use crate::master::workers::deployment;
-use crate::schema;
-use crate::state::{Deployment, ExitStatus, Pid, ReexecMode};
+use crate::sys::descriptor;
 use crate::sys::poll::{Interest, Poll};
-use crate::sys::spawn::{Plan, spawn};
-use crate::sys::{descriptor, limit, memfd, process, signal};
-
-/// How much is kept of what a candidate writes, from its end: its last words say why it failed.
-const OUTPUT_KEPT: usize = 4 * 1024;
 
 /// How often a pipe is read in one turn.
 const READS_PER_TURN: usize = 16;
@@ -30,26 +15,26 @@ const READS_PER_TURN: usize = 16;
 /// A preflight under way.
 #[derive(Debug)]
 pub struct Preflight {
-    pid: i32,
-    candidate: Candidate,
-    report: Stream,
+    pub(super) pid: i32,
+    pub(super) candidate: Candidate,
+    pub(super) report: Stream,
     /// Where it says how it was executed, if that is asked.
-    pin: Option<Asked>,
-    output: Stream,
+    pub(super) pin: Option<Asked>,
+    pub(super) output: Stream,
 }
 
 /// The reading end of a pipe, and what came out of it.
 #[derive(Debug)]
-struct Stream {
+pub struct Stream {
     pipe: OwnedFd,
     bytes: Vec<u8>,
     kept_max: usize,
     /// Whether more came than was kept.
-    is_cut: bool,
+    pub(super) is_cut: bool,
 }
 
 impl Stream {
-    fn new(pipe: OwnedFd, kept_max: usize) -> Stream {
+    pub(super) fn new(pipe: OwnedFd, kept_max: usize) -> Stream {
         Stream { pipe, bytes: Vec::new(), kept_max, is_cut: false }
     }
 
@@ -73,145 +58,19 @@ impl Stream {
         false
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 }
 
-impl Master {
-    /// Starts a candidate with a state of this version.
-    pub(in crate::master) fn start_preflight(&mut self, schema: u16) {
-        self.candidate = None;
-        let event = match self.try_preflight(schema) {
-            Ok((preflight, deployment)) => {
-                let pid = Pid(preflight.pid);
-                self.preflight = Some(preflight);
-                Event::PreflightStarted { pid, deployment }
-            }
-            Err(why) => Event::PreflightEnded { outcome: Outcome::NotStarted { why } },
-        };
-        self.events.push_back(event);
-    }
-
-    fn try_preflight(&self, schema: u16) -> Result<(Preflight, Option<Deployment>), String> {
-        let deployment = deployment::next(&self.state)?;
-        let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_ref());
-        let candidate = Candidate::find(
-            &self.state.config,
-            &self.inheritance,
-            directory.map(PathBuf::as_path),
-        )?;
-        let failed = |what: &str, error: io::Error| format!("{what}: {error}");
-        let pipe = || descriptor::pipe().map_err(|error| failed("cannot make a pipe", error));
-        let (report, report_end) = pipe()?;
-        let (output, output_end) = pipe()?;
-        let nothing = File::open("/dev/null").map_err(|error| failed("/dev/null", error))?;
-        let mut handover =
-            self.handover(&[]).map_err(|error| failed("cannot list descriptors", error))?;
-        handover.state.next_deployment.clone_from(&deployment);
-        let bytes = schema::encode(&handover, schema, None, Some(report_end.as_raw_fd()))
-            .map_err(|error| error.to_string())?;
-        let state = memfd::sealed("einhorn-preflight", &bytes)
-            .map_err(|error| failed("cannot make a memfd for the state", error))?;
-        let output_number = output_end.as_raw_fd();
-        let standard = [nothing.as_raw_fd(), output_number, output_number];
-        // A Ruby Einhorn says nothing there, and is executed as ever.
-        let (pin, pin_end) = match self.state.config.reexec_mode {
-            ReexecMode::Pinned => Some(Asked::new(standard)?).unzip(),
-            ReexecMode::Exec => (None, None),
-        };
-        let mut inherited: Vec<i32> = handover.numbers().collect();
-        inherited.extend([state.as_raw_fd(), report_end.as_raw_fd()]);
-        inherited.extend(pin_end.as_ref().map(AsRawFd::as_raw_fd));
-        let config = &self.state.config;
-        let path = candidate.path().map_err(|error| failed("its path", error))?;
-        let directory = directory.map(|path| CString::new(path.as_os_str().as_bytes()));
-        let directory = directory.transpose().map_err(|error| error.to_string())?;
-        let arguments = candidate
-            .arguments(state.as_raw_fd(), &["--upgrade-check"], config)
-            .map_err(|error| failed("its arguments", error))?;
-        let environment = self.inheritance.environment_without(&config.drop_env_vars);
-        let spawned = spawn(&Plan {
-            program: candidate.program(&path),
-            arguments: &arguments,
-            environment: &environment,
-            directory: directory.as_ref(),
-            inherited: &inherited,
-            stdio: Some(standard),
-            mask: self.inheritance.mask(),
-            // As the hand-over will have it: descriptors that travel need room below the limit.
-            open_files: original_limit(&self.inheritance, &inherited)
-                .or_else(|| limit::open_files().ok())
-                .unwrap_or(self.inheritance.open_files()),
-            nice: None,
-            death_signal: signal::number("KILL"),
-        })
-        .map_err(|error| candidate.explain(&error))?;
-        let preflight = Preflight {
-            pid: spawned.pid,
-            candidate,
-            pin,
-            report: Stream::new(report, schema::REPORT_MAX),
-            output: Stream::new(output, OUTPUT_KEPT),
-        };
-        preflight.watch(&self.poll).map_err(|error| {
-            let _ = process::kill_group(spawned.pid);
-            failed("cannot watch it", error)
-        })?;
-        Ok((preflight, deployment))
-    }
-
-    /// Reads what the candidate says.
-    pub(in crate::master) fn hear_candidate(&mut self) {
-        if let Some(preflight) = &mut self.preflight {
-            preflight.hear(&self.poll);
-        }
-    }
-
-    /// Ends the candidate and everything that it started.
-    pub(in crate::master) fn kill_preflight(&mut self) {
-        if let Some(preflight) = &self.preflight {
-            self.kill_all_of(preflight.pid, "the candidate");
-        }
-    }
-
-    /// Takes the end of the candidate, if it is the one that ended.
-    pub(in crate::master) fn candidate_ended(&mut self, pid: i32, status: ExitStatus) -> bool {
-        if self.preflight.as_ref().is_none_or(|preflight| preflight.pid != pid) {
-            return false;
-        }
-        let Some(mut preflight) = self.preflight.take() else { return false };
-        preflight.hear(&self.poll);
-        preflight.forget(&self.poll);
-        // What a wrapper has left running must not outlive its purpose.
-        let _ = process::kill_group(pid);
-        let subject = if preflight.candidate.is_wrapper() { "the wrapper" } else { "it" };
-        let pin = preflight.pin.take().map(|asked| asked.answer(subject));
-        let pin = pin.map(|answer| {
-            answer.map(|(executable, pinned)| preflight.candidate.pin(executable, pinned))
-        });
-        let outcome = Outcome::Ended {
-            pid: Pid(pid),
-            status,
-            report: schema::parse_report(&preflight.report.text()),
-            pin,
-            last_words: preflight.output.text(),
-            is_cut: preflight.output.is_cut,
-        };
-        self.candidate = Some(preflight.candidate);
-        self.events.push_back(Event::PreflightEnded { outcome });
-        true
-    }
-}
-
 impl Preflight {
-    fn watch(&self, poll: &Poll) -> io::Result<()> {
+    pub(super) fn watch(&self, poll: &Poll) -> io::Result<()> {
         let read = Interest { read: true, write: false };
         poll.add(&self.report.pipe, CANDIDATE_REPORT_TOKEN, read)?;
         poll.add(&self.output.pipe, CANDIDATE_OUTPUT_TOKEN, read)
     }
 
-    fn hear(&mut self, poll: &Poll) {
+    pub(super) fn hear(&mut self, poll: &Poll) {
         for stream in [&mut self.report, &mut self.output] {
             if stream.drain() {
                 // A closed pipe is readable for ever.
@@ -220,7 +79,7 @@ impl Preflight {
         }
     }
 
-    fn forget(&self, poll: &Poll) {
+    pub(super) fn forget(&self, poll: &Poll) {
         for stream in [&self.report, &self.output] {
             // It may have been removed when it was closed.
             let _ = poll.remove(&stream.pipe);

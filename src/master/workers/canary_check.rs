@@ -1,10 +1,9 @@
 //! The command of `--on-canary`: whether a new release does well is for it to say.
 
-use crate::decide::{Event, Level};
+use crate::decide::Event;
 use crate::master::Master;
 use crate::master::workers::deployment;
 use crate::state::{Generation, Pid, Rollout};
-use crate::sys::process;
 
 impl Master {
     /// Starts the command for a worker, in the directory and with the environment of that.
@@ -28,16 +27,6 @@ impl Master {
         let check = self.state.rollout.as_ref().and_then(Rollout::check);
         if check == Some(Pid(pid)) {
             self.kill_all_of(pid, "what --on-canary has left running");
-        }
-    }
-
-    /// Kills a process group; that nobody is left in it is fine.
-    pub(in crate::master) fn kill_all_of(&mut self, group: i32, what: &str) {
-        match process::kill_group(group) {
-            Err(error) if !process::is_gone(&error) => {
-                self.log(Level::Error, &format!("Cannot kill {what} ({group}): {error}"));
-            }
-            _ => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod canary_check;
 pub(super) mod deployment;
+mod hear;
 mod renice;
 mod spawn;
 mod start;

@@ -9,16 +9,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::time::Duration;
 
-use crate::decide::{Event, Level};
-use crate::master::Master;
+use crate::decide::Level;
 use crate::master::descriptors::identity;
 use crate::master::log::{BACKLOG_MAX, Log};
-use crate::master::now::now;
 use crate::master::tokens::CAPTURED_TOKEN;
 use crate::schema::CarriedPipe;
-use crate::state::{CAPTURED_LINE_MAX, ExitStatus, Pid, TAIL_MAX, Verbosity};
+use crate::state::{CAPTURED_LINE_MAX, Pid, TAIL_MAX, Verbosity};
 use crate::sys::descriptor;
 use crate::sys::poll::{Interest, Poll};
 
@@ -40,9 +37,6 @@ const OWED_MAX: usize = BACKLOG_MAX / 2;
 /// How many pipes of workers that have ended are heard, or a quarter of the descriptors: of each
 /// somebody is left who holds the other end, such as a helper that a worker has started.
 const ORPHANS_MAX: usize = 1024;
-
-/// How long a master that leaves waits for a reader who is slow to take what workers have said.
-const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 const READ: Interest = Interest { read: true, write: false };
 
@@ -205,7 +199,7 @@ impl Captured {
     }
 
     /// Has the loop watch the pipes, or not.
-    fn watch(&mut self, outer: &Poll, is_wanted: bool) {
+    pub fn watch(&mut self, outer: &Poll, is_wanted: bool) {
         if is_wanted != self.is_watched {
             let changed = match is_wanted {
                 true => outer.add(&self.poll, CAPTURED_TOKEN, READ),
@@ -217,7 +211,7 @@ impl Captured {
 
     /// Passes on what workers say, of each in its turn, until the log falls behind or others want
     /// to be heard. Answers whether there was anything.
-    fn hear(&mut self, log: &mut Log) -> bool {
+    pub fn hear(&mut self, log: &mut Log) -> bool {
         for count in 0..READS_PER_TURN {
             if log.is_behind() {
                 return true;
@@ -254,7 +248,7 @@ impl Captured {
 
     /// A worker was reaped. Passes on what it has left in its pipe, and answers the end of all that
     /// it has said. Somebody whom it has started may go on speaking.
-    fn reaped(&mut self, worker: i32, log: &mut Log) -> Vec<u8> {
+    pub fn reaped(&mut self, worker: i32, log: &mut Log) -> Vec<u8> {
         let Some(number) = self.of_workers.remove(&worker) else { return Vec::new() };
         let mut read = 0;
         while read < REMAINS_MAX && log.owed() <= OWED_MAX {
@@ -289,44 +283,4 @@ impl Captured {
 
 fn token(number: RawFd) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-impl Master {
-    /// Passes on what workers say.
-    pub(in crate::master) fn hear_workers(&mut self) {
-        if let Some(captured) = &mut self.captured {
-            captured.hear(&mut self.log);
-        }
-    }
-
-    /// Listens to workers while whoever reads the log keeps up.
-    pub(in crate::master) fn watch_workers(&mut self) {
-        if let Some(captured) = &mut self.captured {
-            captured.watch(&self.poll, !self.log.is_behind());
-        }
-    }
-
-    /// A child is gone that may have been a worker.
-    pub(in crate::master) fn child_ended(&mut self, pid: Pid, status: ExitStatus) {
-        let captured = self.captured.as_mut();
-        let last_words = captured.map(|captured| captured.reaped(pid.0, &mut self.log));
-        let last_words = last_words.unwrap_or_default();
-        self.events.push_back(Event::Exited { pid, status, last_words });
-    }
-
-    /// Passes on what is there before the master leaves: nobody will read it after that.
-    pub(in crate::master) fn hear_the_rest(&mut self) {
-        let Some(captured) = &mut self.captured else { return };
-        let deadline = now().monotonic + FAREWELL_MAX;
-        loop {
-            let is_more = captured.hear(&mut self.log);
-            let left = deadline.since(now().monotonic);
-            if !is_more || left.is_zero() {
-                return;
-            }
-            if self.log.is_behind() && self.log.wait_for_room(left, &self.open_mask).is_err() {
-                return;
-            }
-        }
-    }
 }

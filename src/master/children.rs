@@ -1,0 +1,66 @@
+//! The processes that this one has started: what they are sent, and how they end.
+
+use crate::decide::{Event, Level};
+use crate::master::Master;
+use crate::state::{ExitStatus, Pid, Signal};
+use crate::sys::process::{self, WaitStatus};
+use crate::sys::signal;
+
+impl Master {
+    pub(super) fn send_signal(&mut self, pid: Pid, signal: Signal) {
+        let sent = match signal::number(signal.name()) {
+            Some(number) => process::kill(pid.0, number),
+            None => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        if let Err(error) = sent {
+            self.log(Level::Error, &format!("Cannot send {signal} to worker {pid}: {error}"));
+        }
+    }
+
+    fn reaped(&mut self, pid: i32, status: ExitStatus) {
+        if self.candidate_ended(pid, status) {
+            return;
+        }
+        self.end_check(pid);
+        match self.helpers.remove(&pid) {
+            None => self.child_ended(Pid(pid), status),
+            Some(_) if status == ExitStatus::Code(0) => {}
+            Some(what) => self.log(Level::Error, &format!("Failed {what}: {status}")),
+        }
+    }
+
+    pub(super) fn take_exits(&mut self) {
+        while let Some((pid, ended)) = process::reap() {
+            self.reaped(pid, status(ended));
+        }
+    }
+
+    /// A child is gone that may have been a worker.
+    pub(super) fn child_ended(&mut self, pid: Pid, status: ExitStatus) {
+        let captured = self.captured.as_mut();
+        let last_words = captured.map(|captured| captured.reaped(pid.0, &mut self.log));
+        let last_words = last_words.unwrap_or_default();
+        self.events.push_back(Event::Exited { pid, status, last_words });
+    }
+
+    /// Kills a process group; that nobody is left in it is fine.
+    pub(super) fn kill_all_of(&mut self, group: i32, what: &str) {
+        match process::kill_group(group) {
+            Err(error) if !process::is_gone(&error) => {
+                self.log(Level::Error, &format!("Cannot kill {what} ({group}): {error}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How a child ended, in the words of the state.
+pub(super) fn status(ended: WaitStatus) -> ExitStatus {
+    match ended {
+        WaitStatus::Exited(code) => ExitStatus::Code(code),
+        WaitStatus::Signaled { number, core_dumped } => {
+            let signal = signal::name(number).and_then(Signal::parse);
+            ExitStatus::Killed { number, signal, core_dumped }
+        }
+    }
+}

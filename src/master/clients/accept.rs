@@ -1,0 +1,117 @@
+//! Clients come, and are answered, for as long as signals and workers may wait.
+
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::decide::{Event, Level};
+use crate::master::Master;
+use crate::master::now::now;
+use crate::master::tokens::COMMAND_SOCKET_TOKEN;
+use crate::protocol::Request;
+use crate::sys::poll::Interest;
+use crate::sys::{socket, user};
+
+/// How many connections are accepted in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// How long clients are answered before the loop looks at everything else again.
+const ANSWERING_MAX: Duration = Duration::from_millis(10);
+
+/// How long nothing is accepted after the kernel refused a descriptor and no client could be
+/// dropped for it.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+impl Master {
+    /// Answers the clients, for as long as signals and workers may wait.
+    pub(in crate::master) fn answer_clients(&mut self) {
+        let begun = now().monotonic;
+        while let Some((connection, request)) = self.connections.next_request() {
+            // Nobody is there to hear; what it told us to do is done all the same.
+            let is_in_vain = request.as_ref().is_ok_and(Request::only_asks)
+                && self.connections.is_gone(connection);
+            if is_in_vain {
+                continue;
+            }
+            self.events.push_back(Event::Requested { connection, request });
+            self.tell_events();
+            if now().monotonic.since(begun) >= ANSWERING_MAX {
+                return;
+            }
+        }
+    }
+
+    pub(in crate::master) fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if self.connections.is_full() && !self.make_room("there are too many") {
+                return;
+            }
+            match socket::accept(&self.command_socket) {
+                Ok(None) => return,
+                Ok(Some(stream)) => self.admit(stream),
+                Err(error) if !self.connections.has_clients() => {
+                    return self.pause_accepting(&error);
+                }
+                Err(error) => {
+                    if !self.make_room(&format!("no more can be accepted: {error}")) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in a client, if it may talk to us.
+    pub(in crate::master) fn admit(&mut self, stream: UnixStream) {
+        let own = user::effective_id();
+        match socket::peer(&stream) {
+            Ok((_, uid)) if uid == own || uid == 0 => {}
+            Ok((pid, uid)) => {
+                let who = format!("pid {pid} of user {uid}, who is neither {own} nor root");
+                return self.log(Level::Error, &format!("Refused a connection of {who}"));
+            }
+            Err(error) => {
+                return self.log(Level::Error, &format!("Refused a nameless connection: {error}"));
+            }
+        }
+        match self.connections.add(&self.poll, stream, false) {
+            Ok(connection) => self.events.push_back(Event::Opened { connection }),
+            Err(error) => self.log(Level::Error, &format!("Cannot watch a connection: {error}")),
+        }
+        self.tell_events();
+    }
+
+    /// Drops the client that has been silent longest, if somebody waits for its place. Answers
+    /// whether there is room now; if not, another turn will tell who is silent.
+    fn make_room(&mut self, why: &str) -> bool {
+        // Without a free descriptor, accept(2) fails even when nobody waits.
+        if !socket::is_awaited(&self.command_socket) {
+            return false;
+        }
+        let Some(connection) = self.connections.most_silent() else { return false };
+        self.connections.remove(&self.poll, connection);
+        self.events.push_back(Event::Closed { connection });
+        self.log(Level::Error, &format!("Dropped the most silent client: {why}"));
+        self.tell_events();
+        true
+    }
+
+    fn pause_accepting(&mut self, error: &std::io::Error) {
+        self.log(Level::Error, &format!("Cannot accept clients for a moment: {error}"));
+        self.accept_again_at = Some(now().monotonic + ACCEPT_PAUSE);
+        self.watch_command_socket(false);
+    }
+
+    pub(in crate::master) fn resume_accepting(&mut self) {
+        if self.accept_again_at.is_some_and(|at| at <= now().monotonic) {
+            self.accept_again_at = None;
+            self.watch_command_socket(true);
+        }
+    }
+
+    fn watch_command_socket(&mut self, read: bool) {
+        let interest = Interest { read, write: false };
+        if let Err(error) = self.poll.change(&self.command_socket, COMMAND_SOCKET_TOKEN, interest) {
+            self.log(Level::Error, &format!("Cannot watch the command socket: {error}"));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The loop: what has happened is told to `decide`, and what that says is done.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::decide::{Action, Event, Level, Sender, next_deadline, step};
+use crate::master::Master;
+use crate::master::now::now;
+use crate::master::tokens::{
+    CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN, CAPTURED_TOKEN, COMMAND_SOCKET_TOKEN,
+    LOG_TOKEN, SIGNALS_TOKEN,
+};
+use crate::master::upgrade::candidate::Successor;
+use crate::state::Signal;
+use crate::sys::poll::Ready;
+use crate::sys::signal;
+
+impl Master {
+    /// Runs until there is nothing left to run for. Answers the exit status.
+    pub fn run(mut self) -> i32 {
+        self.renice_master();
+        // A signal that asks us to stop comes before anything is started.
+        self.let_signals_in();
+        // The signal of an exit during the hand-over may be lost: the kernel drops it where SIGCHLD
+        // is default and open, and when it is made default.
+        self.take_exits();
+        loop {
+            self.settle();
+            if let Some(successor) = self.handover_due.take() {
+                self.hand_over(successor);
+                continue;
+            }
+            if let Some(code) = self.exit_code {
+                return self.leave(code);
+            }
+            match self.poll.wait(self.patience(), &self.open_mask) {
+                Ok(ready) => self.turn(&ready),
+                Err(error) => {
+                    self.log(Level::Error, &format!("Cannot wait for events any more: {error}"));
+                    return self.leave(1);
+                }
+            }
+        }
+    }
+
+    /// Takes in what has happened: exits first, then signals, then clients.
+    fn turn(&mut self, ready: &[Ready]) {
+        let has_signals = ready.iter().any(|ready| ready.token == SIGNALS_TOKEN);
+        // Asking costs time for every worker; when clients alone are ready, none has exited.
+        if has_signals || ready.is_empty() {
+            self.take_exits();
+        }
+        if has_signals {
+            self.take_signals();
+        }
+        self.tell_events();
+        self.connections.begin_turn();
+        for ready in ready {
+            match ready.token {
+                SIGNALS_TOKEN | COMMAND_SOCKET_TOKEN => {}
+                LOG_TOKEN => self.log.flush(),
+                CAPTURED_TOKEN => self.hear_workers(),
+                CANDIDATE_REPORT_TOKEN | CANDIDATE_OUTPUT_TOKEN => self.hear_candidate(),
+                _ => self.connections.serve(*ready),
+            }
+        }
+        self.answer_clients();
+        // Last, so that whoever has just spoken is not taken for silent.
+        if ready.iter().any(|ready| ready.token == COMMAND_SOCKET_TOKEN) {
+            self.accept();
+        }
+    }
+
+    /// Ends a turn: what should run is compared with what runs, and what is waited for is set.
+    fn settle(&mut self) {
+        self.events.push_back(Event::Turn);
+        self.tell_events();
+        let waiting = self.state.waiters.iter().map(|waiter| waiter.connection).collect();
+        for connection in self.connections.settle(&self.poll, &waiting) {
+            self.events.push_back(Event::Closed { connection });
+        }
+        self.tell_events();
+        if self.state.reexec.is_none() {
+            // One that was refused is not kept open.
+            self.candidate = None;
+        }
+        debug_assert_eq!(self.state.check(), Ok(()));
+        self.log.watch(&self.poll, LOG_TOKEN);
+        self.watch_workers();
+        self.resume_accepting();
+        self.keep_metrics();
+    }
+
+    /// How long the next wait may last; `None` until something happens.
+    fn patience(&self) -> Option<Duration> {
+        if self.connections.is_asked() {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [next_deadline(&self.state), self.accept_again_at, self.metrics_due_at()];
+        deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now().monotonic))
+    }
+
+    /// Tells `decide` what has happened and does what it says, until both are done. The outcome of
+    /// an action is told before the next action is begun, so that its time is right.
+    pub(super) fn tell_events(&mut self) {
+        let mut actions = VecDeque::new();
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                let is_news = event != Event::Turn;
+                let ordered = step(&mut self.state, now(), event);
+                if is_news || !ordered.is_empty() {
+                    self.metrics_file.outdate();
+                }
+                actions.extend(ordered);
+            } else if let Some(action) = actions.pop_front() {
+                self.perform(action);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn { slot, generation } => self.spawn(slot, generation),
+            Action::Signal { pid, signal } => self.send_signal(pid, signal),
+            // How it goes on is not told to those who do not read; how it ends is.
+            Action::Reply { connection, reply }
+                if reply.wait && !self.connections.is_patient(connection) => {}
+            Action::Reply { connection, reply } => {
+                self.connections.send(connection, &reply.to_line());
+            }
+            Action::Report { connection, kind, reply } => {
+                let reply = reply.with_message(self.report(kind));
+                self.connections.send(connection, &reply.to_line());
+            }
+            Action::Close { connection } => self.connections.close(connection),
+            Action::Log { level, message } => self.log(level, &message),
+            Action::StartPreflight { schema } => self.start_preflight(schema),
+            Action::KillPreflight => self.kill_preflight(),
+            Action::HandOver { schema } => {
+                self.handover_due = Some(Successor::Einhorn { schema });
+            }
+            Action::HandBack => self.handover_due = Some(Successor::Ruby),
+            Action::RunCanaryCheck { worker, generation } => self.run_check(worker, generation),
+            Action::KillCheck { process } => self.kill_check(process),
+            Action::Exit { code } => self.exit_code = Some(code),
+        }
+    }
+
+    /// Takes the signals that wait in the kernel, now and not with the next wait.
+    pub(super) fn let_signals_in(&mut self) {
+        if let Err(error) = self.open_mask.let_in() {
+            self.log(Level::Error, &format!("Cannot let signals in: {error}"));
+        }
+        self.take_signals();
+    }
+
+    pub(super) fn take_signals(&mut self) {
+        for received in self.signals.received() {
+            let Some(signal) = signal::name(received.number).and_then(Signal::parse) else {
+                continue;
+            };
+            let sender = received.sender.map(|(pid, uid)| Sender { pid, uid });
+            self.events.push_back(Event::Signaled { signal, sender });
+        }
+    }
+
+    /// Removes what is its own and says good-bye.
+    fn leave(mut self, code: i32) -> i32 {
+        for file in std::mem::take(&mut self.files) {
+            if let Err(error) = file.remove() {
+                let path = file.path().display().to_string();
+                self.log(Level::Error, &format!("Cannot remove {path}: {error}"));
+            }
+        }
+        self.hear_the_rest();
+        self.log(Level::Info, &format!("Leaving with exit status {code}"));
+        code
+    }
+}

@@ -1,0 +1,41 @@
+//! What workers say on their standard error is heard while whoever reads the log keeps up.
+
+use std::time::Duration;
+
+use crate::master::Master;
+use crate::master::now::now;
+
+/// How long a master that leaves waits for a reader who is slow to take what workers have said.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+impl Master {
+    /// Passes on what workers say.
+    pub(in crate::master) fn hear_workers(&mut self) {
+        if let Some(captured) = &mut self.captured {
+            captured.hear(&mut self.log);
+        }
+    }
+
+    /// Listens to workers while whoever reads the log keeps up.
+    pub(in crate::master) fn watch_workers(&mut self) {
+        if let Some(captured) = &mut self.captured {
+            captured.watch(&self.poll, !self.log.is_behind());
+        }
+    }
+
+    /// Passes on what is there before the master leaves: nobody will read it after that.
+    pub(in crate::master) fn hear_the_rest(&mut self) {
+        let Some(captured) = &mut self.captured else { return };
+        let deadline = now().monotonic + FAREWELL_MAX;
+        loop {
+            let is_more = captured.hear(&mut self.log);
+            let left = deadline.since(now().monotonic);
+            if !is_more || left.is_zero() {
+                return;
+            }
+            if self.log.is_behind() && self.log.wait_for_room(left, &self.open_mask).is_err() {
+                return;
+            }
+        }
+    }
+}
