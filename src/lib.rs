@@ -4,6 +4,7 @@ pub mod client;
 pub mod decide;
 pub mod master;
 pub mod outcome;
+pub mod preflight;
 pub mod protocol;
 pub mod ruby;
 pub mod scalar;

@@ -2,7 +2,7 @@
 //!
 //! Asserts that a report that is understood means the same when it is written again.
 
-use einhorn::schema::{REPORT_MAX, parse_report, write_report};
+use einhorn::preflight::{REPORT_MAX, parse_report, write_report};
 
 /// Runs one input.
 pub(crate) fn run(bytes: &[u8]) {

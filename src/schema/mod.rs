@@ -27,9 +27,6 @@ mod describe;
 mod envelope;
 mod error;
 mod handover;
-mod pin;
-mod pinned_from;
-mod report;
 mod v1;
 mod v2;
 #[cfg(feature = "next")]
@@ -41,11 +38,6 @@ pub use error::SchemaError;
 pub use handover::{
     Carried, CarriedConnection, CarriedFile, CarriedPipe, Handover, Identity, Origin, Role,
 };
-pub use pin::{
-    PIN_MAX, PIN_MESSAGE_MAX, PIN_TITLE, Pin, PinnedLimit, difference, parse_pin, write_pin,
-};
-pub use pinned_from::{ChangedLimit, PinnedFrom};
-pub use report::{REPORT_MAX, parse_report, write_report};
 
 /// Writes a hand-over in a schema version, for a reader that may roll back to the image that is
 /// open under one number and reports, if it is only asked, under another.

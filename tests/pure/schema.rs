@@ -13,10 +13,8 @@ mod refused;
 use std::fs;
 use std::path::PathBuf;
 
-use einhorn::schema::{
-    HEADER_BYTES, Handover, SchemaError, decode, describe, encode, parse_report, read_header,
-    write_report,
-};
+use einhorn::preflight::{parse_report, write_report};
+use einhorn::schema::{HEADER_BYTES, Handover, SchemaError, decode, describe, encode, read_header};
 use einhorn::state::{
     CandidateReport, Deployment, FEATURES, Generation, Monotonic, Now, Pid, Realtime,
     SCHEMA_VERSIONS, Slot, VARIABLES_MAX, Worker, release,

@@ -6,13 +6,35 @@ use einhorn::protocol::COMMANDS;
 use source::{Source, files, read, root, rust_files};
 
 /// Everything below the third floor.
-const LOWER: &[&str] =
-    &["scalar", "outcome", "state", "protocol", "ruby", "status", "decide", "schema", "sys", "cli"];
+const LOWER: &[&str] = &[
+    "scalar",
+    "outcome",
+    "state",
+    "protocol",
+    "preflight",
+    "ruby",
+    "status",
+    "decide",
+    "schema",
+    "sys",
+    "cli",
+];
 
 /// Everything below the programs.
 const LIBRARY: &[&str] = &[
-    "scalar", "outcome", "state", "protocol", "ruby", "status", "decide", "schema", "sys", "cli",
-    "master", "client",
+    "scalar",
+    "outcome",
+    "state",
+    "protocol",
+    "preflight",
+    "ruby",
+    "status",
+    "decide",
+    "schema",
+    "sys",
+    "cli",
+    "master",
+    "client",
 ];
 
 /// The rooms, floor by floor, and what each may import besides itself.
@@ -22,6 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("state", &["scalar", "outcome"]),
     ("protocol", &["scalar", "outcome"]),
     ("schema", &["scalar", "outcome", "state", "protocol"]),
+    ("preflight", &["state"]),
     ("ruby", &["scalar", "state", "protocol", "schema"]),
     ("status", &["scalar", "outcome", "state", "protocol"]),
     ("decide", &["scalar", "outcome", "state", "protocol", "ruby", "status"]),
@@ -36,7 +59,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// The rooms that make no system call and read no clock, environment or randomness.
 const PURE_ROOMS: &[&str] =
-    &["scalar", "outcome", "state", "protocol", "ruby", "status", "decide", "schema"];
+    &["scalar", "outcome", "state", "protocol", "preflight", "ruby", "status", "decide", "schema"];
 
 /// The one file in which tests of real processes may sleep: it waits on conditions.
 const WAITING: &str = "tests/process/wait.rs";

@@ -15,6 +15,7 @@ use crate::master::upgrade::open_files::original_limit;
 use crate::master::upgrade::pin::Asked;
 use crate::master::upgrade::preflight::{Preflight, Stream};
 use crate::master::workers::deployment;
+use crate::preflight::{REPORT_MAX, parse_report};
 use crate::schema;
 use crate::state::{Deployment, ExitStatus, Pid, ReexecMode};
 use crate::sys::spawn::{Plan, spawn};
@@ -96,7 +97,7 @@ impl Master {
             pid: spawned.pid,
             candidate,
             pin,
-            report: Stream::new(report, schema::REPORT_MAX),
+            report: Stream::new(report, REPORT_MAX),
             output: Stream::new(output, OUTPUT_KEPT),
         };
         preflight.watch(&self.poll).map_err(|error| {
@@ -138,7 +139,7 @@ impl Master {
         let outcome = Outcome::Ended {
             pid: Pid(pid),
             status,
-            report: schema::parse_report(&preflight.report.text()),
+            report: parse_report(&preflight.report.text()),
             pin,
             last_words: preflight.output.text(),
             is_cut: preflight.output.is_cut,

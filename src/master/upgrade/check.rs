@@ -16,6 +16,7 @@ use crate::master::ruby::takeover::{self, Peeked};
 use crate::master::upgrade::known;
 use crate::master::upgrade::pin;
 use crate::master::workers::deployment;
+use crate::preflight::write_report;
 use crate::ruby::{Original, Takeover};
 use crate::schema::{self, Handover};
 use crate::state::{CandidateReport, State, UpgradeKind, release};
@@ -152,7 +153,7 @@ fn say(number: RawFd, has_adopted: bool) -> io::Result<()> {
         has_adopted,
     };
     let mut pipe = fs::File::from(descriptor::claim(number));
-    pipe.write_all(schema::write_report(&report).as_bytes())
+    pipe.write_all(write_report(&report).as_bytes())
 }
 
 /// The path of a program that can be executed.

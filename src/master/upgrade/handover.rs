@@ -25,8 +25,9 @@ use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, origi
 use crate::master::upgrade::pin::verify_directory;
 use crate::master::upgrade::rollback::Adoption;
 use crate::master::workers::stderr::Captured;
+use crate::preflight::PinnedFrom;
 use crate::ruby::Original;
-use crate::schema::{self, Carried, Handover, PinnedFrom, Role};
+use crate::schema::{self, Carried, Handover, Role};
 use crate::state::{ExitStatus, Pid, Reexec, Rollout, Stage, release};
 use crate::sys::poll::Poll;
 use crate::sys::signal::{self, Signals, Stranger};

@@ -3,7 +3,8 @@
 use std::os::fd::RawFd;
 
 use crate::master::environment::Inheritance;
-use crate::schema::{ChangedLimit, Handover, PinnedFrom};
+use crate::preflight::{ChangedLimit, PinnedFrom};
+use crate::schema::Handover;
 use crate::sys::limit::{self, Limit};
 
 /// How many descriptors a process must be able to open above those that it has.

@@ -12,10 +12,11 @@ use crate::cli::around_state;
 use crate::master::descriptors::identity;
 use crate::master::launch::Launch;
 use crate::master::upgrade::image::fingerprint;
-use crate::schema::{
-    ChangedLimit, Handover, PIN_MAX, PIN_MESSAGE_MAX, PIN_TITLE, Pin, PinnedFrom, PinnedLimit,
-    difference, parse_pin, write_pin,
+use crate::preflight::{
+    ChangedLimit, PIN_MAX, PIN_MESSAGE_MAX, PIN_TITLE, Pin, PinnedFrom, PinnedLimit, difference,
+    parse_pin, write_pin,
 };
+use crate::schema::Handover;
 use crate::sys::exec::{Exec, exec};
 use crate::sys::limit::Limit;
 use crate::sys::spawn::Program;

@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::master::descriptors::identity;
 use crate::master::launch::Launch;
-use crate::schema::{self, PinnedFrom};
+use crate::preflight::PinnedFrom;
+use crate::schema;
 use crate::sys::descriptor::borrow;
 use crate::sys::exec::{Exec, exec};
 use crate::sys::limit::Limit;

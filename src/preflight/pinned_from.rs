@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use crate::schema::PinnedLimit;
+use crate::preflight::pin::PinnedLimit;
 
 /// How the process was before it became what was pinned.
 #[derive(Clone, Debug, PartialEq, Eq)]
