@@ -1,13 +1,10 @@
-//! A roll-out of new workers: what bounds it, how far it is, and how the last one ended.
+//! A roll-out of new workers: what bounds it, and how far it is.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::outcome::Outcome;
-use crate::state::{
-    Generation, LAST_WORDS_MAX, Monotonic, Pid, Realtime, Slot, State, UpgradeKind, ensure,
-};
+use crate::state::{Generation, Monotonic, Pid, Slot};
 
 /// `--ack-timeout` unless it is given: programs that load a large application take a minute; one
 /// that takes two has hung.
@@ -172,27 +169,6 @@ pub struct Failure {
     pub last_words: Option<String>,
 }
 
-/// How the last upgrade ended, whatever became of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EndedUpgrade {
-    /// What was asked for.
-    pub kind: UpgradeKind,
-    /// The generation that it was about; the serving one when it never got so far.
-    pub generation: Generation,
-    /// The directory of `--chdir` that it was about.
-    pub directory: Option<PathBuf>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The same in words: the last line that its client got.
-    pub message: String,
-    /// How long it took from when it was asked for.
-    pub took: Duration,
-    /// When it ended.
-    pub ended_on: Realtime,
-    /// The first of its new workers that failed.
-    pub failures: Vec<Failure>,
-}
-
 /// What `--chdir` and `--env-file` meant when a generation began. Its workers are started with
 /// this, so that no two codes are mixed, whatever the names mean meanwhile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -201,60 +177,4 @@ pub struct Deployment {
     pub directory: Option<PathBuf>,
     /// The variables of `--env-file`, in its order; [`VARIABLES_MAX`] together.
     pub environment: Vec<(OsString, OsString)>,
-}
-
-impl State {
-    /// Says which invariant of roll-outs and deployments does not hold, if one does not.
-    pub(super) fn check_rollouts(&self) -> Result<(), String> {
-        let text = |what: &'static str| move || what.to_owned();
-        let is_some_allowed = self.config.rollout.failures_max.is_none_or(|max| max >= 1);
-        ensure(is_some_allowed, text("`--upgrade-max-failures` is 0"))?;
-        if let Some(rollout) = &self.rollout {
-            self.check_rollout(rollout)?;
-        }
-        if let Some(ended) = &self.last_upgrade {
-            let is_known = ended.generation <= self.newest_generation;
-            ensure(is_known, text("the last upgrade was about a generation of the future"))?;
-            let are_few = ended.failures.len() <= FAILURES_TOLD;
-            ensure(are_few, text("the last upgrade tells of too many failures"))?;
-        }
-        let told = self.rollout.iter().flat_map(|rollout| &rollout.failures);
-        let ended = self.last_upgrade.iter().flat_map(|ended| &ended.failures);
-        let mut words = told.chain(ended).filter_map(|failure| failure.last_words.as_ref());
-        let are_short = words.all(|words| words.len() <= LAST_WORDS_MAX);
-        ensure(are_short, text("the last words of a worker that failed are too long"))?;
-        self.check_deployments()
-    }
-
-    fn check_rollout(&self, rollout: &Rollout) -> Result<(), String> {
-        let text = |what: &'static str| move || what.to_owned();
-        let told = rollout.failures.len();
-        let are_counted = u32::try_from(told).is_ok_and(|told| told <= rollout.failure_count);
-        ensure(are_counted, text("a roll-out tells of failures that it does not count"))?;
-        ensure(told <= FAILURES_TOLD, text("a roll-out tells of too many failures"))?;
-        let RolloutStage::Canary { check } = rollout.stage else { return Ok(()) };
-        ensure(rollout.kind == RolloutKind::Smooth, text("a fleet has no canary"))?;
-        let Some(CanaryCheck { process: Some(process), .. }) = check else { return Ok(()) };
-        let is_other = process.0 > 1 && process != self.master_pid;
-        ensure(is_other && !self.workers.contains_key(&process), || {
-            format!("the check of the canary, {process}, is another process")
-        })
-    }
-
-    /// What generations are started with is there for a reason, and theirs.
-    fn check_deployments(&self) -> Result<(), String> {
-        let text = |what: &'static str| move || what.to_owned();
-        let newest = self.deployments.keys().max();
-        let is_given = newest.is_none_or(|generation| *generation <= self.newest_generation);
-        ensure(is_given, text("a generation of the future is deployed"))?;
-        let deployments = || self.deployments.values().chain(&self.next_deployment);
-        let workers = self.workers.values().filter_map(|worker| worker.directory.as_ref());
-        let deployed = deployments().filter_map(|deployment| deployment.directory.as_ref());
-        let directory = workers.chain(deployed).next();
-        let is_asked = self.config.chdir.is_some() || directory.is_none();
-        ensure(is_asked, text("there is a directory without `--chdir`"))?;
-        let has_variables = deployments().any(|deployment| !deployment.environment.is_empty());
-        let is_asked = self.config.env_file.is_some() || !has_variables;
-        ensure(is_asked, text("there are variables without `--env-file`"))
-    }
 }

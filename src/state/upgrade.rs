@@ -1,71 +1,11 @@
-//! An upgrade in progress: the master's own step, then the roll-out of new workers.
+//! An upgrade: the master's own step, who waits for it, and how the last one ended.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::outcome::Outcome;
 use crate::scalar::Scalar;
-use crate::state::{ConnectionId, Monotonic, Pid, ReexecMode, RolloutBounds, RolloutKind, State};
-
-/// The schema versions that this release reads, oldest first; it writes the last three of them.
-pub const SCHEMA_VERSIONS: &[u16] = if cfg!(feature = "next") { &[1, 2, 3] } else { &[1, 2] };
-
-/// The features that this release knows. A state that uses one is adopted only by a release that
-/// knows it by name, so nothing is dropped in silence. All that version 1 of the schema can say is
-/// known to everyone who reads it and needs no name here.
-pub const FEATURES: &[&str] = match cfg!(feature = "next") {
-    true => FEATURES_AND_NEXT,
-    false => FEATURES_AND_NEXT.split_at(FEATURES_AND_NEXT.len() - 1).0,
-};
-
-/// The features in the order in which they came, and the one that only the next release knows.
-const FEATURES_AND_NEXT: &[&str] = &[
-    "ack-timeout",
-    "upgrade-timeout",
-    "upgrade-max-failures",
-    "canary",
-    "chdir",
-    "env-file",
-    "metrics-file",
-    "pinned",
-    "failed-generation",
-    "capture-stderr",
-    "note",
-];
-
-/// This release's version. The build with the cargo feature `next`, which is for tests only, is
-/// the release after it.
-pub fn release() -> &'static str {
-    if cfg!(feature = "next") {
-        concat!(env!("CARGO_PKG_VERSION"), "-next")
-    } else {
-        env!("CARGO_PKG_VERSION")
-    }
-}
-
-impl State {
-    /// The features of [`FEATURES`], in their order, without which this state means something else.
-    pub fn features_in_use(&self) -> Vec<&'static str> {
-        let (config, bounds) = (&self.config, &self.config.rollout);
-        let default = RolloutBounds::default();
-        let is_canary_default = bounds.canary == default.canary
-            && bounds.on_canary == default.on_canary
-            && bounds.on_canary_timeout == default.on_canary_timeout;
-        let started = self.workers.values().map(|worker| worker.generation);
-        let mut given = started.chain(self.ordered.values().copied());
-        let in_use = [
-            ("ack-timeout", bounds.ack_timeout != default.ack_timeout),
-            ("upgrade-timeout", bounds.upgrade_timeout != default.upgrade_timeout),
-            ("upgrade-max-failures", bounds.failures_max != default.failures_max),
-            ("canary", !is_canary_default),
-            ("chdir", config.chdir.is_some()),
-            ("env-file", config.env_file.is_some()),
-            ("metrics-file", config.metrics_file.is_some()),
-            ("pinned", config.reexec_mode == ReexecMode::Pinned),
-            ("failed-generation", given.any(|generation| generation > self.generation)),
-            ("capture-stderr", config.capture_stderr),
-            #[cfg(feature = "next")]
-            ("note", self.note.is_some()),
-        ];
-        in_use.into_iter().filter(|(_, is_used)| *is_used).map(|(feature, _)| feature).collect()
-    }
-}
+use crate::state::{ConnectionId, Failure, Generation, Monotonic, Pid, Realtime, RolloutKind};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,4 +102,25 @@ pub struct CandidateReport {
     pub features: Vec<String>,
     /// Whether it could adopt the state that it was given.
     pub has_adopted: bool,
+}
+
+/// How the last upgrade ended, whatever became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndedUpgrade {
+    /// What was asked for.
+    pub kind: UpgradeKind,
+    /// The generation that it was about; the serving one when it never got so far.
+    pub generation: Generation,
+    /// The directory of `--chdir` that it was about.
+    pub directory: Option<PathBuf>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The same in words: the last line that its client got.
+    pub message: String,
+    /// How long it took from when it was asked for.
+    pub took: Duration,
+    /// When it ended.
+    pub ended_on: Realtime,
+    /// The first of its new workers that failed.
+    pub failures: Vec<Failure>,
 }

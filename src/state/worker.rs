@@ -1,35 +1,16 @@
 //! One worker: a process that the master started and has not reaped yet.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::scalar::Scalar;
 use crate::state::config::AckMode;
-use crate::state::{ConnectionId, Monotonic, Now, Realtime, Signal};
+use crate::state::{ConnectionId, Generation, Monotonic, Now, Realtime, Signal, Slot};
 
 /// How long a worker may outlive its signal that was never ACKed in time: it has not begun to
 /// serve, and until it is gone no other is started in its place.
 pub const OVERRUN_GRACE: Duration = Duration::from_secs(10);
-
-/// A process id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Pid(pub i32);
-
-impl fmt::Display for Pid {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}", self.0)
-    }
-}
-
-/// `EINHORN_CHILD_INDEX`: the lowest index that no live worker uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Slot(pub u32);
-
-/// Which of the workers' codes; the original calls it `version`. An upgrade adds one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Generation(pub u32);
 
 /// The last `worker:ping` of a worker.
 #[derive(Clone, Debug, PartialEq)]

@@ -23,7 +23,8 @@ pub struct Received {
 pub struct Signals(SignalDelivery<UnixStream, WithRawSiginfo>);
 
 impl Signals {
-    /// Installs handlers for the handled set; [`crate::sys::signal::take_over`] must have blocked it.
+    /// Installs handlers for the handled set, which [`crate::sys::signal::take_over`] must have
+    /// blocked.
     ///
     /// # Errors
     /// Those of socketpair(2) and sigaction(2).
