@@ -17,7 +17,8 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use super::command_line::separate;
-use super::{Failure, Shell, complain};
+use super::failure::{Failure, complain};
+use super::shell::Shell;
 
 /// Asks for lines and runs them until somebody leaves.
 pub(crate) fn converse(shell: &mut Shell, mut client: Client, path: &Path) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 
 use einhorn::sys::terminal::{self, Size};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// How large a terminal is taken to be that does not say.
 const SIZE_DEFAULT: Size = Size { columns: 80, rows: 24 };

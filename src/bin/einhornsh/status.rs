@@ -7,10 +7,11 @@ use einhorn::outcome::Outcome;
 use einhorn::protocol::Reply;
 use einhorn::status::{Health, Status, Style, table};
 
+use super::failure::Failure;
 use super::options::Command;
 use super::screen::Screen;
+use super::shell::Shell;
 use super::telling::{as_json, exit_status};
-use super::{Failure, Shell};
 
 /// The exit status of a master that is not as it should be.
 const EXIT_DEGRADED: u8 = 1;

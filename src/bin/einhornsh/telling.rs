@@ -9,15 +9,13 @@ use einhorn::outcome::Outcome;
 use einhorn::protocol::{End, News, NewsFailure, NewsStage, Progress, Reply};
 use serde_json::{Value, json};
 
+use super::failure::{Failure, NOT_WAITED, complain};
 use super::options::{Command, Options};
 use super::screen::{Mood, Screen};
-use super::{Failure, Shell, complain};
+use super::shell::Shell;
 
 /// How often the seconds of the live line are looked at: often enough for them to run evenly.
 const TICK: Duration = Duration::from_millis(250);
-
-/// The outcome of a command whose end came too late for `--timeout`.
-pub(crate) const NOT_WAITED: &str = "not_waited";
 
 /// Carries a command out and tells about it. Answers its exit status.
 pub(crate) fn tell(
