@@ -1,5 +1,6 @@
 //! The rules that the tree keeps, each a test that names file and line of every breach.
 
+mod circles;
 mod source;
 
 use einhorn::protocol::COMMANDS;
