@@ -1,4 +1,4 @@
-//! Floor 3: a blocking client of the command socket, for `einhornsh` and the tests.
+//! A blocking client of the command socket, for `einhornsh` and the tests.
 //!
 //! It speaks to this master and to the original: every request carries an integer id and a list of
 //! arguments. It never connects again by itself, and never sends a request twice.

@@ -1,4 +1,4 @@
-//! Floor 0: how a command ended, in the words and exit statuses that clients go by.
+//! How a command ended, in the words and exit statuses that clients go by.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A scalar that a client chose and wants back unchanged (floor 0).
+//! A scalar that a client chose and wants back unchanged.
 //!
 //! Request ids are "any scalar" (behaviour.md section 7); an integer must come back as an integer
 //! and the string `5` as a string.

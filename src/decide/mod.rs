@@ -1,4 +1,4 @@
-//! Floor 2: the decisions. One function from what happened to what is to be done; no clock, no
+//! The decisions. One function from what happened to what is to be done; no clock, no
 //! descriptor and no process in it, and nothing in it can fail.
 
 mod action;

@@ -1,4 +1,4 @@
-//! Floor 3: the shell. Owns every descriptor, turns bytes, signals and exits into events, and
+//! The shell. Owns every descriptor, turns bytes, signals and exits into events, and
 //! carries actions out. It decides nothing.
 
 mod children;

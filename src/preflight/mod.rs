@@ -1,4 +1,4 @@
-//! Floor 2: what a candidate says of itself, in words that every release can read, for ever. Pure:
+//! What a candidate says of itself, in words that every release can read, for ever. Pure:
 //! whoever has a pipe or a command line calls this.
 
 mod pin;

@@ -1,4 +1,4 @@
-//! Floor 1: the words on the command socket (behaviour.md section 7).
+//! The words on the command socket (behaviour.md section 7).
 //!
 //! Bounded bytes become lines, lines become requests, replies become lines. Nothing here reads or
 //! writes a socket.

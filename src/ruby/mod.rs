@@ -1,4 +1,4 @@
-//! Floor 2: the Ruby Einhorn's shapes (behaviour.md sections 8 and 9). Pure: whoever has a
+//! The Ruby Einhorn's shapes (behaviour.md sections 8 and 9). Pure: whoever has a
 //! descriptor, a clock or a process calls this.
 
 mod candidate;

@@ -1,4 +1,4 @@
-//! Floor 1: the facts. Types, queries over them, and every invariant; no decision and no effect.
+//! The facts. Types, queries over them, and every invariant; no decision and no effect.
 
 mod captured;
 mod check;

@@ -1,4 +1,4 @@
-//! Floor 2: how the master is, for people and programs: one document, made of the state and of
+//! How the master is, for people and programs: one document, made of the state and of
 //! what the kernel says, and its three shapes: a table, JSON and OpenMetrics.
 //!
 //! The shell gathers what the kernel says; nothing here asks for it. What the fields mean stands in

@@ -1,4 +1,4 @@
-//! Floor 2: the kernel. The only room with `unsafe` and the only one that names nix or libc; it
+//! The kernel. The only room with `unsafe` and the only one that names nix or libc; it
 //! knows nothing of einhorn.
 
 pub mod clock;

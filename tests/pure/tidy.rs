@@ -1,62 +1,11 @@
 //! The rules that the tree keeps, each a test that names file and line of every breach.
 
 mod circles;
+mod floors;
 mod source;
 
 use einhorn::protocol::COMMANDS;
 use source::{Source, files, read, root, rust_files};
-
-/// Everything below the third floor.
-const LOWER: &[&str] = &[
-    "scalar",
-    "outcome",
-    "state",
-    "protocol",
-    "preflight",
-    "ruby",
-    "status",
-    "decide",
-    "schema",
-    "sys",
-    "cli",
-];
-
-/// Everything below the programs.
-const LIBRARY: &[&str] = &[
-    "scalar",
-    "outcome",
-    "state",
-    "protocol",
-    "preflight",
-    "ruby",
-    "status",
-    "decide",
-    "schema",
-    "sys",
-    "cli",
-    "master",
-    "client",
-];
-
-/// The rooms, floor by floor, and what each may import besides itself.
-const ROOMS: &[(&str, &[&str])] = &[
-    ("scalar", &[]),
-    ("outcome", &[]),
-    ("state", &["scalar", "outcome"]),
-    ("protocol", &["scalar", "outcome"]),
-    ("schema", &["scalar", "outcome", "state", "protocol"]),
-    ("preflight", &["state"]),
-    ("ruby", &["scalar", "state", "protocol", "schema"]),
-    ("status", &["scalar", "outcome", "state", "protocol"]),
-    ("decide", &["scalar", "outcome", "state", "protocol", "ruby", "status"]),
-    ("sys", &[]),
-    ("cli", &["state", "protocol"]),
-    ("master", LOWER),
-    ("client", LOWER),
-    ("main", LIBRARY),
-    ("bin", LIBRARY),
-    ("lib", &[]),
-];
 
 /// The rooms that make no system call and read no clock, environment or randomness.
 const PURE_ROOMS: &[&str] =
@@ -73,43 +22,6 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// As in `rustfmt.toml`, which does not break strings and comments.
 const COLUMNS_MAX: usize = 100;
-
-#[test]
-fn imports_go_down() {
-    let mut breaches = Vec::new();
-    for source in rust_files(&["src"]) {
-        let room = source.room();
-        let Some((_, below)) = ROOMS.iter().find(|(name, _)| *name == room) else {
-            breaches.push(source.at(1, format!("`{room}` has no floor: give it one in ROOMS")));
-            continue;
-        };
-        for (number, imported) in imports(&source) {
-            if imported != room && !below.contains(&imported) {
-                breaches.push(source.at(number, format!("`{room}` must not use `{imported}`")));
-            }
-        }
-    }
-    refuse(breaches, "an import goes down only, one room a path, by the table ROOMS");
-}
-
-/// What every path from the root of the crate leads to: a room, or something that is none.
-fn imports(source: &Source) -> Vec<(usize, &str)> {
-    let mut found = Vec::new();
-    for (number, line) in source.code_lines() {
-        for root in ["crate::", "einhorn::", "super::"] {
-            for at in mentions(line, root) {
-                let rest = &line[at + root.len()..];
-                let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len()).max(1);
-                let imported = &rest[..end.min(rest.len())];
-                // Inside a room `super` leads to its own modules, as a rule.
-                if root != "super::" || ROOMS.iter().any(|(room, _)| *room == imported) {
-                    found.push((number, imported));
-                }
-            }
-        }
-    }
-    found
-}
 
 #[test]
 fn only_sys_is_unsafe_and_names_the_kernels_crates() {
