@@ -12,7 +12,7 @@ mod roles; // what this program does when it is started by itself
 mod round_trip; // figure 3: a command and its answer
 mod spawn; // figure 6: how long one start holds the loop
 #[allow(dead_code)] // the process tests use all of it
-#[path = "../process/wait.rs"]
+#[path = "../process/support/wait.rs"]
 mod wait;
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};

@@ -1,0 +1,276 @@
+//! What the test program does when einhorn starts it as a worker: the steps it is told, in order.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::FromRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use einhorn::client::Client;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::support::{load, proc, wait};
+use crate::upgrade::process_attributes;
+
+/// The first argument that makes the test program a worker.
+pub(crate) const FLAG: &str = "--as-worker";
+
+/// Runs the steps:
+///
+/// - `ack`: ACKs over the command socket; `ack-given`: over the connection of `-g`;
+///   `ack-parent`: for its parent; `until-acked`: waits until the master has heard it;
+/// - `child=STEP`: lets a child of its own do a step, to its end;
+/// - `ping=ID`: pings over the connection of `-g`, and keeps it;
+/// - `report=FOLDER`: writes what it was given to a file named after its pid;
+/// - `hold`: blocks all signals, which wait for `note=FOLDER`: takes one and adds its name to a
+///   file of the folder named after its pid;
+/// - `until=FILE`: waits until the file is there; `until-index=FOLDER`: until the folder has a file
+///   named after this worker's index;
+/// - `hold-usr2`: blocks SIGUSR2 for `drain=WORD`: answers every connection of listener 0 with its
+///   pid and the word, until SIGUSR2;
+/// - `exec=FOLDER`: becomes the file `program` in the folder, there and with another umask and
+///   limit; it does the other steps; `exec-beyond=FOLDER`: with a limit that nobody may have.
+///   Where that fails, this process goes on;
+/// - `as-in=FILE`: the steps in the file, one a line;
+/// - `complain=WORDS`: writes a line to standard error, `\n` in it being the end of one;
+///   `count=FILE`: writes a line with its pid and a number from 1 up, each in two parts, until the
+///   file is there, and then one that ends it;
+/// - `ignore=SIG`, `sleep=MS`, `exit=CODE`, `raise=SIG`; `until-old=MS`: waits until this process
+///   is so old;
+/// - `eat=MIB`: takes so much memory, and more, until it is killed for it;
+/// - `serve`: answers on every announced listener with its pid, for ever; `serve-at=FD`: on this
+///   TCP listener, and goes on;
+/// - `wait`: waits for a signal, for ever.
+pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
+    let mut given: Option<UnixStream> = None;
+    while let Some(step) = steps.next() {
+        let (name, value) = step.split_once('=').unwrap_or((&step, ""));
+        match name {
+            "ack" => drop(say(connect(), "worker:ack", "")),
+            "ack-parent" => {
+                let parent = std::os::unix::process::parent_id();
+                drop(say_for(parent, connect(), "worker:ack", ""));
+            }
+            "until-acked" => until_acked(),
+            "child" => run_as_child(value),
+            "eat" => eat(value.parse().unwrap()),
+            "ack-given" => {
+                given = Some(say(given.unwrap_or_else(given_connection), "worker:ack", ""));
+            }
+            "ping" => {
+                let id = format!(", \"request_id\": {value}");
+                given = Some(say(given.unwrap_or_else(given_connection), "worker:ping", &id));
+            }
+            "report" => report(Path::new(value)),
+            "hold" => SigSet::all().thread_block().unwrap(),
+            "note" => note(Path::new(value)),
+            "until" => until(Path::new(value)),
+            "until-index" => {
+                until(&Path::new(value).join(number("EINHORN_CHILD_INDEX").to_string()));
+            }
+            "hold-usr2" => load::hold(),
+            "drain" => load::drain(value),
+            "exec" | "exec-beyond" => {
+                let others: Vec<String> = steps.collect();
+                process_attributes::change(Path::new(value), name == "exec-beyond", &others);
+                return run(others.into_iter());
+            }
+            "as-in" => run(steps_in(Path::new(value)).into_iter()),
+            "complain" => complain(&format!("{}\n", value.replace("\\n", "\n"))),
+            "count" => count(Path::new(value)),
+            // SAFETY: ignoring a signal runs no code.
+            "ignore" => drop(unsafe { signal(value.parse().unwrap(), SigHandler::SigIgn) }),
+            "until-old" => until_old(Duration::from_millis(value.parse().unwrap())),
+            "sleep" => wait::as_told(Duration::from_millis(value.parse().unwrap())),
+            "raise" => nix::sys::signal::raise(value.parse::<Signal>().unwrap()).unwrap(),
+            "exit" => std::process::exit(value.parse().unwrap()),
+            "serve" => serve(),
+            "serve-at" => serve_at(value.parse().unwrap(), "AF_INET", "SOCK_STREAM"),
+            "wait" => loop {
+                nix::unistd::pause();
+            },
+            other => panic!("no such step: {other}"),
+        }
+    }
+}
+
+fn number(variable: &str) -> i32 {
+    std::env::var(variable).unwrap().parse().unwrap()
+}
+
+fn socket() -> PathBuf {
+    std::env::var_os("EINHORN_SOCK_PATH").unwrap().into()
+}
+
+fn connect() -> UnixStream {
+    UnixStream::connect(socket()).unwrap()
+}
+
+fn given_connection() -> UnixStream {
+    // SAFETY: the master has given this descriptor to this process for its own.
+    unsafe { UnixStream::from_raw_fd(number("EINHORN_SOCK_FD")) }
+}
+
+fn say(master: UnixStream, command: &str, more: &str) -> UnixStream {
+    say_for(std::process::id(), master, command, more)
+}
+
+fn say_for(pid: u32, mut master: UnixStream, command: &str, more: &str) -> UnixStream {
+    writeln!(master, "{{\"command\": \"{command}\", \"pid\": {pid}{more}}}").unwrap();
+    master
+}
+
+fn until_acked() {
+    let pid = usize::try_from(std::process::id()).unwrap();
+    let look = || {
+        let mut master = Client::connect(&socket()).unwrap();
+        let dump = master.request("state", &[]).unwrap().next().unwrap().unwrap().message;
+        let dump: serde_yaml::Value = serde_yaml::from_str(&dump).unwrap();
+        dump[":state"][":children"][pid][":acked"].as_bool().unwrap().then_some(())
+    };
+    wait::until_some("the ACK is heard", look, String::new);
+}
+
+/// What came before, such as a start on a slow machine, is part of the time.
+fn until_old(age: Duration) {
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap());
+    let begun = proc::stat(std::process::id().cast_signed()).unwrap().started_after;
+    wait::as_told((begun + age).saturating_sub(now));
+}
+
+fn run_as_child(step: &str) {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    assert!(child.args([FLAG, step]).status().unwrap().success());
+}
+
+/// Takes memory until there is none, and ends then as the kernel ends who takes too much.
+fn eat(mib: usize) {
+    let own = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = own.split(' ').next().unwrap().parse().unwrap();
+    let most = pages * 4096 + u64::try_from(mib << 20).unwrap();
+    setrlimit(Resource::RLIMIT_AS, most, most).unwrap();
+    let mut eaten: Vec<u8> = Vec::new();
+    while eaten.try_reserve_exact(eaten.len() + (1 << 20)).is_ok() {
+        eaten.resize(eaten.capacity(), 1);
+    }
+    nix::sys::signal::raise(Signal::SIGKILL).unwrap();
+}
+
+fn serve() {
+    for index in 0..number("EINHORN_FD_COUNT") {
+        let named = |what: &str| std::env::var(format!("EINHORN_FD_{what}_{index}")).unwrap();
+        serve_at(number(&format!("EINHORN_FD_{index}")), &named("FAMILY"), &named("TYPE"));
+    }
+    loop {
+        nix::unistd::pause();
+    }
+}
+
+/// Answers on a listener from now on, besides whatever else is done.
+fn serve_at(descriptor: i32, family: &str, kind: &str) {
+    // SAFETY: the master has given this descriptor to this process, and says what it is.
+    unsafe {
+        match (family, kind) {
+            (_, "SOCK_DGRAM") => {
+                let socket = UdpSocket::from_raw_fd(descriptor);
+                thread::spawn(move || answer_datagrams(&socket));
+            }
+            ("AF_UNIX", _) => {
+                let listener = UnixListener::from_raw_fd(descriptor);
+                thread::spawn(move || answer(listener.incoming()));
+            }
+            _ => {
+                let listener = TcpListener::from_raw_fd(descriptor);
+                thread::spawn(move || answer(listener.incoming()));
+            }
+        }
+    }
+}
+
+fn answer<C: Write>(connections: impl Iterator<Item = io::Result<C>>) {
+    let pid = format!("{}\n", std::process::id());
+    for connection in connections {
+        // A client that left before its answer is no reason to stop.
+        let _ = connection.and_then(|mut client| client.write_all(pid.as_bytes()));
+    }
+}
+
+fn answer_datagrams(socket: &UdpSocket) {
+    let pid = format!("{}\n", std::process::id());
+    while let Ok((_, client)) = socket.recv_from(&mut []) {
+        let _ = socket.send_to(pid.as_bytes(), client);
+    }
+}
+
+fn note(folder: &Path) {
+    let signal = SigSet::all().wait().unwrap();
+    let file = folder.join(std::process::id().to_string());
+    let mut file = File::options().create(true).append(true).open(file).unwrap();
+    writeln!(file, "{signal}").unwrap();
+}
+
+fn complain(words: &str) {
+    io::stderr().write_all(words.as_bytes()).unwrap();
+}
+
+fn count(file: &Path) {
+    let pid = std::process::id();
+    let mut number = 1;
+    while !file.exists() {
+        for part in [format!("{pid} "), format!("{number}\n")] {
+            complain(&part);
+            wait::as_told(Duration::from_millis(1));
+        }
+        number += 1;
+    }
+    complain(&format!("{pid} {number}\n"));
+}
+
+fn steps_in(file: &Path) -> Vec<String> {
+    std::fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn until(file: &Path) {
+    let look = || file.exists().then_some(());
+    wait::until_some("the file is there", look, || file.display().to_string());
+}
+
+/// Writes environment, descriptors and `/proc/self/status`, each under a heading.
+fn report(folder: &Path) {
+    let mut text = String::new();
+    text.push_str("# environment\n");
+    let mut environment: Vec<String> =
+        std::env::vars_os().map(|(name, value)| format!("{name:?}={value:?}\n")).collect();
+    environment.sort();
+    text.extend(environment);
+    text.push_str("# descriptors\n");
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let path = entry.unwrap().path();
+        // The descriptor that reads the folder is gone by now.
+        if let Ok(target) = std::fs::read_link(&path) {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if target != Path::new(&format!("/proc/{}/fd", std::process::id())) {
+                text.push_str(&format!("{name} {}\n", target.display()));
+            }
+        }
+    }
+    text.push_str("# limits\n");
+    text.push_str(&std::fs::read_to_string("/proc/self/limits").unwrap());
+    text.push_str("# stat\n");
+    text.push_str(&std::fs::read_to_string("/proc/self/stat").unwrap());
+    text.push_str("# directory\n");
+    text.push_str(&format!("{}\n", std::env::current_dir().unwrap().display()));
+    text.push_str("# status\n");
+    text.push_str(&std::fs::read_to_string("/proc/self/status").unwrap());
+    // Whole at once: readers wait for the name.
+    let pid = std::process::id();
+    let unfinished = folder.join(format!(".{pid}"));
+    std::fs::write(&unfinished, text).unwrap();
+    std::fs::rename(unfinished, folder.join(pid.to_string())).unwrap();
+}

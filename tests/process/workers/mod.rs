@@ -1,0 +1,12 @@
+//! Workers: what they are given, how they live and end.
+
+pub(crate) mod acks; // when a worker counts as up, and what is ignored
+pub(crate) mod client_libraries; // workers that use the libraries of others
+pub(crate) mod contract; // the workers of docs/worker-contract.md, run as they stand there
+pub(crate) mod executables; // the program itself: found once, and tried calmly while it fails
+pub(crate) mod inherited; // what a worker is given, and nothing else
+pub(crate) mod orphans; // processes whose parent dies
+pub(crate) mod queues; // connections that wait, and addresses taken up again
+pub(crate) mod recovery; // what dies is replaced, quickly and calmly
+pub(crate) mod servers; // real servers of other languages, under load
+pub(crate) mod stderr; // what workers say, where the master listens
