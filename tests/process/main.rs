@@ -12,15 +12,21 @@ mod workers;
 
 use libtest_mimic::{Arguments, Trial};
 
+/// A test, wherever it stands.
+pub(crate) struct Test {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(),
+}
+
+inventory::collect!(Test);
+
 /// Lists the tests of a module; a function that is not listed is dead code, which CI refuses.
 macro_rules! tests {
     ($($name:ident,)*) => {
-        pub(crate) fn trials() -> Vec<libtest_mimic::Trial> {
-            vec![$(libtest_mimic::Trial::test(
-                concat!(module_path!(), "::", stringify!($name)).replacen("process::", "", 1),
-                || { $name(); Ok(()) },
-            ),)*]
-        }
+        $(inventory::submit!(crate::Test {
+            name: concat!(module_path!(), "::", stringify!($name)),
+            run: $name,
+        });)*
     };
 }
 pub(crate) use tests;
@@ -35,62 +41,14 @@ fn main() {
         support::fake_ruby_master::run(std::path::Path::new(&std::env::args().nth(2).unwrap()));
         return;
     }
-    let trials: Vec<Trial> = [
-        upgrade::aborts::trials(),
-        workers::acks::trials(),
-        upgrade::bad_releases::trials(),
-        upgrade::canaries::trials(),
-        upgrade::capistrano::trials(),
-        workers::stderr::trials(),
-        upgrade::carried::trials(),
-        master::check::trials(),
-        workers::client_libraries::trials(),
-        clients::many::trials(),
-        upgrade::clients::trials(),
-        clients::commands::trials(),
-        workers::contract::trials(),
-        upgrade::deadlines::trials(),
-        upgrade::downgrade::trials(),
-        ruby::state_dump::trials(),
-        upgrade::env_files::trials(),
-        upgrade::exec_signals::trials(),
-        workers::executables::trials(),
-        ruby::handbacks::trials(),
-        upgrade::hangs::trials(),
-        upgrade::leaks::trials(),
-        upgrade::links::trials(),
-        master::listeners::trials(),
-        master::log::trials(),
-        master::process::trials(),
-        master::masters::trials(),
-        ruby::migrations::trials(),
-        workers::orphans::trials(),
-        upgrade::pinned::trials(),
-        workers::servers::trials(),
-        workers::queues::trials(),
-        master::races::trials(),
-        master::log_readers::trials(),
-        workers::recovery::trials(),
-        upgrade::refusals::trials(),
-        upgrade::rollback::trials(),
-        upgrade::rollouts::trials(),
-        ruby::peers::trials(),
-        shell::sessions::trials(),
-        master::shortages::trials(),
-        master::signals::trials(),
-        master::startup::trials(),
-        shell::status::trials(),
-        clients::status::trials(),
-        upgrade::process_attributes::trials(),
-        ruby::takeovers::trials(),
-        shell::replies::trials(),
-        master::srv_words::trials(),
-        workers::inherited::trials(),
-        upgrade::wrappers::trials(),
-        upgrade::zero_loss::trials(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let trial = |test: &'static Test| {
+        let name = test.name.strip_prefix("process::").unwrap_or(test.name);
+        Trial::test(name, || {
+            (test.run)();
+            Ok(())
+        })
+    };
+    let mut trials: Vec<Trial> = inventory::iter::<Test>.into_iter().map(trial).collect();
+    trials.sort_by(|one, other| one.name().cmp(other.name()));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
