@@ -165,7 +165,7 @@ pub struct Failure {
     /// How long it had lived.
     pub age: Duration,
     /// The end of what it wrote to its standard error, with `--capture-stderr`; of one whose ACK
-    /// took too long once it has ended. At most [`LAST_WORDS_MAX`] bytes.
+    /// took too long once it has ended. At most [`crate::state::LAST_WORDS_MAX`] bytes.
     pub last_words: Option<String>,
 }
 
