@@ -247,6 +247,10 @@ pub struct Options {
     pub bind_words: Vec<BindWord>,
     /// For host names in listeners.
     pub host_family: Option<HostFamily>,
+    /// Whether the pid file was named: without its default name a master can do.
+    pub is_pidfile_given: bool,
+    /// Whether the lock file was named.
+    pub is_lockfile_given: bool,
     /// `State::note`.
     #[cfg(feature = "next")]
     pub note: Option<String>,
@@ -373,6 +377,8 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
             (false, true) => Some(HostFamily::Inet6),
             (false, false) => None,
         },
+        is_pidfile_given: args.pidfile.is_some(),
+        is_lockfile_given: args.lockfile.is_some(),
         #[cfg(feature = "next")]
         note: args.test_note,
         config: Config {
@@ -432,7 +438,8 @@ fn check(args: &Args) -> Result<(), String> {
 /// The metrics file is replaced again and again: no other file may have its name.
 fn check_files(options: Options) -> Result<Options, String> {
     let config = &options.config;
-    let others = [&config.socket_path, &config.pidfile, &config.lockfile];
+    let socket_lock = config.socket_lock();
+    let others = [&config.socket_path, &socket_lock, &config.pidfile, &config.lockfile];
     match &config.metrics_file {
         Some(path) if others.into_iter().chain(&config.env_file).any(|other| other == path) => {
             let why = "another file of this master has the same name";

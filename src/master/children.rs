@@ -30,8 +30,22 @@ impl Master {
     }
 
     pub(super) fn take_exits(&mut self) {
-        while let Some((pid, ended)) = process::reap() {
-            self.reaped(pid, status(ended));
+        loop {
+            match process::reap() {
+                Ok(Some((pid, ended))) => self.reaped(pid, status(ended)),
+                Ok(None) => {
+                    self.cannot_reap = false;
+                    return;
+                }
+                Err(error) => {
+                    // Asked again with every turn, and told once.
+                    if !std::mem::replace(&mut self.cannot_reap, true) {
+                        let message = format!("Cannot ask which children have ended: {error}");
+                        self.log(Level::Error, &message);
+                    }
+                    return;
+                }
+            }
         }
     }
 

@@ -1,25 +1,30 @@
 //! The files that make a master one of its kind: lock, command socket, pid file
 //! (behaviour.md section 11).
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::state::Config;
+use crate::sys::entry::{self, Access, Entry};
 use crate::sys::file::{self, Owned};
-use crate::sys::socket::{self, Listening};
+use crate::sys::socket;
 
 /// How many clients may wait to be accepted on the command socket: a whole fleet may ACK while the
 /// master is busy for a moment.
 pub const COMMAND_BACKLOG: u32 = 1024;
 
-/// How often and how long to wait for a folder: a master holds it for less than a millisecond.
+/// How often and how long to wait for a folder or the original's lock: a master holds them for less
+/// than a millisecond.
 const HOLD_TRIES: u32 = 500;
 const HOLD_PAUSE: Duration = Duration::from_millis(2);
+
+/// More than a pid and the blanks around it.
+pub const PIDFILE_MAX: u64 = 64;
 
 /// Files that are removed again unless the start-up succeeds.
 #[derive(Debug, Default)]
@@ -40,48 +45,100 @@ impl Undo {
 impl Drop for Undo {
     fn drop(&mut self) {
         for file in self.0.iter().rev() {
-            let _folder = hold_folder(file.path());
+            let _folder = Entry::at(file.path()).ok().and_then(|entry| hold_folder(&entry));
             // The failure that brought us here is the one to report.
             let _ = file.remove();
         }
     }
 }
 
-/// Takes the lock that keeps a second master of the same name away; it lasts as long as the file
-/// stays open. The second answer is the lock file, if it was made just now.
+/// Takes a lock that keeps other masters away as long as the file stays open; `None` for
+/// `/dev/null`, and for the lock that this master `holds` already. The file is removed again unless
+/// the start-up succeeds, if it was made just now.
 ///
 /// # Errors
-/// Another master holds it, or the file cannot be opened.
-pub fn take_lock(path: &Path) -> Result<(File, Option<Owned>)> {
+/// Another process holds it, or the file cannot be opened.
+pub fn take_lock(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Option<File>> {
+    match try_to_take(path, holds, undo)? {
+        Attempt::Taken(lock) => Ok(lock),
+        Attempt::Held => bail!("another einhorn holds the lock {}", path.display()),
+    }
+}
+
+/// Takes the lock that belongs to the command socket.
+///
+/// # Errors
+/// A master serves that socket, or the file cannot be opened.
+pub fn take_socket_lock(config: &Config, undo: &mut Undo) -> Result<File> {
+    let path = config.socket_lock();
+    let shown = config.socket_path.display();
+    let lock = take_lock(&path, &[], undo).map_err(|error| match error.downcast_ref() {
+        Some(error) => anyhow!(
+            "cannot take the command socket {shown}: {}: {}; choose another with -d",
+            path.display(),
+            why(error)
+        ),
+        None => anyhow!(
+            "{error:#}: a master with the command socket {shown} is running. Give this one a name \
+             of its own with -c, or a command socket of its own with -d"
+        ),
+    })?;
+    lock.ok_or_else(|| anyhow!("{} is a device; choose another with -d", path.display()))
+}
+
+/// Takes the lock file that nobody has named, which is to be held for a moment only, as the
+/// original does while it binds its command socket: neither finds what the other is about to make.
+///
+/// # Errors
+/// Another process holds it for longer than that takes, or the file cannot be opened.
+pub fn take_default_lock(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Option<File>> {
+    for _ in 0..HOLD_TRIES {
+        if let Attempt::Taken(lock) = try_to_take(path, holds, undo)? {
+            return Ok(lock);
+        }
+        std::thread::sleep(HOLD_PAUSE);
+    }
+    bail!("another process holds the lock {}", path.display())
+}
+
+enum Attempt {
+    Taken(Option<File>),
+    Held,
+}
+
+fn try_to_take(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Attempt> {
+    let cannot_open = || format!("cannot open the lock file {}", path.display());
     loop {
-        let (lock, is_new) = match file::open_lock(path) {
+        let entry = Entry::followed(path).with_context(cannot_open)?;
+        if holds.iter().any(|held| held.is_at(&entry).is_ok_and(|is_it| is_it)) {
+            return Ok(Attempt::Taken(None));
+        }
+        let (lock, is_new) = match file::open_lock(&entry) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(Attempt::Taken(None)),
             // Made by another master between our look and our try.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-            other => other.with_context(|| {
-                format!("cannot open the lock file {}; choose another with -f", path.display())
-            })?,
+            Err(error) => return Err(error).with_context(cannot_open),
         };
-        if !file::try_lock(&lock)? {
-            bail!(
-                "another einhorn holds the lock {}: a master of this name is running. Give this \
-                 one a name of its own with -c, or files of its own with -d, -e and -f",
-                path.display()
-            );
+        if !file::try_lock(&lock).with_context(cannot_open)? {
+            return Ok(Attempt::Held);
         }
-        let held = Owned::of(path, &lock.metadata()?);
+        let held = Owned::of(path, &lock)?;
         // A master that failed to start may have removed the file before we locked it.
-        if held.is_ours() {
-            return Ok((lock, is_new.then_some(held)));
+        if held.is_at(&entry)? {
+            if is_new {
+                undo.add(held);
+            }
+            return Ok(Attempt::Taken(Some(lock)));
         }
     }
 }
 
-/// Holds the folder of a file that is about to be made until the answer is dropped: two masters
+/// Holds the folder of an entry that is about to be made until the answer is dropped: two masters
 /// that find the same stale file must not remove each other's new one. Best effort: a folder that
 /// cannot be read cannot be held, and who holds it for long is no master.
-pub fn hold_folder(path: &Path) -> Option<File> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
+pub fn hold_folder(entry: &Entry) -> Option<File> {
+    let folder = entry.open_folder()?;
     for _ in 0..HOLD_TRIES {
         if file::try_lock(&folder).ok()? {
             return Some(folder);
@@ -91,47 +148,60 @@ pub fn hold_folder(path: &Path) -> Option<File> {
     None
 }
 
-/// Binds the command socket; the lock must be held. Only its owner may connect, from its first
+/// Binds the command socket; its lock must be held. Only its owner may connect, from its first
 /// instant.
 ///
 /// # Errors
 /// Somebody serves it, something else has its name, or it cannot be bound.
 pub fn claim_command_socket(path: &Path, undo: &mut Undo) -> Result<OwnedFd> {
+    let hint = "choose another with -d";
     let shown = path.display();
-    let _folder = hold_folder(path);
-    replace_stale_socket(path).with_context(|| {
-        format!("cannot take the command socket {shown}; choose another with -d")
-    })?;
+    let found = Entry::at(path).map_err(|error| anyhow!("{}", why(&error)));
+    let entry = found.with_context(|| format!("cannot take the command socket {shown}; {hint}"))?;
+    let _folder = hold_folder(&entry);
+    replace_stale_socket(path, &entry)
+        .with_context(|| format!("cannot take the command socket {shown}; {hint}"))?;
     let mut bind = || -> io::Result<OwnedFd> {
-        let socket = socket::bind_unix(path, 0o600)?;
-        undo.add(Owned::at(path)?);
-        // In case the umask took away what the owner needs.
-        socket::set_mode(path, 0o600)?;
+        let (socket, _) = bind_unix(path, &entry, Some(0o600), undo)?;
         socket::start_listening(&socket, COMMAND_BACKLOG)?;
         Ok(socket)
     };
-    bind().map_err(|error| {
-        anyhow!("cannot bind the command socket {shown}: {}; choose another with -d", why(&error))
-    })
+    bind()
+        .map_err(|error| anyhow!("cannot bind the command socket {shown}: {}; {hint}", why(&error)))
+}
+
+/// Binds a UNIX socket that does not listen yet, and opens its file to be given away.
+///
+/// # Errors
+/// Those of [`socket::bind_unix`] and [`socket::file_of`].
+pub fn bind_unix(
+    path: &Path,
+    entry: &Entry,
+    mode: Option<u32>,
+    undo: &mut Undo,
+) -> io::Result<(OwnedFd, OwnedFd)> {
+    let socket = socket::bind_unix(path, mode)?;
+    let file = socket::file_of(&socket, entry)?;
+    undo.add(Owned::of(path, &file)?);
+    Ok((socket, file))
 }
 
 /// Makes room for a UNIX socket: removes a socket file that nobody serves.
 ///
 /// # Errors
 /// Somebody serves it, or it is not a socket.
-pub fn replace_stale_socket(path: &Path) -> Result<()> {
-    let found = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(|error| anyhow!("{}", why(&error)))?,
-    };
-    if !found.file_type().is_socket() {
+pub fn replace_stale_socket(path: &Path, entry: &Entry) -> Result<()> {
+    let failed = |error: io::Error| anyhow!("{}", why(&error));
+    let Some(file) = entry.look().map_err(failed)? else { return Ok(()) };
+    if !entry::has_socket(&file).map_err(failed)? {
         bail!("a file that is not a socket has this name; it was left alone");
     }
-    let stale = Owned::of(path, &found);
-    match socket::probe_unix(path).map_err(|error| anyhow!("{}", why(&error)))? {
-        Listening::Live => bail!("another process is listening on it"),
-        Listening::Absent => Ok(()),
-        Listening::Stale => Ok(stale.remove()?),
+    if socket::is_served(&file, path).map_err(failed)? {
+        bail!("another process is listening on it");
+    }
+    match Owned::of(path, &file)?.is_at(entry)? {
+        true => Ok(entry.remove()?),
+        false => Ok(()),
     }
 }
 
@@ -153,88 +223,40 @@ fn is_name_too_long(errno: i32) -> bool {
 }
 
 /// Writes the pid file, whole or not at all, and holds a lock on it as long as the answer stays
-/// open, so that no other master takes it. Devices such as `/dev/null` are written to and nothing
-/// more.
+/// open, so that no other master takes it. `None` for `/dev/null`.
 ///
 /// # Errors
 /// A running master has it, or it cannot be written.
 pub fn write_pidfile(path: &Path, pid: i32, undo: &mut Undo) -> Result<Option<File>> {
     let shown = path.display();
-    let hint = "choose another with -e";
-    match fs::metadata(path) {
-        Ok(found) if found.file_type().is_char_device() => {
-            fs::write(path, format!("{pid}\n"))
-                .with_context(|| format!("cannot write the pid file {shown}"))?;
-            return Ok(None);
-        }
-        Ok(found) if found.is_file() => {}
-        Ok(_) => bail!("the pid file {shown} is not a regular file; it was left alone; {hint}"),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => bail!("cannot write the pid file {shown}: {error}; {hint}"),
+    let failed = |error: io::Error| anyhow!("cannot write the pid file {shown}: {error}");
+    let entry = Entry::followed(path).map_err(failed)?;
+    if entry.stat().map_err(failed)?.is_some_and(|found| entry::is_null_device(&found)) {
+        return Ok(None);
     }
-    let path = followed(path);
-    let _folder = hold_folder(&path);
-    refuse_running_masters(&path)?;
-    let mut write = || -> io::Result<File> {
-        let (mut file, mut made) = create_beside(&path, pid)?;
-        file::try_lock(&file)?;
-        file.write_all(format!("{pid}\n").as_bytes())?;
-        fs::rename(made.0[0].path(), &path)?;
-        undo.add(Owned::of(&path, &file.metadata()?));
-        made.0.clear();
-        Ok(file)
+    let _folder = hold_folder(&entry);
+    if let Some(existing) = entry.open(Access::Read).map_err(failed)? {
+        refuse_running_master(path, existing)?;
+    }
+    let write = |file: &mut File| {
+        file::try_lock(file)?;
+        file.write_all(format!("{pid}\n").as_bytes())
     };
-    let file =
-        write().map_err(|error| anyhow!("cannot write the pid file {shown}: {error}; {hint}"))?;
+    let file = entry.replace(pid, 0o644, write).map_err(failed)?;
+    undo.add(Owned::of(path, &file)?);
     Ok(Some(file))
 }
 
-/// The file that a name means in the end: links are followed, as the original does, also to one
-/// that is not there yet. The kernel has allowed it before.
-fn followed(path: &Path) -> PathBuf {
-    let mut path = path.to_owned();
-    // No more links than the kernel follows.
-    for _ in 0..40 {
-        let Ok(target) = fs::read_link(&path) else { break };
-        path = path.with_file_name("").join(target);
-    }
-    path
-}
-
-/// The name of a file that is to take the place of another, in the same folder.
-///
-/// # Errors
-/// The other has no name: it is a folder.
-pub fn beside(path: &Path, pid: i32) -> io::Result<PathBuf> {
-    let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
-    name.push(format!(".{pid}.new"));
-    Ok(path.with_file_name(name))
-}
-
-/// A new file in the same folder, removed again unless it is renamed.
-fn create_beside(path: &Path, pid: i32) -> io::Result<(File, Undo)> {
-    let temporary = beside(path, pid)?;
-    // Left by a master of this pid that died just here.
-    let _ = fs::remove_file(&temporary);
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o644).open(&temporary)?;
-    let mut undo = Undo::default();
-    undo.add(Owned::of(&temporary, &file.metadata()?));
-    Ok((file, undo))
-}
-
-fn refuse_running_masters(path: &Path) -> Result<()> {
-    let Ok(existing) = File::open(path) else { return Ok(()) };
+fn refuse_running_master(path: &Path, existing: File) -> Result<()> {
     if file::try_lock(&existing)? {
         return Ok(());
     }
-    let pid = fs::read_to_string(path).unwrap_or_default();
+    let mut pid = String::new();
+    // Whatever it says, it is locked.
+    let _ = existing.take(PIDFILE_MAX).read_to_string(&mut pid);
     let pid = match pid.trim() {
         "" => "it is locked and names none; -e and -f must be two files".to_owned(),
         pid => format!("pid {pid}"),
     };
-    bail!(
-        "the pid file {} belongs to a running master ({pid}); choose another with -e",
-        path.display()
-    )
+    bail!("the pid file {} belongs to a running master ({pid})", path.display())
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::cli::HostFamily;
 use crate::master::files::{self, Undo};
 use crate::state::{Address, Bind, Family, Listener, Origin};
-use crate::sys::file::Owned;
+use crate::sys::entry::Entry;
 use crate::sys::socket::{self, InetOptions};
 use crate::sys::user;
 
@@ -102,18 +102,15 @@ impl Binder<'_> {
     }
 
     fn bind_unix(&mut self, path: &Path, mode: Option<u32>, owners: &Owners) -> Result<OwnedFd> {
-        let _folder = files::hold_folder(path);
-        files::replace_stale_socket(path)?;
+        let failed = |error: io::Error| anyhow!("{}", files::why(&error));
+        let entry = Entry::at(path).map_err(failed)?;
+        let _folder = files::hold_folder(&entry);
+        files::replace_stale_socket(path, &entry)?;
         // Until it listens nobody can connect, whatever its mode.
-        let socket = socket::bind_unix(path, mode.unwrap_or(0o666))
-            .map_err(|error| anyhow!("{}", files::why(&error)))?;
-        self.undo.add(Owned::at(path)?);
+        let (socket, file) = files::bind_unix(path, &entry, mode, self.undo).map_err(failed)?;
         if owners.user.is_some() || owners.group.is_some() {
-            user::give(path, owners.user, owners.group)
+            user::give(&file, owners.user, owners.group)
                 .context("cannot change the owner of the socket file")?;
-        }
-        if let Some(mode) = mode {
-            socket::set_mode(path, mode).context("cannot change the mode of the socket file")?;
         }
         socket::start_listening(&socket, self.backlog)?;
         Ok(socket)

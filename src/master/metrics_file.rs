@@ -1,16 +1,16 @@
 //! The file of `--metrics-file`: kept up to date, whole at any moment, and never a reason to fail.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::fs::Permissions;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::decide::{Level, ReportKind};
 use crate::master::Master;
-use crate::master::files::beside;
 use crate::master::now::now;
 use crate::state::Monotonic;
+use crate::sys::entry::{self, Entry};
 use crate::sys::file::Owned;
 
 /// How long after it was written the file is written again because something has happened: whoever
@@ -84,29 +84,16 @@ impl Master {
     }
 }
 
-/// Puts a new file in the place of the old one: a reader sees the one or the other, whole. What has
-/// the name and is no regular file, such as a device or a link that somebody has planted, stays.
+/// Puts a new file in the place of the old one. What has the name and is no regular file, such as a
+/// device, stays.
 fn replace(path: &Path, pid: i32, text: &str) -> io::Result<Owned> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() => {
-            return Err(io::Error::other("what has this name is not a regular file"));
-        }
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let entry = Entry::followed(path)?;
+    if entry.stat()?.is_some_and(|found| !entry::is_regular(&found)) {
+        return Err(io::Error::other("what has this name is not a regular file"));
     }
-    let temporary = beside(path, pid)?;
-    // Left by a master of this pid that died just here.
-    let _ = fs::remove_file(&temporary);
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-    let mut fill = || -> io::Result<Owned> {
+    let file = entry.replace(pid, MODE, |file| {
         file.set_permissions(Permissions::from_mode(MODE))?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&temporary, path)?;
-        Ok(Owned::of(path, &file.metadata()?))
-    };
-    let filled = fill();
-    if filled.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    filled
+        file.write_all(text.as_bytes())
+    })?;
+    Owned::of(path, &file)
 }

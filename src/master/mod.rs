@@ -13,6 +13,7 @@ mod main_loop;
 mod metrics_file;
 mod now;
 mod program;
+mod restore;
 mod ruby;
 mod running;
 mod start;

@@ -37,6 +37,8 @@ pub struct Master {
     pub(super) events: VecDeque<Event>,
     /// Helper processes that are no workers, and what each is for.
     pub(super) helpers: BTreeMap<i32, String>,
+    /// The kernel did not tell which children have ended, and that was logged.
+    pub(super) cannot_reap: bool,
     pub(super) exit_code: Option<i32>,
     /// A candidate that is being asked.
     pub(super) preflight: Option<Preflight>,
@@ -48,7 +50,10 @@ pub struct Master {
     pub(super) image: Option<OwnedFd>,
     /// Only held open: the listeners.
     pub(super) _sockets: Vec<OwnedFd>,
-    /// Held open for its lock, which keeps other masters away; `None` while somebody else has it.
+    /// The lock that belongs to the command socket, held open for life; `None` while somebody else
+    /// has it.
+    pub(super) socket_lock: Option<File>,
+    /// The same of `-f`; `None` too where nobody has named one.
     pub(super) lock: Option<File>,
     /// The same.
     pub(super) pidfile: Option<File>,

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cli::{BindWord, Options};
 use crate::decide::Level;
@@ -22,6 +22,7 @@ use crate::master::tokens::{COMMAND_SOCKET_TOKEN, SIGNALS_TOKEN};
 use crate::master::workers::deployment;
 use crate::master::workers::stderr::Captured;
 use crate::state::{self, Config, Generation, Listener, Pid, State};
+use crate::sys::file::Owned;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::Signals;
 use crate::sys::{descriptor, limit, process, socket, title};
@@ -37,7 +38,10 @@ pub struct Start {
 
 /// What a master holds and no other may have.
 struct Claims {
-    lock: File,
+    /// Which default files it does without, and why.
+    notes: Vec<String>,
+    socket_lock: File,
+    lock: Option<File>,
     pidfile: Option<File>,
     command_socket: OwnedFd,
     listeners: Vec<Listener>,
@@ -53,6 +57,7 @@ impl Master {
         let Start { mut options, launch } = start;
         let pid = process::own_pid();
         descriptor::close_inherited_on_exec()?;
+        process::reap().context("cannot ask which children have ended (wait4)")?;
         resolve_program(&mut options.config, &launch.environment)?;
         let deployment = deployment::resolve(&options.config).map_err(|why| anyhow!(why))?;
         let mut log = open_log(&options.config, pid)?;
@@ -85,13 +90,15 @@ impl Master {
             open_mask: launch.mask.open(),
             events: VecDeque::new(),
             helpers: BTreeMap::new(),
+            cannot_reap: false,
             exit_code: None,
             preflight: None,
             candidate: None,
             handover_due: None,
             image: descriptor::own_image().ok(),
             _sockets: claims.sockets,
-            lock: Some(claims.lock),
+            socket_lock: Some(claims.socket_lock),
+            lock: claims.lock,
             pidfile: claims.pidfile,
             strays: launch.open_at_start.into_iter().map(descriptor::claim).collect(),
             files: Vec::new(),
@@ -100,6 +107,9 @@ impl Master {
         master.watch()?;
         master.files = undo.keep();
         master.announce();
+        for note in claims.notes {
+            master.log(Level::Info, &note);
+        }
         Ok(master)
     }
 
@@ -126,16 +136,26 @@ impl Master {
     }
 }
 
-/// Takes lock, command socket, listeners and pid file, and puts the descriptor numbers of `srv:`
-/// words into the command. The lock comes first: what a running master of this name has is told
+/// Takes locks, command socket, listeners and pid file, and puts the descriptor numbers of `srv:`
+/// words into the command. The locks come first: what a running master of this name has is told
 /// apart from what anybody else has.
 fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
     let config = &mut options.config;
-    let (lock, made) = files::take_lock(&config.lockfile)?;
-    // The lock file of a start-up that fails is removed, while it is held; that of a master stays.
+    // The lock files of a start-up that fails are removed, while they are held; those of a master
+    // stay.
     let mut lock_undo = Undo::default();
-    if let Some(made) = made {
-        lock_undo.add(made);
+    let socket_lock = files::take_socket_lock(config, &mut lock_undo)?;
+    let held = [Owned::of(&config.socket_lock(), &socket_lock)?];
+    let mut notes = Vec::new();
+    let (mut lock, mut default_lock) = (None, None);
+    if options.is_lockfile_given {
+        lock = files::take_lock(&config.lockfile, &held, &mut lock_undo)
+            .map_err(|error| anyhow!("{error:#}; choose another with -f"))?;
+    } else {
+        match files::take_default_lock(&config.lockfile, &held, &mut lock_undo) {
+            Ok(taken) => default_lock = taken,
+            Err(error) => notes.push(format!("Starts without the default lock file: {error:#}")),
+        }
     }
     let command_socket = files::claim_command_socket(&config.socket_path, undo)?;
     let mut binder = Binder { host_family: options.host_family, backlog: config.backlog, undo };
@@ -156,9 +176,17 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
             config.command[word.index] = format!("{}{descriptor}", word.prefix).into();
         }
     }
-    let pidfile = files::write_pidfile(&config.pidfile, pid, undo)?;
+    let pidfile = match files::write_pidfile(&config.pidfile, pid, undo) {
+        Err(error) if options.is_pidfile_given => bail!("{error:#}; choose another with -e"),
+        Err(error) => {
+            notes.push(format!("Runs without the default pid file: {error:#}"));
+            None
+        }
+        Ok(pidfile) => pidfile,
+    };
     lock_undo.keep();
-    Ok(Claims { lock, pidfile, command_socket, listeners, sockets })
+    drop(default_lock);
+    Ok(Claims { notes, socket_lock, lock, pidfile, command_socket, listeners, sockets })
 }
 
 /// The descriptor of the same `srv:` word, if one stood before: both get the same.

@@ -70,7 +70,9 @@ fn check_descriptors(header: &Header, handover: &Handover) -> Result<(), String>
             }
             Role::Worker(pid) => handover.state.workers.contains_key(&pid),
             Role::Connection(id) => handover.state.connections.contains_key(&id),
-            Role::CommandSocket | Role::Lock | Role::Pidfile | Role::Stray => true,
+            Role::CommandSocket | Role::SocketLock | Role::Lock | Role::Pidfile | Role::Stray => {
+                true
+            }
         };
         ensure(known, || format!("the state knows no {role:?} with descriptor {number}"))?;
     }

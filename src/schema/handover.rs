@@ -67,7 +67,9 @@ pub enum Role {
     Listener(u32),
     /// A connection of the command socket.
     Connection(ConnectionId),
-    /// The lock file.
+    /// The lock that belongs to the command socket.
+    SocketLock,
+    /// The lock file of `-f`.
     Lock,
     /// The locked pid file.
     Pidfile,

@@ -50,6 +50,15 @@ pub fn default_file_name(name: Option<&str>, extension: &str) -> String {
     }
 }
 
+impl Config {
+    /// The lock that belongs to the command socket: whoever serves that holds it.
+    pub fn socket_lock(&self) -> PathBuf {
+        let mut name = self.socket_path.clone().into_os_string();
+        name.push(".lock");
+        name.into()
+    }
+}
+
 /// The highest number of workers that can be asked for. Chosen well above the original's 1000 and
 /// below what one process table (`kernel.pid_max` 32768) and one descriptor table hold.
 pub const WORKERS_MAX: u32 = 10_000;

@@ -1,9 +1,17 @@
 //! Files that tell masters apart: locks, and files that are removed only by their maker.
 
-use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{FileStat, fstat};
+
+use crate::sys::entry::{Access, Entry, is_null_device};
+
+/// Nobody else may hold a lock of ours.
+const LOCK_MODE: u32 = 0o600;
 
 /// A file known by its inode, so that one that has taken its name is left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,17 +22,17 @@ pub struct Owned {
 }
 
 impl Owned {
-    /// Remembers the file that has this name now.
+    /// Remembers an open file under the name that it has.
     ///
     /// # Errors
-    /// Those of lstat(2).
-    pub fn at(path: &Path) -> io::Result<Owned> {
-        Ok(Owned::of(path, &fs::symlink_metadata(path)?))
+    /// Those of fstat(2).
+    pub fn of(path: &Path, opened: impl AsFd) -> io::Result<Owned> {
+        Ok(Owned::found(path, &fstat(opened)?))
     }
 
-    /// Remembers an open file under the name that it has.
-    pub fn of(path: &Path, metadata: &Metadata) -> Owned {
-        Owned { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() }
+    /// Remembers what was found under a name.
+    pub fn found(path: &Path, found: &FileStat) -> Owned {
+        Owned { path: path.to_owned(), device: found.st_dev, inode: found.st_ino }
     }
 
     /// A file that was remembered before, as [`Owned::numbers`] tells it.
@@ -42,21 +50,40 @@ impl Owned {
         &self.path
     }
 
-    /// Whether the name still means this file.
-    pub fn is_ours(&self) -> bool {
-        Owned::at(&self.path).is_ok_and(|now| now == *self)
-    }
-
-    /// Removes the file if the name still means it.
+    /// Whether an entry of a folder means this file now.
     ///
     /// # Errors
-    /// Those of unlink(2).
+    /// Those of fstatat(2).
+    pub fn is_at(&self, entry: &Entry) -> io::Result<bool> {
+        let is_it = |found: FileStat| (found.st_dev, found.st_ino) == self.numbers();
+        Ok(entry.stat()?.is_some_and(is_it))
+    }
+
+    /// Removes the file if its name still means it.
+    ///
+    /// # Errors
+    /// Those of [`Entry::followed`], fstatat(2) and unlinkat(2).
     pub fn remove(&self) -> io::Result<()> {
-        match self.is_ours() {
+        match Entry::followed(&self.path) {
+            Ok(entry) if self.is_at(&entry)? => entry.remove(),
+            Ok(_) => Ok(()),
+            // Without a descriptor left for the folder, the path has to do.
+            Err(error) if is_out_of_descriptors(&error) => self.remove_by_path(),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_by_path(&self) -> io::Result<()> {
+        let found = fs::symlink_metadata(&self.path)?;
+        match (found.dev(), found.ino()) == self.numbers() {
             true => fs::remove_file(&self.path),
             false => Ok(()),
         }
     }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Takes flock(2) on an open file without waiting; `false` when another holds it. The lock lives
@@ -72,27 +99,21 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Opens a file for reading without waiting for anybody, as a FIFO otherwise does for a writer.
+/// Opens a file for locking, and says whether it was made just now. It is never emptied. `None`
+/// when it is `/dev/null`, where nothing is anybody's.
 ///
 /// # Errors
-/// Those of open(2).
-pub fn open_at_once(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
-}
-
-/// Opens a file for locking, and says whether it was made just now. Never follows a symbolic link
-/// that another user may have planted, never empties the file.
-///
-/// # Errors
-/// Those of open(2).
-pub fn open_lock(path: &Path) -> io::Result<(File, bool)> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    match options.open(path) {
-        Ok(file) => Ok((file, false)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Ok((options.create_new(true).open(path)?, true))
-        }
-        Err(error) => Err(error),
+/// Those of [`Entry::open`] and [`Entry::create`]; `AlreadyExists` when another has made it between
+/// the look and the try.
+pub fn open_lock(entry: &Entry) -> io::Result<Option<(File, bool)>> {
+    if entry.stat()?.is_some_and(|found| is_null_device(&found)) {
+        return Ok(None);
     }
+    if let Some(file) = entry.open(Access::ReadWrite)? {
+        return Ok(Some((file, false)));
+    }
+    let file = entry.create(LOCK_MODE)?;
+    // The umask may have taken away what the next start of its owner needs.
+    file.set_permissions(Permissions::from_mode(LOCK_MODE))?;
+    Ok(Some((file, true)))
 }

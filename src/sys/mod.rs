@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod confinement;
 pub mod descriptor;
+pub mod entry;
 pub mod exec;
 pub mod file;
 pub mod limit;

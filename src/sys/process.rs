@@ -1,6 +1,7 @@
 //! Processes: children that ended, signals to them, and what this one is.
 
-use std::io;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -25,18 +26,21 @@ pub enum WaitStatus {
 /// Takes the status of one child that ended, if there is one. Call it until there is none.
 ///
 /// `wait4` of libc because nix refuses statuses of real-time signals, after the child is gone.
-pub fn reap() -> Option<(i32, WaitStatus)> {
+///
+/// # Errors
+/// Those of wait4(2) but ECHILD: children may have ended, and none can be reaped.
+pub fn reap() -> io::Result<Option<(i32, WaitStatus)>> {
     loop {
         let mut status = 0;
         // SAFETY: wait4 writes one int to `status`, which lives through the call; a null rusage
         // is allowed.
         let pid = unsafe { libc::wait4(-1, &mut status, libc::WNOHANG, std::ptr::null_mut()) };
         match Errno::result(pid) {
-            Ok(0) => return None,
-            Ok(pid) => return Some((pid, decode(status))),
-            Err(Errno::EINTR) => {}
             // ECHILD: there are no children at all.
-            Err(_) => return None,
+            Ok(0) | Err(Errno::ECHILD) => return Ok(None),
+            Ok(pid) => return Ok(Some((pid, decode(status)))),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
@@ -52,14 +56,21 @@ pub(super) fn decode(status: libc::c_int) -> WaitStatus {
 }
 
 /// Whether a process is a child of this one that was not reaped yet; nothing is reaped by asking.
-pub fn is_child(pid: i32) -> bool {
-    let Ok(id) = libc::id_t::try_from(pid) else { return false };
+///
+/// # Errors
+/// Those of waitid(2) but ECHILD, which alone says that it is none: of others it may be one.
+pub fn is_child(pid: i32) -> io::Result<bool> {
+    let Ok(id) = libc::id_t::try_from(pid) else { return Ok(false) };
     // SAFETY: an all-zero siginfo_t is a valid one, and waitid only writes to it.
     let answer = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         libc::waitid(libc::P_PID, id, &mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
     };
-    answer == 0
+    match Errno::result(answer) {
+        Ok(_) => Ok(true),
+        Err(Errno::ECHILD) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Sends SIGKILL to every process of a group.
@@ -75,7 +86,7 @@ pub fn kill_group(group: i32) -> io::Result<()> {
     Ok(Errno::result(answer).map(drop)?)
 }
 
-/// Whether an error of kill(2) says that nobody is left to get the signal.
+/// Whether an error, of kill(2) or of reading in `/proc`, says that there is no such process.
 pub fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ESRCH)
 }
@@ -94,12 +105,23 @@ pub fn kill(pid: i32, number: i32) -> io::Result<()> {
 }
 
 /// The pid of the parent of a process, a dead one that was not reaped yet included; `None` when
-/// there is no such process, or no `/proc`.
-pub fn parent_of(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// there is no such process.
+///
+/// # Errors
+/// Those of open(2) and read(2) for its file in `/proc`; there may be such a process.
+pub fn parent_of(pid: i32) -> io::Result<Option<i32>> {
+    let stat = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat,
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound && Path::new("/proc/self").exists() => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
     // The name, in parentheses, may hold anything; state and parent follow it.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+    let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1));
+    let parent = parent.and_then(|parent| parent.parse().ok());
+    parent.map(Some).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is cut short")))
 }
 
 /// How much memory of a process is resident, in bytes; `None` when there is no such process, or no

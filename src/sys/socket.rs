@@ -2,8 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +13,11 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, accept4, bind,
     connect, getsockname, getsockopt, setsockopt, socket, sockopt,
 };
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{Mode, fchmod, fstat, umask};
+use nix::unistd::geteuid;
 
 use crate::sys::descriptor::borrow;
+use crate::sys::entry::{Entry, is_socket, proc_path};
 
 /// How an internet socket is to be bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,27 +49,59 @@ pub fn bind_inet(address: SocketAddr, options: InetOptions) -> io::Result<OwnedF
     Ok(socket)
 }
 
-/// Binds a UNIX stream socket to a path with these permissions from its first instant; it does not
-/// listen yet. The umask is taken off `mode`, as everywhere.
+/// Binds a UNIX stream socket to a path; it does not listen yet, so nobody can connect. Its file
+/// has exactly the permissions of `mode` from its first instant, or without one those that the
+/// umask leaves of 0666.
 ///
 /// # Errors
 /// Those of socket(2) and bind(2).
-pub fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+pub fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<OwnedFd> {
     let address = UnixAddr::new(path)?;
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // Linux makes the file with the mode of the unbound socket.
-    fchmod(&socket, Mode::from_bits_truncate(mode))?;
-    bind(socket.as_raw_fd(), &address)?;
+    // Linux makes the file with the mode of the unbound socket, less the umask.
+    fchmod(&socket, Mode::from_bits_truncate(mode.unwrap_or(0o666)))?;
+    // Put back before anything else is done: no other thread is there to make a file meanwhile.
+    let before = mode.map(|_| umask(Mode::empty()));
+    let bound = bind(socket.as_raw_fd(), &address);
+    before.map(umask);
+    bound?;
     Ok(socket)
 }
 
-/// Gives a socket file exactly these permissions, umask or not.
+/// The file of a socket that was just bound to the name of an entry, opened to be looked at and
+/// given away, but not touched otherwise: what has the name by now may be another's.
 ///
 /// # Errors
-/// Those of chmod(2).
-pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+/// Something else has the name; those of openat(2) and fstat(2).
+pub fn file_of(bound: &OwnedFd, entry: &Entry) -> io::Result<OwnedFd> {
+    let exchanged = || io::Error::other("something else took its name while it was bound");
+    let named = entry.look()?.ok_or_else(exchanged)?;
+    let found = fstat(&named)?;
+    let is_ours = match own_file(bound) {
+        Some(own) => {
+            fstat(&own).map(|own| (own.st_dev, own.st_ino))? == (found.st_dev, found.st_ino)
+        }
+        None => {
+            let is_own = found.st_uid == geteuid().as_raw() && found.st_nlink == 1;
+            is_socket(&found) && is_own
+        }
+    };
+    if is_ours { Ok(named) } else { Err(exchanged()) }
 }
+
+/// The file that a UNIX socket is bound to, whatever has its name; `None` where the kernel does not
+/// tell: it asks for CAP_NET_ADMIN.
+fn own_file(bound: &OwnedFd) -> Option<OwnedFd> {
+    // SAFETY: SIOCUNIXFILE reads and writes no memory; it makes a new descriptor, close-on-exec,
+    // that nobody else knows.
+    unsafe {
+        let number = libc::ioctl(bound.as_raw_fd(), SIOCUNIXFILE);
+        Errno::result(number).ok().map(|number| OwnedFd::from_raw_fd(number))
+    }
+}
+
+/// `SIOCUNIXFILE` of linux/un.h, `SIOCPROTOPRIVATE + 0`; Linux 4.15 and later.
+const SIOCUNIXFILE: libc::Ioctl = 0x89E0;
 
 /// Makes a bound stream socket listen.
 ///
@@ -101,30 +134,23 @@ pub fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// What answers at the path of a UNIX socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listening {
-    /// Somebody accepts connections.
-    Live,
-    /// A socket file that nobody serves any more.
-    Stale,
-    /// Nothing has this name.
-    Absent,
-}
-
-/// Asks a UNIX stream socket whether somebody listens, without waiting.
+/// Whether somebody listens on a UNIX stream socket, found without waiting. `file` is its file,
+/// opened to be looked at; `path` the way to it where there is no `/proc`.
 ///
 /// # Errors
 /// Those of socket(2), and of connect(2) where they do not answer the question.
-pub fn probe_unix(path: &Path) -> io::Result<Listening> {
-    let address = UnixAddr::new(path)?;
+pub fn is_served(file: &OwnedFd, path: &Path) -> io::Result<bool> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    match connect(socket.as_raw_fd(), &address) {
+    let by = |path: &Path| connect(socket.as_raw_fd(), &UnixAddr::new(path)?);
+    let answer = match by(&proc_path(file)) {
+        Err(Errno::ENOENT) => by(path),
+        answer => answer,
+    };
+    match answer {
         // EAGAIN: its queue is full.
-        Ok(()) | Err(Errno::EAGAIN) => Ok(Listening::Live),
-        Err(Errno::ECONNREFUSED) => Ok(Listening::Stale),
-        Err(Errno::ENOENT) => Ok(Listening::Absent),
+        Ok(()) | Err(Errno::EAGAIN) => Ok(true),
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -145,7 +171,7 @@ pub fn accept(listener: impl AsFd) -> io::Result<Option<UnixStream>> {
         match accept4(listener.as_fd().as_raw_fd(), flags) {
             // SAFETY: accept4 has just made this descriptor and nobody else knows of it.
             Ok(number) => unsafe {
-                return Ok(Some(std::os::fd::FromRawFd::from_raw_fd(number)));
+                return Ok(Some(UnixStream::from_raw_fd(number)));
             },
             Err(Errno::EAGAIN) => return Ok(None),
             Err(Errno::EINTR | Errno::ECONNABORTED) => {}

@@ -1,9 +1,10 @@
 //! Users and groups.
 
 use std::io;
-use std::path::Path;
+use std::os::fd::AsFd;
 
-use nix::unistd::{Gid, Group, Uid, User, chown};
+use nix::fcntl::AtFlags;
+use nix::unistd::{Gid, Group, Uid, User, fchownat};
 
 /// The effective user id of this process.
 pub fn effective_id() -> u32 {
@@ -16,7 +17,7 @@ pub fn effective_id() -> u32 {
 /// Those of getpwnam_r(3).
 pub fn user_id(name: &str) -> io::Result<Option<u32>> {
     if let Ok(number) = name.parse() {
-        return Ok(Some(number));
+        return not_nobodys(number);
     }
     Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
 }
@@ -27,15 +28,27 @@ pub fn user_id(name: &str) -> io::Result<Option<u32>> {
 /// Those of getgrnam_r(3).
 pub fn group_id(name: &str) -> io::Result<Option<u32>> {
     if let Ok(number) = name.parse() {
-        return Ok(Some(number));
+        return not_nobodys(number);
     }
     Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
 }
 
-/// Gives a file to a user and a group; what is `None` stays.
+/// An id but the one by which chown(2) leaves a file to whom it belongs.
+fn not_nobodys(number: u32) -> io::Result<Option<u32>> {
+    match number {
+        u32::MAX => {
+            Err(io::Error::other(format!("{number} is no id; ids end at {}", u32::MAX - 1)))
+        }
+        number => Ok(Some(number)),
+    }
+}
+
+/// Gives an open file to a user and a group, also one that was opened to be looked at only; what is
+/// `None` stays.
 ///
 /// # Errors
-/// Those of chown(2): only root may give files away.
-pub fn give(path: &Path, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
-    Ok(chown(path, user.map(Uid::from_raw), group.map(Gid::from_raw))?)
+/// Those of fchownat(2): only root may give files away.
+pub fn give(file: impl AsFd, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
+    Ok(fchownat(file, "", user, group, AtFlags::AT_EMPTY_PATH)?)
 }

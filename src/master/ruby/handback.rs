@@ -40,6 +40,6 @@ impl Master {
 fn is_for_ruby(role: Role) -> bool {
     match role {
         Role::CommandSocket | Role::Listener(_) | Role::Connection(_) | Role::Stray => true,
-        Role::Lock | Role::Pidfile | Role::Worker(_) => false,
+        Role::SocketLock | Role::Lock | Role::Pidfile | Role::Worker(_) => false,
     }
 }

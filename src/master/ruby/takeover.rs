@@ -11,21 +11,19 @@ use std::time::{Duration, Instant};
 use crate::cli;
 use crate::decide::Level;
 use crate::master::descriptors::{carried_file, identity};
-use crate::master::files::COMMAND_BACKLOG;
+use crate::master::files::{COMMAND_BACKLOG, PIDFILE_MAX};
 use crate::master::launch::Launch;
 use crate::master::now::now;
 use crate::master::tokens::FIRST_TOKEN;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
 use crate::schema::{self, Handover, Role};
 use crate::state::{ConnectionId, Family, Pid, SCHEMA_VERSIONS};
+use crate::sys::entry::{Access, Entry};
 use crate::sys::file::{self, Owned};
 use crate::sys::{descriptor, limit, memfd, pipe, process, socket};
 
 /// How long the process that passes the state may take; it only writes what it has.
 const READING_MAX: Duration = Duration::from_secs(60);
-
-/// More than a pid and the blanks around it.
-const PIDFILE_MAX: u64 = 64;
 
 /// What to log, and how important it is.
 pub type Note = (Level, String);
@@ -88,12 +86,13 @@ pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover, S
 
 /// Whether the master is not the parent of this process but the parent of that.
 fn is_grandchild(original: &Original, parent: i32) -> bool {
-    let Some(grandparent) = process::parent_of(parent) else { return false };
+    let Ok(Some(grandparent)) = process::parent_of(parent) else { return false };
     if is_named_as_master(parent) != is_named_as_master(grandparent) {
         return is_named_as_master(grandparent);
     }
     let mut pids = original.workers().peekable();
-    let is_nephew = |pid: i32| process::parent_of(pid) == Some(grandparent);
+    let is_nephew =
+        |pid: i32| process::parent_of(pid).is_ok_and(|found| found == Some(grandparent));
     grandparent > 1 && pids.peek().is_some() && pids.all(is_nephew)
 }
 
@@ -134,9 +133,11 @@ pub fn adopt(
     });
     let path = &handover.state.config.socket_path;
     // Bound by this very socket, so that it is removed at the end like one of ours.
-    let command_socket = bound_path(&original, &launch.directory)
-        .filter(|bound| bound == path)
-        .and_then(|path| Owned::at(&path).ok());
+    let command_socket =
+        bound_path(&original, &launch.directory).filter(|bound| bound == path).and_then(|path| {
+            let found = Entry::at(&path).ok()?.stat().ok()??;
+            Some(Owned::found(&path, &found))
+        });
     let owned = command_socket.into_iter().chain(owned);
     handover.files = owned.map(|file| carried_file(&file)).collect();
     Ok((handover, notes))
@@ -163,9 +164,10 @@ fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: 
     let strays = launch.open_at_start.iter().filter(is_stray);
     let tmpdir = launch.environment.iter().find(|(name, _)| name == "TMPDIR");
     let parentage = |pid: i32| match process::parent_of(pid) {
-        Some(parent) if parent == master_pid => Parentage::Ours,
-        Some(_) => Parentage::Foreign,
-        None => Parentage::Gone,
+        Ok(Some(parent)) if parent == master_pid => Parentage::Ours,
+        Ok(Some(_)) => Parentage::Foreign,
+        // Of which nothing is known; whether it lives is asked of the kernel when it is adopted.
+        Ok(None) | Err(_) => Parentage::Gone,
     };
     Facts {
         master_pid: Pid(master_pid),
@@ -215,12 +217,8 @@ fn make_ready(original: &Original) {
 /// The pid file, if it is this master's, locked against others.
 fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned), String> {
     let failed = |error: io::Error| error.to_string();
-    // Whatever has this name, nobody is waited for.
-    let open = file::open_at_once(path).map_err(failed)?;
-    let metadata = open.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
+    let entry = Entry::followed(path).map_err(failed)?;
+    let open = entry.open_there(Access::Read).map_err(failed)?;
     let mut text = Vec::new();
     (&open).take(PIDFILE_MAX).read_to_end(&mut text).map_err(failed)?;
     let text = String::from_utf8_lossy(&text);
@@ -230,7 +228,8 @@ fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned), String> {
     if !file::try_lock(&open).map_err(failed)? {
         return Err("somebody has locked it".to_owned());
     }
-    Ok((open, Owned::of(path, &metadata)))
+    let owned = Owned::of(path, &open).map_err(failed)?;
+    Ok((open, owned))
 }
 
 /// What is known of the state of a Ruby master that asks whether this program can start.
@@ -250,7 +249,7 @@ pub enum Peeked {
 /// in a pipe that its check inherits. Nothing is taken out of the pipe.
 pub fn peek(open_at_start: &[RawFd]) -> Peeked {
     let parent = process::own_parent();
-    let ancestors = [Some(parent), process::parent_of(parent)];
+    let ancestors = [Some(parent), process::parent_of(parent).ok().flatten()];
     if !ancestors.into_iter().flatten().any(is_named_as_master) {
         return Peeked::Nothing;
     }

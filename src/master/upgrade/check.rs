@@ -94,6 +94,7 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
     let adopted = known::decode(&bytes).map_err(|error| error.to_string()).and_then(|handover| {
         if report.is_some() {
             verify_descriptors(&handover)?;
+            verify_reaping()?;
             verify_user(handover.state.master_pid.0)?;
             verify_program(&handover.state)?;
             verify_limit(&handover)?;
@@ -106,6 +107,12 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
         say(report, adopted.is_ok()).map_err(|error| format!("cannot report: {error}"))?;
     }
     adopted
+}
+
+/// A master that cannot ask which of its children have ended replaces none.
+fn verify_reaping() -> Result<(), String> {
+    let asked = process::reap().map(drop);
+    asked.map_err(|error| format!("cannot ask which children have ended (wait4): {error}"))
 }
 
 /// A master of another user could not signal its workers.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::decide::{Event, Level};
 use crate::master::Master;
@@ -13,7 +13,6 @@ use crate::master::descriptors::{
     carried_file, identity, owned_file, used_numbers, verify_descriptors,
 };
 use crate::master::environment::Inheritance;
-use crate::master::files::{self, Undo};
 use crate::master::log::Log;
 use crate::master::metrics_file::MetricsFile;
 use crate::master::ruby::takeover::{self, Note};
@@ -31,7 +30,7 @@ use crate::schema::{self, Carried, Handover, Role};
 use crate::state::{ExitStatus, Pid, Reexec, Rollout, Stage, release};
 use crate::sys::poll::Poll;
 use crate::sys::signal::{self, Signals, Stranger};
-use crate::sys::{descriptor, limit, memfd, pidfd, process, socket, title};
+use crate::sys::{descriptor, limit, memfd, pidfd, process, title};
 
 /// How long a script may run in our place before the next image does. Nothing is served meanwhile
 /// by the master; a script that takes longer has hung, and a supervisor can start afresh. Builds
@@ -108,6 +107,8 @@ impl Master {
         let listeners = self.state.listeners.iter().map(|listener| listener.descriptor);
         numbers.extend((0..).map(Role::Listener).zip(listeners));
         numbers.extend(connections.iter().map(|(c, number)| (Role::Connection(c.id), *number)));
+        let socket_lock = self.socket_lock.iter();
+        numbers.extend(socket_lock.map(|file| (Role::SocketLock, file.as_raw_fd())));
         numbers.extend(self.lock.iter().map(|file| (Role::Lock, file.as_raw_fd())));
         numbers.extend(self.pidfile.iter().map(|file| (Role::Pidfile, file.as_raw_fd())));
         numbers.extend(pidfds.iter().map(|(pid, fd)| (Role::Worker(*pid), fd.as_raw_fd())));
@@ -142,7 +143,7 @@ impl Master {
         let bytes = takeover::read_state(adoption.state_number)?;
         fail_point("decode")?;
         let pinned_from = adoption.pinned_from()?;
-        let (handover, notes) = match Original::is_meant(&bytes) {
+        let (handover, mut notes) = match Original::is_meant(&bytes) {
             true => takeover::adopt(&bytes, &adoption.launch, adoption.state_number)?,
             false => (known::decode(&bytes).map_err(|error| error.to_string())?, Vec::new()),
         };
@@ -163,7 +164,7 @@ impl Master {
         let _ = limit::open_files().and_then(limit::raise_open_files);
         descriptor::close_inherited_on_exec().map_err(|e| failed("cannot set flags", &e))?;
         fail_point("workers")?;
-        let lost = lost_workers(&handover);
+        let lost = lost_workers(&handover, &mut notes);
         fail_point("build")?;
         let log = match handover.state.config.syslog {
             true => Log::to_syslog_once_there(own).map_err(|e| failed("no log", &e))?,
@@ -263,15 +264,17 @@ impl Master {
                 .helpers
                 .into_iter()
                 // A shell that ran in our place may have reaped it.
-                .filter(|(pid, _)| process::is_child(pid.0))
+                .filter(|(pid, _)| !is_lost(*pid))
                 .map(|(pid, what)| (pid.0, what))
                 .collect(),
+            cannot_reap: false,
             exit_code: None,
             preflight: None,
             candidate: None,
             handover_due: None,
             image: parts.image,
             _sockets: listeners,
+            socket_lock: take(Role::SocketLock).map(Into::into),
             lock: take(Role::Lock).map(Into::into),
             pidfile: take(Role::Pidfile).map(Into::into),
             strays,
@@ -290,7 +293,7 @@ impl Master {
             drop(descriptor::claim(number));
             self.log(Level::Info, &format!("Closed descriptor {number}, which is nobody's"));
         }
-        self.restore_lock();
+        self.restore_locks();
         self.restore_command_socket();
         if let Some(name) = self.inheritance.origin().own_path.file_name() {
             // Older kernels call what was executed by its inode after a number.
@@ -299,51 +302,6 @@ impl Master {
         if let Some(name) = self.state.config.command_name.clone() {
             // ps would show the command line of the exec.
             let _ = title::set(&format!("einhorn: {name}"));
-        }
-    }
-}
-
-impl Master {
-    /// Takes the lock if the image before this one had none: a Ruby master holds its own only while
-    /// it starts. Without it a second master of this name is not kept out, which is better than no
-    /// master; the next image tries again.
-    fn restore_lock(&mut self) {
-        if self.lock.is_some() {
-            return;
-        }
-        match files::take_lock(&self.state.config.lockfile) {
-            Ok((lock, _)) => self.lock = Some(lock),
-            Err(error) => self.log(Level::Error, &format!("Runs without its lock: {error:#}")),
-        }
-    }
-
-    /// Binds the command socket anew if somebody has removed its file; connections go on.
-    fn restore_command_socket(&mut self) {
-        let path = self.state.config.socket_path.clone();
-        if path.symlink_metadata().is_ok() {
-            return;
-        }
-        let mut undo = Undo::default();
-        let bound = files::claim_command_socket(&path, &mut undo).and_then(|socket| {
-            socket::set_nonblocking(socket.as_fd())?;
-            self.poll.add(&socket, COMMAND_SOCKET_TOKEN, WATCHED)?;
-            Ok(socket)
-        });
-        match bound {
-            Ok(socket) => {
-                // Whoever has connected before the file was removed is still served.
-                while let Ok(Some(stream)) = socket::accept(&self.command_socket) {
-                    self.admit(stream);
-                }
-                let _ = self.poll.remove(&self.command_socket);
-                self.command_socket = socket;
-                self.files.retain(|file| file.path() != path);
-                self.files.extend(undo.keep());
-                self.log(Level::Info, &format!("Bound {} anew: it was removed", path.display()));
-            }
-            Err(error) => {
-                self.log(Level::Error, &format!("The command socket was removed: {error:#}"));
-            }
         }
     }
 }
@@ -372,7 +330,7 @@ struct Parts {
 
 /// Workers, and the command of `--on-canary`, that somebody else has reaped: a shell that ran in
 /// our place.
-fn lost_workers(handover: &Handover) -> Vec<(Pid, ExitStatus)> {
+fn lost_workers(handover: &Handover, notes: &mut Vec<Note>) -> Vec<(Pid, ExitStatus)> {
     // The pidfd is asked first: a pid that was reaped may be another process's by now.
     let reaped = |pid: &Pid| -> Option<ExitStatus> {
         let carried = handover.descriptors.iter().find(|c| c.role == Role::Worker(*pid))?;
@@ -381,10 +339,20 @@ fn lost_workers(handover: &Handover) -> Vec<(Pid, ExitStatus)> {
             pidfd::Fate::NotReaped => None,
         }
     };
-    let gone = |pid: &Pid| (!process::is_child(pid.0)).then_some(ExitStatus::Unknown);
     let check = handover.state.rollout.as_ref().and_then(Rollout::check);
-    let children = handover.state.workers.keys().chain(&check);
-    children.filter_map(|pid| Some((*pid, reaped(pid).or_else(|| gone(pid))?))).collect()
+    let children: Vec<Pid> = handover.state.workers.keys().copied().chain(check).collect();
+    if let Some(error) = children.iter().find_map(|pid| process::is_child(pid.0).err()) {
+        let note = format!("Cannot ask which workers live: {error}; they are taken to live");
+        notes.push((Level::Error, note));
+    }
+    let gone = |pid: &Pid| is_lost(*pid).then_some(ExitStatus::Unknown);
+    children.iter().filter_map(|pid| Some((*pid, reaped(pid).or_else(|| gone(pid))?))).collect()
+}
+
+/// Whether a child is known to be gone. One of which the kernel does not tell is taken to live: one
+/// more would be started in its place, and it would be forgotten.
+fn is_lost(pid: Pid) -> bool {
+    process::is_child(pid.0).is_ok_and(|is_child| !is_child)
 }
 
 fn watch(handover: &Handover, signals: &Signals) -> io::Result<Poll> {

@@ -2,16 +2,16 @@
 //! it can be.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::parse_variables;
 use crate::master::environment::is_ours;
 use crate::master::program::explain;
 use crate::state::{Config, Deployment, Generation, State, VARIABLES_MAX};
-use crate::sys::file;
+use crate::sys::entry::{self, Access, Entry};
 
 /// The longest file of variables in bytes. What execve(2) takes of arguments and environment
 /// together is some megabytes; a file of a few hundred lines has a few kilobytes.
@@ -86,13 +86,10 @@ pub fn executable(program: &Path) -> Result<(), String> {
 fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
     let failed = |what: &dyn std::fmt::Display| format!("--env-file {}: {what}", path.display());
     let mut text = String::new();
-    let file = file::open_at_once(path).map_err(|error| failed(&error))?;
-    let kind = file.metadata().map_err(|error| failed(&error))?.file_type();
-    if kind.is_fifo() {
-        // Nobody may have written to it yet, and it cannot be read again.
-        return Err(failed(&"it is a pipe, and no file"));
+    if let Some(file) = open_variables(path).map_err(|why| failed(&why))? {
+        let bounded = file.take(ENV_FILE_MAX + 1).read_to_string(&mut text);
+        bounded.map_err(|error| failed(&error))?;
     }
-    file.take(ENV_FILE_MAX + 1).read_to_string(&mut text).map_err(|error| failed(&error))?;
     if text.len() as u64 > ENV_FILE_MAX {
         return Err(failed(&format!("it has more than {ENV_FILE_MAX} bytes")));
     }
@@ -111,6 +108,23 @@ fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
     Ok(variables)
 }
 
+/// Opens a file of variables; `None` for `/dev/null`. Whoever can change it decides what this user
+/// runs: `LD_PRELOAD` is a variable too.
+fn open_variables(path: &Path) -> Result<Option<File>, String> {
+    let failed = |error: io::Error| error.to_string();
+    let entry = Entry::followed(path).map_err(failed)?;
+    if entry.stat().map_err(failed)?.is_some_and(|found| entry::is_null_device(&found)) {
+        return Ok(None);
+    }
+    let file = entry.open_there(Access::Read).map_err(failed)?;
+    match entry::is_ours_alone(&file).map_err(failed)? {
+        true => Ok(Some(file)),
+        false => {
+            Err("others than root and this user can change it; take that from them".to_owned())
+        }
+    }
+}
+
 /// Where a worker of a generation is started: where that has begun, or, if that is gone, where
 /// `--chdir` leads now. A generation that still has to take over has no such choice: what the
 /// upgrade was about is what it reports.
@@ -120,7 +134,7 @@ fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
 pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>, String> {
     let Some(chdir) = &state.config.chdir else { return Ok(None) };
     match state.began_in(generation) {
-        Some(directory) if directory.is_dir() => Ok(Some(directory.to_owned())),
+        Some(directory) if is_there(directory) => Ok(Some(directory.to_owned())),
         Some(gone) if state.rollout.is_some() && generation == state.generation => {
             Err(format!("--chdir: the release directory {} is gone", gone.display()))
         }
@@ -130,7 +144,15 @@ pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>, S
 
 /// Whether the directory in which a generation began is no longer there.
 pub fn is_gone(state: &State, generation: Generation) -> bool {
-    state.began_in(generation).is_some_and(|directory| !directory.is_dir())
+    state.began_in(generation).is_some_and(|directory| !is_there(directory))
+}
+
+/// Whether a directory is there, or may be: a file system that does not answer has not lost it.
+fn is_there(directory: &Path) -> bool {
+    match fs::metadata(directory) {
+        Ok(found) => found.is_dir(),
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    }
 }
 
 #[cfg(test)]
@@ -159,7 +181,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("env");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(read_variables(&pipe).unwrap_err().ends_with("it is a pipe, and no file"));
+        assert!(read_variables(&pipe).unwrap_err().contains("it is not a regular file"));
         assert_eq!(read_variables(Path::new("/dev/null")).unwrap(), []);
     }
 

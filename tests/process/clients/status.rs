@@ -204,7 +204,7 @@ fn the_metrics_file_is_whole_at_any_moment_and_goes_with_the_master() {
     });
     master.signal(Signal::SIGTERM);
     assert!(master.ended().success());
-    assert_eq!(names(Path::new(&rig.path(""))), ["einhorn.lock", "log"]);
+    assert_eq!(names(Path::new(&rig.path(""))), ["einhorn.lock", "einhorn.sock.lock", "log"]);
 }
 
 fn the_metrics_file_is_kept_calmly() {

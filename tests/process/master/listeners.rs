@@ -210,7 +210,7 @@ fn a_stale_unix_socket_is_replaced_and_removed_at_the_end() {
     assert_eq!(ask_unix(&rig.path("listener")), master.workers()[0].pid);
     master.signal(Signal::SIGTERM);
     assert!(master.ended().success());
-    assert_eq!(names(&rig.path("")), ["einhorn.lock", "log"]);
+    assert_eq!(names(&rig.path("")), ["einhorn.lock", "einhorn.sock.lock", "log"]);
 }
 
 fn a_unix_socket_that_is_not_ours_any_more_is_left_alone() {

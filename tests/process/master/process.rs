@@ -35,13 +35,14 @@ fn the_name_is_shown_in_ps_and_names_the_files() {
     assert_eq!(proc::command_line(master.pid()), "einhorn: web");
     let worker = master.settled(1)[0];
     assert!(proc::command_line(worker).ends_with("sleep 1000"));
-    let files = ["einhorn-web.lock", "einhorn-web.pid", "einhorn-web.sock", "log"];
+    let files =
+        ["einhorn-web.lock", "einhorn-web.pid", "einhorn-web.sock", "einhorn-web.sock.lock", "log"];
     assert_eq!(names(&rig.path("")), files);
     let pid = fs::read_to_string(rig.path("einhorn-web.pid")).unwrap();
     assert_eq!(pid, format!("{}\n", master.pid()));
     master.signal(Signal::SIGTERM);
     assert!(master.ended().success());
-    assert_eq!(names(&rig.path("")), ["einhorn-web.lock", "log"]);
+    assert_eq!(names(&rig.path("")), ["einhorn-web.lock", "einhorn-web.sock.lock", "log"]);
 }
 
 fn nice_levels_are_absolute() {

@@ -94,14 +94,14 @@ fn of_two_masters_of_one_name_one_wins() {
             );
             assert_eq!(
                 names(&rig.path("")),
-                ["einhorn.lock", "einhorn.pid", "einhorn.sock", "log"]
+                ["einhorn.lock", "einhorn.pid", "einhorn.sock", "einhorn.sock.lock", "log"]
             );
             let refusals = rig.log().matches("another einhorn holds the lock").count();
             assert_eq!(refusals, round + 1, "{}", rig.log());
             stop(winner);
             // Every other time the lock file has to be made too.
             if round % 2 == 0 {
-                fs::remove_file(rig.path("einhorn.lock")).unwrap();
+                fs::remove_file(rig.path("einhorn.sock.lock")).unwrap();
             }
         }
         drop(over);

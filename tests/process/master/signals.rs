@@ -54,7 +54,7 @@ fn int_usr2_and_term_end_when_all_workers_are_gone() {
         assert!(log.contains(&format!("Received {signal} {}", sender())), "{log}");
         assert_eq!(log.matches(": exit status 0 after").count(), 3, "{log}");
         assert_eq!(launched_count(&rig), 3, "{log}");
-        assert_eq!(names(&rig.path("")), ["einhorn.lock", "log", "notes"]);
+        assert_eq!(names(&rig.path("")), ["einhorn.lock", "einhorn.sock.lock", "log", "notes"]);
     }
 }
 
@@ -70,7 +70,7 @@ fn quit_ends_at_once_with_status_1() {
         assert!(!proc::has_ended(worker));
     }
     assert!(rig.log().contains(&format!("Received SIGQUIT {}", sender())), "{}", rig.log());
-    assert_eq!(names(&rig.path("")), ["einhorn.lock", "log", "notes"]);
+    assert_eq!(names(&rig.path("")), ["einhorn.lock", "einhorn.sock.lock", "log", "notes"]);
 }
 
 fn quit_ends_with_status_1_without_workers_too() {
@@ -255,7 +255,8 @@ fn files_that_others_have_put_in_place_are_left_alone() {
     }
     master.signal(Signal::SIGTERM);
     assert!(master.ended().success());
-    let left = ["einhorn.lock", "einhorn.pid", "einhorn.sock", "listener", "log"];
+    let left =
+        ["einhorn.lock", "einhorn.pid", "einhorn.sock", "einhorn.sock.lock", "listener", "log"];
     assert_eq!(names(&rig.path("")), left);
     assert_eq!(fs::read_to_string(pidfile).unwrap(), "another's");
 }

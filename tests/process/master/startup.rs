@@ -159,7 +159,7 @@ fn files_that_cannot_be_had_are_told() {
     nix::unistd::mkfifo(&rig.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let held = File::create(rig.path("held")).unwrap();
     held.lock().unwrap();
-    std::os::unix::fs::symlink("plain", rig.path("link")).unwrap();
+    std::os::unix::fs::symlink("held", rig.path("link")).unwrap();
     std::os::unix::fs::symlink("loop", rig.path("loop")).unwrap();
     for (option, file, told) in [
         ("-d", "live", "another process is listening on it"),
@@ -174,10 +174,11 @@ fn files_that_cannot_be_had_are_told() {
         ("-e", "loop", "symbolic links"),
         ("-e", "plain/x", "Not a directory"),
         ("-f", "missing/x", "No such file"),
-        ("-f", "folder", "Is a directory"),
-        ("-f", "link", "symbolic links"),
+        ("-f", "folder", "not a regular file; it was left alone"),
+        ("-f", "fifo", "not a regular file; it was left alone"),
+        ("-f", "loop", "symbolic links"),
         ("-f", "held", "another einhorn holds the lock"),
-        ("-f", "held", "a name of its own with -c"),
+        ("-f", "link", "another einhorn holds the lock"),
     ] {
         attempt(&rig, &["-b", "unix:first", option, file, "true"])
             .assert_says(1, &[rig.path(file).to_str().unwrap(), told, option]);
@@ -233,10 +234,10 @@ fn paths_are_relative_to_the_folder_of_the_start() {
     let options = ["-d", "run/s", "-e", "./run/p", "-f", "run/../run/l", "-b", "unix:run/u"];
     let command = rig.einhorn(&[&options[..], &["-m", "0", "sleep", "1000"]].concat());
     let mut master = rig.launch_at(command, folder.join("s"));
-    assert_eq!(names(&folder), ["l", "p", "s", "u"]);
+    assert_eq!(names(&folder), ["l", "p", "s", "s.lock", "u"]);
     let told = crate::master::listeners::variable(master.settled(1)[0], "EINHORN_SOCK_PATH");
     assert_eq!(told, folder.join("s").to_str().unwrap());
     master.signal(nix::sys::signal::Signal::SIGTERM);
     assert!(master.ended().success());
-    assert_eq!(names(&folder), ["l"]);
+    assert_eq!(names(&folder), ["l", "s.lock"]);
 }

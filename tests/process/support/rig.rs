@@ -185,6 +185,11 @@ impl Master<'_> {
         i32::try_from(self.child.id()).unwrap()
     }
 
+    /// Its command socket.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Sends the master a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).unwrap();

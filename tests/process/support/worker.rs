@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use einhorn::client::Client;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::time::{ClockId, clock_gettime};
@@ -41,6 +42,7 @@ pub(crate) const FLAG: &str = "--as-worker";
 /// - `complain=WORDS`: writes a line to standard error, `\n` in it being the end of one;
 ///   `count=FILE`: writes a line with its pid and a number from 1 up, each in two parts, until the
 ///   file is there, and then one that ends it;
+/// - `exchange=A:B`: exchanges the two names for each other, for ever;
 /// - `ignore=SIG`, `sleep=MS`, `exit=CODE`, `raise=SIG`; `until-old=MS`: waits until this process
 ///   is so old;
 /// - `eat=MIB`: takes so much memory, and more, until it is killed for it;
@@ -86,6 +88,7 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
             "count" => count(Path::new(value)),
             // SAFETY: ignoring a signal runs no code.
             "ignore" => drop(unsafe { signal(value.parse().unwrap(), SigHandler::SigIgn) }),
+            "exchange" => exchange(value),
             "until-old" => until_old(Duration::from_millis(value.parse().unwrap())),
             "sleep" => wait::as_told(Duration::from_millis(value.parse().unwrap())),
             "raise" => nix::sys::signal::raise(value.parse::<Signal>().unwrap()).unwrap(),
@@ -97,6 +100,14 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
             },
             other => panic!("no such step: {other}"),
         }
+    }
+}
+
+fn exchange(names: &str) {
+    let (one, other) = names.split_once(':').unwrap();
+    loop {
+        // Either may not be there yet.
+        let _ = renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE);
     }
 }
 

@@ -8,5 +8,6 @@ pub(crate) mod inherited; // what a worker is given, and nothing else
 pub(crate) mod orphans; // processes whose parent dies
 pub(crate) mod queues; // connections that wait, and addresses taken up again
 pub(crate) mod recovery; // what dies is replaced, quickly and calmly
+pub(crate) mod refused_calls; // a kernel that does not tell of children
 pub(crate) mod servers; // real servers of other languages, under load
 pub(crate) mod stderr; // what workers say, where the master listens

@@ -156,5 +156,5 @@ fn after_the_last_of_the_retries_the_master_leaves() {
     assert_eq!(ended.code(), Some(1), "{}", rig.log());
     assert_eq!(rig.log().matches("Launched").count(), 3, "{}", rig.log());
     assert!(rig.log().contains("Giving up after 3 consecutive deaths"), "{}", rig.log());
-    assert_eq!(names(&rig.path("")), ["einhorn.lock", "log"]);
+    assert_eq!(names(&rig.path("")), ["einhorn.lock", "einhorn.sock.lock", "log"]);
 }

@@ -1,0 +1,87 @@
+//! What the image before this one lacked, or somebody has removed since: locks, command socket.
+
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use crate::cli;
+use crate::decide::Level;
+use crate::master::Master;
+use crate::master::files::{self, Undo};
+use crate::master::tokens::{COMMAND_SOCKET_TOKEN, WATCHED};
+use crate::state::default_file_name;
+use crate::sys::file::Owned;
+use crate::sys::socket;
+
+impl Master {
+    /// Takes the locks if the image before this one had none: a Ruby master holds its own only
+    /// while it starts. Without them another master is not kept out, which is better than no
+    /// master; the next image tries again.
+    pub(super) fn restore_locks(&mut self) {
+        let config = self.state.config.clone();
+        // A lock file that is made here stays, as that of a start does.
+        let mut made = Undo::default();
+        if self.socket_lock.is_none() {
+            match files::take_lock(&config.socket_lock(), &[], &mut made) {
+                Ok(lock) => self.socket_lock = lock,
+                Err(error) => self.log(
+                    Level::Error,
+                    &format!("Runs without the lock of its command socket: {error:#}"),
+                ),
+            }
+        }
+        if self.lock.is_none() && config.lockfile != self.default_lockfile() {
+            match files::take_lock(&config.lockfile, &self.held_files(), &mut made) {
+                Ok(lock) => self.lock = lock,
+                Err(error) => self.log(Level::Error, &format!("Runs without its lock: {error:#}")),
+            }
+        }
+        made.keep();
+    }
+
+    /// What this process keeps open, and may hold a lock on.
+    fn held_files(&self) -> Vec<Owned> {
+        let locks = self.socket_lock.iter().map(AsFd::as_fd);
+        let held = locks.chain(self.strays.iter().map(AsFd::as_fd));
+        held.filter_map(|opened| Owned::of(Path::new(""), opened).ok()).collect()
+    }
+
+    /// The lock file of a master that was given none, which is not held while it runs.
+    fn default_lockfile(&self) -> PathBuf {
+        let environment = &self.inheritance.origin().environment;
+        let tmpdir = environment.iter().find(|(name, _)| name == "TMPDIR");
+        let folder = cli::default_folder(tmpdir.map(|(_, path)| path.clone()));
+        folder.join(default_file_name(self.state.config.command_name.as_deref(), "lock"))
+    }
+
+    /// Binds the command socket anew if somebody has removed its file; connections go on.
+    pub(super) fn restore_command_socket(&mut self) {
+        let path = self.state.config.socket_path.clone();
+        // Only what is not there was removed; a file system that does not answer has lost nothing.
+        if !path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            return;
+        }
+        let mut undo = Undo::default();
+        let bound = files::claim_command_socket(&path, &mut undo).and_then(|socket| {
+            socket::set_nonblocking(socket.as_fd())?;
+            self.poll.add(&socket, COMMAND_SOCKET_TOKEN, WATCHED)?;
+            Ok(socket)
+        });
+        match bound {
+            Ok(socket) => {
+                // Whoever has connected before the file was removed is still served.
+                while let Ok(Some(stream)) = socket::accept(&self.command_socket) {
+                    self.admit(stream);
+                }
+                let _ = self.poll.remove(&self.command_socket);
+                self.command_socket = socket;
+                self.files.retain(|file| file.path() != path);
+                self.files.extend(undo.keep());
+                self.log(Level::Info, &format!("Bound {} anew: it was removed", path.display()));
+            }
+            Err(error) => {
+                self.log(Level::Error, &format!("The command socket was removed: {error:#}"));
+            }
+        }
+    }
+}
