@@ -79,11 +79,11 @@ pub(super) fn replenish(turn: &mut Turn) {
         let state = &mut *turn.state;
         if state.cold_start_count > 0 {
             state.cold_start_count -= 1;
-        } else if state.early_death_count == 0 {
-            state.pace_used_until = state.pace_used_until.max(now) + pace_period(state);
-        } else {
+        } else if state.early_death_count > 0 {
             // The back-off allows one; its outcome sets the next.
             state.last_spawn_at = Some(now);
+        } else if is_paced(state, generation) {
+            state.pace_used_until = state.pace_used_until.max(now) + pace_period(state);
         }
         let slot = state.free_slot();
         state.ordered.insert(slot, generation);
@@ -105,7 +105,8 @@ fn wanted(state: &State) -> Option<Generation> {
 /// When one more worker may be started, and of which code; `None` while none is wanted or allowed.
 ///
 /// The first N start at once. Later the number that waits for its ACK is limited. After deaths
-/// before an ACK one at a time starts, backed off; otherwise replacements are immediate, at a pace.
+/// before an ACK one at a time starts, backed off; otherwise what replaces lost workers starts at
+/// once, at a pace.
 pub(super) fn next_start(state: &State) -> Option<(Monotonic, Generation)> {
     if state.stopping.is_some() || state.has_given_up() || state.room_for_additional() == 0 {
         return None;
@@ -127,9 +128,18 @@ fn start_due_at(state: &State, generation: Generation) -> Option<Monotonic> {
         let wait = back_off(state.config.respawn_interval, state.early_death_count);
         return Some(state.last_spawn_at.unwrap_or_default() + wait);
     }
+    if !is_paced(state, generation) {
+        return Some(Monotonic(0));
+    }
     let slack = pace_burst_span(state).saturating_sub(pace_period(state));
     let slack_nanos = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
     Some(Monotonic(state.pace_used_until.0.saturating_sub(slack_nanos)))
+}
+
+/// Whether a start replaces a worker that was lost. New code that takes over is not paced: workers
+/// of it that crash are counted as failures, and those end the roll-out.
+fn is_paced(state: &State, generation: Generation) -> bool {
+    state.rollout.is_none() || generation != state.generation
 }
 
 fn pace_period(state: &State) -> Duration {

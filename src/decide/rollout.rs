@@ -2,6 +2,7 @@
 //! not need any more (behaviour.md section 6, docs/decisions/0010-upgrades-that-end.md).
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::decide::turn::{Turn, list};
 use crate::decide::waiters::{self, Answer, progress};
@@ -126,9 +127,8 @@ fn end_exhausted(turn: &mut Turn) {
     let count = rollout.failure_count;
     let began_at = rollout.began_at;
     if count >= turn.state.failures_max() {
-        let first = rollout.failures.first().map(failures::told).unwrap_or_default();
-        let noun = if count == 1 { "new worker" } else { "new workers" };
-        return end(turn, Outcome::Failed, &format!("{count} {noun} failed, the first: {first}"));
+        let count = counted(size(count), "new worker");
+        return end(turn, Outcome::Failed, &format!("{count} failed"));
     }
     if turn.state.has_given_up() {
         let deaths = turn.state.early_death_count;
@@ -155,10 +155,28 @@ fn complete(turn: &mut Turn) {
     if let Some(ended) = close(turn) {
         let serving = turn.state.generation;
         turn.state.deployments.retain(|generation, _| *generation == serving);
-        let message = "Upgrade done".to_owned();
+        let message = done_message(turn.state, &release, ended.took);
         let ended = EndedUpgrade { outcome: Outcome::Done, message, ..ended };
         waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);
     }
+}
+
+/// The last line of an upgrade that is done. It begins with the words that the original's clients
+/// look for, and goes on with what has become of it.
+fn done_message(state: &State, release: &str, took: Duration) -> String {
+    let workers = counted(size(state.config.target), "worker");
+    let generation = state.generation.0;
+    let took = status::span(status::milliseconds(took));
+    let draining = match state.old_workers().count() {
+        0 => String::new(),
+        count => format!("; {} still draining", counted(count, "old worker")),
+    };
+    format!("Upgrade done: {workers} of generation {generation}{release} in {took}{draining}")
+}
+
+/// `1 worker`, `2 workers`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// When as many new workers are up as are wanted, and in a fleet have been for `--canary-seconds`:
@@ -202,7 +220,10 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
         false => format!("version {}{release} serves on", from.0),
     };
     let message = format!("Upgrade {how}: {why}; {then}");
-    turn.error(message.clone());
+    // Those who wait are told of each failure; whoever reads errors alone has not heard of any.
+    let first = ended.failures.first().map(failures::told);
+    let first = first.map(|first| format!("; the first failure: {first}")).unwrap_or_default();
+    turn.error(format!("{message}{first}"));
     let ended = EndedUpgrade { outcome, message, ..ended };
     waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);
 }

@@ -21,6 +21,7 @@ pub use metrics::metrics;
 pub use progress::{failure, milliseconds, numbers, stage};
 pub use report::{Kernel, report};
 pub use table::{Style, table};
+pub use words::span;
 
 /// The document as JSON, in one line.
 pub fn json(status: &Status) -> String {

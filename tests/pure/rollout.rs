@@ -8,7 +8,7 @@ mod clients;
 /// Who asks while one is under way.
 mod joins;
 
-use einhorn::decide::{Action, Event};
+use einhorn::decide::{Action, Event, Level};
 use einhorn::outcome::Outcome;
 use einhorn::state::{
     EndedUpgrade, ExitStatus, Generation, Pid, RolloutKind, Signal, State, UpgradeKind,
@@ -85,8 +85,44 @@ fn as_many_failures_as_may_be_end_it_in_the_next_turn() {
     assert_eq!((last.generation, &*last.message), (Generation(1), MESSAGE));
 }
 
-const MESSAGE: &str = "Upgrade failed: 3 new workers failed, the first: worker 1004 (index: 4): \
-                       exit status 1, 0.000s old; version 0 serves on";
+const MESSAGE: &str = "Upgrade failed: 3 new workers failed; version 0 serves on";
+
+#[test]
+fn a_failure_is_told_once_and_named_in_the_log() {
+    let mut master = fleet_of_three();
+    for pid in [1004, 1003, 1005] {
+        master.exit(pid);
+    }
+    let told = master.tell(Event::Turn);
+    let first = "worker 1004 (index: 4): exit status 1, 0.000s old";
+    let logged = format!("{MESSAGE}; the first failure: {first}");
+    assert!(told.contains(&Action::Log { level: Level::Error, message: logged }), "{told:?}");
+}
+
+#[test]
+fn new_workers_are_not_paced() {
+    // As many workers as the pace would let start in some seconds, and no time goes by.
+    let mut master = manual(8, 8);
+    for generation in 1..=10 {
+        ask(&mut master, "upgrade");
+        master.reexec();
+        let mut turns_left = 20;
+        while kind(&master.state).is_some() {
+            turn_and_start(&mut master);
+            let workers = master.state.workers.clone();
+            for (pid, worker) in workers {
+                if worker.is_signaled() {
+                    ends(&mut master, pid.0, ExitStatus::Code(0));
+                } else if !worker.is_acked() {
+                    master.ack(&[pid.0]);
+                }
+            }
+            turns_left -= 1;
+            assert!(turns_left > 0, "it waits until {:?}", deadline_ms(&master.state));
+        }
+        assert_eq!(last(&master.state).outcome, Outcome::Done, "upgrade {generation}");
+    }
+}
 
 #[test]
 fn the_failures_that_end_it_go_by_the_target() {

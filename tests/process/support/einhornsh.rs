@@ -7,6 +7,7 @@ use einhorn::protocol::{End, News, Progress};
 use einhorn::status::Status;
 
 use crate::shell::sessions::{outcome, run, shell};
+use crate::support::last_line::is_done;
 use crate::support::rig::Rig;
 use crate::support::wait::PATIENCE;
 
@@ -36,6 +37,13 @@ impl Told {
             News::End(end) => panic!("two ends: {end:?}"),
         });
         Told { progress: progress.collect(), end }
+    }
+
+    /// # Panics
+    /// It is no upgrade that was done, or its last line does not say so.
+    pub(crate) fn done(&self) {
+        let End { outcome, message, .. } = &self.end;
+        assert!(*outcome == Outcome::Done && is_done(message), "{:?}", self.end);
     }
 
     /// # Panics

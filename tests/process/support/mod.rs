@@ -13,6 +13,7 @@ pub(crate) mod fake_ruby_master; // a stand-in for a Ruby master that hands over
 pub(crate) mod http; // a client of workers that speak it
 #[path = "../../pure/json_schema.rs"]
 pub(crate) mod json_schema; // JSON documents against their schemas
+pub(crate) mod last_line; // of an upgrade that is done
 pub(crate) mod load; // workers that drain, and clients that count what is lost
 pub(crate) mod ordinary_user; // an ordinary user, whoever runs the tests
 pub(crate) mod other_release; // a symlink that leads now to one build of einhorn and now to another

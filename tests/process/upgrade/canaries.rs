@@ -106,7 +106,7 @@ fn the_check_is_told_of_the_worker_and_lets_the_others_come() {
         assert_eq!(place.trim_end(), directory(&rig, "02").to_string_lossy());
         answer(&rig, 0);
         let told = asked.told();
-        told.ended(Outcome::Done, "Upgrade done");
+        told.done();
         let stages: Vec<NewsStage> = told.progress.iter().map(|line| line.stage).collect();
         let expected =
             [NewsStage::Preflight, NewsStage::HandingOver, NewsStage::Canary, NewsStage::Rollout];
@@ -135,7 +135,7 @@ fn ends_it(check: &str, options: &[&str], why: &str) {
         tell(&rig, "wait").ended(Outcome::Failed, "How the last upgrade ended: ");
         deploy_good(&rig, "03");
         script(&rig, "check", "#!/bin/sh\n");
-        tell(&rig, "upgrade").ended(Outcome::Done, "Upgrade done");
+        tell(&rig, "upgrade").done();
         master.settled(3);
     });
     runs(&master, "03");
@@ -179,7 +179,7 @@ fn a_canary_that_dies_takes_its_check_along() {
         master.until("one check is left", || (checks() == 1).then_some(()));
         answer(&rig, 0);
         let told = asked.told();
-        told.ended(Outcome::Done, "Upgrade done");
+        told.done();
         assert_eq!(told.end.numbers.failed, 1);
         let failure = &told.end.failures[0];
         let is_told = failure.what == "exit status 0 after its ACK";
@@ -199,7 +199,7 @@ fn a_canary_has_its_time_and_config_changes_it() {
         stays(&master, is_alone);
         assert!(!asked.is_over() && !rig.log().contains("Asking --on-canary"));
         tell(&rig, "config '{canary_seconds: 0.01}'").ended(Outcome::Done, "Changed ");
-        asked.told().ended(Outcome::Done, "Upgrade done");
+        asked.told().done();
         master.settled(3);
     });
     runs(&master, "02");
@@ -228,7 +228,7 @@ fn old_workers_that_die_meanwhile_are_replaced_by_their_own_code() {
     assert!(serving.clone().all(|w| w.release.as_ref() == Some(&release) && w.generation == 0));
     fs::write(gate, "").unwrap();
     unharmed(&master, || {
-        asked.told().ended(Outcome::Done, "Upgrade done");
+        asked.told().done();
         master.settled(3);
     });
     runs(&master, "02");
@@ -252,7 +252,7 @@ fn a_fleet_has_no_check_and_all_of_it_have_their_time() {
         });
         assert!(!asked.is_over());
         tell(&rig, "config '{canary_seconds: 0.01}'").ended(Outcome::Done, "Changed ");
-        asked.told().ended(Outcome::Done, "Upgrade done");
+        asked.told().done();
         master.settled(3);
     });
     runs(&master, "02");
@@ -296,7 +296,7 @@ fn who_has_lost_the_terminal_attaches_again() {
         assert!(!again.is_over());
         answer(&rig, 0);
         let told = again.told();
-        told.ended(Outcome::Done, "Upgrade done");
+        told.done();
         let first = told.progress.first().unwrap();
         assert_eq!(first.message, "Waiting for the upgrade in progress");
         assert_eq!(first.stage, NewsStage::Canary);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use einhorn::outcome::Outcome;
 
 use crate::support::einhornsh::{Told, ask};
+use crate::support::last_line::is_done;
 use crate::support::releases::script;
 use crate::support::rig::{Master, Rig};
 use crate::support::{proc, wait};
@@ -62,7 +63,7 @@ fn a_worker_that_stays_is_killed_in_time_though_the_master_reloads() {
     let master = rig.start(&options, &["ignore=SIGUSR2", "ack", "wait"]);
     let old = master.settled(1)[0];
     let begun = Instant::now();
-    assert!(master.say("upgrade", &[]).starts_with("Upgrade done"));
+    assert!(is_done(&master.say("upgrade", &[])));
     let took = reloading(&master, begun, || proc::has_ended(old));
     in_time(took, Duration::from_millis(1500));
     master.until_logged(&format!("Exited worker {old} (index: 0): killed by SIGKILL"));
@@ -119,7 +120,7 @@ fn what_bounds_an_upgrade_is_due_though_the_master_reloads() {
     assert_eq!(told.end.failures[0].what, "no ACK within 1.5s");
     upgraded(&["--upgrade-timeout", "1.5"], false)
         .ended(Outcome::TimedOut, "Upgrade timed out: the roll-out took longer than 1.5s; ");
-    upgraded(&["--canary-seconds", "1.5"], true).ended(Outcome::Done, "Upgrade done");
+    upgraded(&["--canary-seconds", "1.5"], true).done();
 }
 
 fn a_check_of_the_canary_is_ended_in_time_though_the_master_reloads() {

@@ -73,7 +73,7 @@ fn a_generation_keeps_its_variables_until_the_next_upgrade() {
     replaced_with(&master, "1");
     for (value, kind) in [("3", "upgrade"), ("4", "upgrade_fleet")] {
         unharmed(&master, || {
-            tell(&rig, kind).ended(Outcome::Done, "Upgrade done");
+            tell(&rig, kind).done();
             master.settled(WORKERS);
         });
         all_given(&master, "VALUE", Some(value));
@@ -156,7 +156,7 @@ fn a_bad_file_is_refused_with_file_and_line_and_nothing_changes() {
     runs(&master, "01");
     assert!(!rig.log().contains("Re-executed"));
     write(&rig, "VALUE=2\n");
-    tell(&rig, "upgrade").ended(Outcome::Done, "Upgrade done");
+    tell(&rig, "upgrade").done();
     all_given(&master, "VALUE", Some("2"));
     runs(&master, "02");
 }

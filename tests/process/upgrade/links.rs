@@ -86,7 +86,7 @@ fn flipping(
             assert!(count < UPGRADES.end, "{served:?}");
             let told = unharmed(master, || {
                 let told = tell(rig, kind);
-                told.ended(Outcome::Done, "Upgrade done");
+                told.done();
                 master.settled(WORKERS);
                 told
             });
@@ -165,7 +165,7 @@ fn a_worker_is_replaced_by_the_release_of_its_generation() {
     tell(&rig, "set_workers 3 --wait").ended(Outcome::Done, "3 workers are up");
     is_all_of(&master, &directory(&rig, "01"));
     let told = tell(&rig, "upgrade");
-    told.ended(Outcome::Done, "Upgrade done");
+    told.done();
     assert_eq!(told.end.release, Some(directory(&rig, "02").display().to_string()));
     is_all_of(&master, &directory(&rig, "02"));
     assert!(!rig.log().contains("is gone"), "{}", rig.log());
@@ -208,7 +208,7 @@ fn a_release_that_is_gone_is_replaced_by_what_the_link_means_and_that_is_told() 
     assert!(!is_well && seen.reasons[0] == "2 of 3 workers are up", "{:?}", seen.reasons);
     deploy_good(&rig, "03");
     master.settled(WORKERS);
-    tell(&rig, "upgrade").ended(Outcome::Done, "Upgrade done");
+    tell(&rig, "upgrade").done();
     is_all_of(&master, &directory(&rig, "03"));
     assert!(status(&rig).0.notes.is_empty());
 }
@@ -226,7 +226,7 @@ fn a_wrapper_with_a_relative_name_is_the_one_of_the_release() {
         told.ended(Outcome::Refused, &missing);
         assert!(!told.end.message.contains("interpreter"), "{}", told.end.message);
         script(&rig, "releases/02/bin/reexec", "#!/bin/sh\n: > ran\nexec EINHORN \"$@\"\n");
-        tell(&rig, "upgrade").ended(Outcome::Done, "Upgrade done");
+        tell(&rig, "upgrade").done();
         assert!(rig.path("releases/02/ran").exists());
         is_all_of(&master, &directory(&rig, "02"));
         let check = ["--upgrade-check", "--chdir", "current", "--reexec-as", "bin/reexec", PROGRAM];

@@ -8,6 +8,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use nix::sys::signal::Signal;
 
 use crate::support::background::meanwhile;
+use crate::support::last_line::is_done;
 use crate::support::rig::{Master, Rig, send};
 use crate::support::state_dump::{Moment, Seen, stays, until_moment, watch};
 
@@ -101,7 +102,7 @@ fn smooth_takes(at_once: usize, [unacked, additional]: [&str; 2]) {
         });
         gate.set(true);
         watch(&master, 1, check);
-        assert!(asked.join().unwrap().starts_with("Upgrade done"));
+        assert!(is_done(&asked.join().unwrap()));
     });
     // One for each: all of them were replaced, and none twice.
     assert_eq!(rig.log().matches("Launched").count(), 12);
@@ -122,7 +123,7 @@ fn fleet_tells_the_old_ones_when_every_new_one_is_up() {
         stays(&master, |moment| assert_eq!((moment.unacked(), moment.staying()), (1, 8)));
         gate.allow(7);
         watch(&master, 1, Moment::is_sound);
-        assert!(asked.join().unwrap().starts_with("Upgrade done"));
+        assert!(is_done(&asked.join().unwrap()));
     });
 }
 
@@ -166,7 +167,7 @@ fn fails_and_is_mended(options: &[&str], steps: &str, death: &str, why: &str) {
         assert_eq!(log.matches(death).count(), 3, "{log}");
         assert_eq!(log.matches("Failure 3 of this upgrade; 3 end it").count(), 1, "{log}");
         release(&rig, "ack\nwait");
-        assert_eq!(master.say(kind, &[]), "Upgrade done");
+        assert!(is_done(&master.say(kind, &[])));
         watch(&master, 2, Moment::is_sound);
     }
 }
@@ -201,8 +202,8 @@ fn an_upgrade_in_the_middle_of_one_starts_over() {
             until_moment(&master, "four more wait", |m| m.version == 2 && m.unacked() == 4);
             gate.set(true);
             watch(&master, 2, Moment::is_sound);
-            assert_eq!(asked.join().unwrap(), "Upgrade done");
-            assert_eq!(second.join().unwrap(), "Upgrade done");
+            assert!(is_done(&asked.join().unwrap()));
+            assert!(is_done(&second.join().unwrap()));
         });
     }
 }
@@ -223,8 +224,8 @@ fn an_upgrade_that_starts_over_finds_room_for_its_canary() {
         until_moment(&master, "the next one waits", |m| m.version == 2 && m.unacked() == 1);
         gate.set(true);
         watch(&master, 2, Moment::is_sound);
-        assert_eq!(first.join().unwrap(), "Upgrade done");
-        assert_eq!(second.join().unwrap(), "Upgrade done");
+        assert!(is_done(&first.join().unwrap()));
+        assert!(is_done(&second.join().unwrap()));
     });
 }
 
@@ -244,7 +245,7 @@ fn a_hup_in_the_middle_of_an_upgrade_starts_over() {
         until_moment(&master, "the newest waits", |m| m.version == 2 && m.unacked() == 1);
         gate.set(true);
         watch(&master, 2, Moment::is_sound);
-        assert_eq!(asked.join().unwrap(), "Upgrade done");
+        assert!(is_done(&asked.join().unwrap()));
     });
 }
 
@@ -254,7 +255,7 @@ fn upgrades_while_old_workers_drain_get_indexes_of_their_own() {
     let master = rig.start(&["-n", "2", "-m", "manual"], &steps);
     master.settled(2);
     for (count, kind) in (1..).zip(["upgrade", "upgrade_fleet", "upgrade"]) {
-        assert!(master.say(kind, &[]).starts_with("Upgrade done"));
+        assert!(is_done(&master.say(kind, &[])));
         let drain = |moment: &Moment| moment.told_to_go() == 2 * count && moment.staying() == 2;
         until_moment(&master, "the old ones drain", drain);
     }
@@ -294,6 +295,6 @@ fn workers_killed_in_an_upgrade_are_replaced_by_the_new_code() {
                 gate.set(true);
             }
         });
-        assert!(asked.join().unwrap().starts_with("Upgrade done"));
+        assert!(is_done(&asked.join().unwrap()));
     });
 }

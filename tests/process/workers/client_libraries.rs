@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::http;
+use crate::support::last_line::is_done;
 use crate::support::rig::{Master, Rig, has, is_missing};
 
 crate::tests![
@@ -127,7 +128,7 @@ fn baseplate_serve_runs_is_upgraded_and_drains() {
     let old = master.settled(2);
     is_served(&rig, &master);
     let last = master.say("upgrade", &[]);
-    assert!(last.starts_with("Upgrade done"), "{last}\n{}", rig.log());
+    assert!(is_done(&last), "{last}\n{}", rig.log());
     master.until("the old ones are gone", || {
         let workers = master.workers();
         workers.iter().all(|worker| !old.contains(&worker.pid)).then_some(())

@@ -74,7 +74,7 @@ fn an_upgrade_is_done_when_the_last_new_worker_is_up() {
             "more: Up to 1 / 1 timer ACKs",
             "more: Worker 1001 is well: replacing the others",
             "more: Upgraded successfully to version 1",
-            "reply: Upgrade done",
+            "reply: Upgrade done: 1 worker of generation 1 in 1.00s; 1 old worker still draining",
         ]
     );
 }
@@ -100,7 +100,10 @@ fn a_fleet_is_done_when_all_of_it_is_up() {
     }
     assert_eq!(
         said(&mut master, Event::Turn),
-        ["more 1: Upgraded successfully to version 1", "reply 1: Upgrade done",]
+        [
+            "more 1: Upgraded successfully to version 1",
+            "reply 1: Upgrade done: 3 workers of generation 1 in 0.00s; 3 old workers still draining",
+        ]
     );
 }
 
