@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::state::Config;
 use crate::sys::entry::{self, Access, Entry};
 use crate::sys::file::{self, Owned};
-use crate::sys::socket;
+use crate::sys::{socket, user};
 
 /// How many clients may wait to be accepted on the command socket: a whole fleet may ACK while the
 /// master is busy for a moment.
@@ -71,19 +72,21 @@ pub fn take_lock(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Option
 /// A master serves that socket, or the file cannot be opened.
 pub fn take_socket_lock(config: &Config, undo: &mut Undo) -> Result<File> {
     let path = config.socket_lock();
-    let shown = config.socket_path.display();
-    let lock = take_lock(&path, &[], undo).map_err(|error| match error.downcast_ref() {
-        Some(error) => anyhow!(
-            "cannot take the command socket {shown}: {}: {}; choose another with -d",
-            path.display(),
-            why(error)
+    let (shown, socket) = (path.display(), config.socket_path.display());
+    let why = match try_to_take(&path, &[], undo) {
+        Ok(Attempt::Taken(Some(lock))) => return Ok(lock),
+        Ok(Attempt::Taken(None)) => format!("{shown} is a device"),
+        Ok(Attempt::Held) => bail!(
+            "another einhorn holds the lock {shown}: a master with the command socket {socket} is \
+             running. Give this one a name of its own with -c, or a command socket of its own with \
+             -d"
         ),
-        None => anyhow!(
-            "{error:#}: a master with the command socket {shown} is running. Give this one a name \
-             of its own with -c, or a command socket of its own with -d"
-        ),
-    })?;
-    lock.ok_or_else(|| anyhow!("{} is a device; choose another with -d", path.display()))
+        Err(error) => match error.downcast_ref() {
+            Some(error) => format!("{shown}: {}", why(error)),
+            None => format!("{error:#}"),
+        },
+    };
+    bail!("cannot take the command socket {socket}: {why}; choose another with -d")
 }
 
 /// Takes the lock file that nobody has named, which is to be held for a moment only, as the
@@ -120,6 +123,11 @@ fn try_to_take(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Attempt>
             Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
             Err(error) => return Err(error).with_context(cannot_open),
         };
+        let owner = lock.metadata().with_context(cannot_open)?.uid();
+        if owner != 0 && owner != user::effective_id() {
+            // Who could lock it at will, and remove it.
+            bail!("the lock file {} belongs to user {owner}: remove it", path.display());
+        }
         if !file::try_lock(&lock).with_context(cannot_open)? {
             return Ok(Attempt::Held);
         }
@@ -162,7 +170,9 @@ pub fn claim_command_socket(path: &Path, undo: &mut Undo) -> Result<OwnedFd> {
     replace_stale_socket(path, &entry)
         .with_context(|| format!("cannot take the command socket {shown}; {hint}"))?;
     let mut bind = || -> io::Result<OwnedFd> {
-        let (socket, _) = bind_unix(path, &entry, Some(0o600), undo)?;
+        let (socket, file) = bind_unix(path, &entry, 0o600, undo)?;
+        // In case the umask took away what the owner needs.
+        socket::set_mode(&file, 0o600)?;
         socket::start_listening(&socket, COMMAND_BACKLOG)?;
         Ok(socket)
     };
@@ -170,17 +180,18 @@ pub fn claim_command_socket(path: &Path, undo: &mut Undo) -> Result<OwnedFd> {
         .map_err(|error| anyhow!("cannot bind the command socket {shown}: {}; {hint}", why(&error)))
 }
 
-/// Binds a UNIX socket that does not listen yet, and opens its file to be given away.
+/// Binds a UNIX socket that does not listen yet, and opens its file.
 ///
 /// # Errors
-/// Those of [`socket::bind_unix`] and [`socket::file_of`].
+/// Those of [`socket::bind_unix`] and [`socket::file_of`]: what was bound is left where another
+/// process has moved it.
 pub fn bind_unix(
     path: &Path,
     entry: &Entry,
-    mode: Option<u32>,
+    mode: u32,
     undo: &mut Undo,
 ) -> io::Result<(OwnedFd, OwnedFd)> {
-    let socket = socket::bind_unix(path, mode)?;
+    let socket = socket::bind_unix(&entry.path_to_bind(path), mode)?;
     let file = socket::file_of(&socket, entry)?;
     undo.add(Owned::of(path, &file)?);
     Ok((socket, file))
@@ -193,7 +204,7 @@ pub fn bind_unix(
 pub fn replace_stale_socket(path: &Path, entry: &Entry) -> Result<()> {
     let failed = |error: io::Error| anyhow!("{}", why(&error));
     let Some(file) = entry.look().map_err(failed)? else { return Ok(()) };
-    if !entry::has_socket(&file).map_err(failed)? {
+    if !entry::is_socket_file(&file).map_err(failed)? {
         bail!("a file that is not a socket has this name; it was left alone");
     }
     if socket::is_served(&file, path).map_err(failed)? {
@@ -209,7 +220,9 @@ pub fn replace_stale_socket(path: &Path, entry: &Entry) -> Result<()> {
 pub fn why(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "its folder does not exist".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::PermissionDenied if error.raw_os_error().is_some() => {
+            "permission denied".to_owned()
+        }
         ErrorKind::ReadOnlyFilesystem => "its file system is read-only".to_owned(),
         _ if error.raw_os_error().is_some_and(is_name_too_long) => {
             "its path is longer than the 107 bytes that a socket's may have".to_owned()
@@ -231,7 +244,7 @@ pub fn write_pidfile(path: &Path, pid: i32, undo: &mut Undo) -> Result<Option<Fi
     let shown = path.display();
     let failed = |error: io::Error| anyhow!("cannot write the pid file {shown}: {error}");
     let entry = Entry::followed(path).map_err(failed)?;
-    if entry.stat().map_err(failed)?.is_some_and(|found| entry::is_null_device(&found)) {
+    if entry.is_null_device().map_err(failed)? {
         return Ok(None);
     }
     let _folder = hold_folder(&entry);
@@ -239,24 +252,26 @@ pub fn write_pidfile(path: &Path, pid: i32, undo: &mut Undo) -> Result<Option<Fi
         refuse_running_master(path, existing)?;
     }
     let write = |file: &mut File| {
-        file::try_lock(file)?;
+        file::lock_for_writing(file)?;
         file.write_all(format!("{pid}\n").as_bytes())
     };
     let file = entry.replace(pid, 0o644, write).map_err(failed)?;
-    undo.add(Owned::of(path, &file)?);
+    undo.add(Owned::of(path, &file).map_err(failed)?);
     Ok(Some(file))
 }
 
 fn refuse_running_master(path: &Path, existing: File) -> Result<()> {
-    if file::try_lock(&existing)? {
+    let shown = path.display();
+    // Others may read the file, and so lock it for reading; only a master locks it for writing.
+    let is_held = file::is_locked_for_writing(&existing);
+    if !is_held.with_context(|| format!("cannot ask for locks on the pid file {shown}"))? {
         return Ok(());
     }
     let mut pid = String::new();
     // Whatever it says, it is locked.
     let _ = existing.take(PIDFILE_MAX).read_to_string(&mut pid);
-    let pid = match pid.trim() {
-        "" => "it is locked and names none; -e and -f must be two files".to_owned(),
-        pid => format!("pid {pid}"),
-    };
-    bail!("the pid file {} belongs to a running master ({pid})", path.display())
+    match pid.trim() {
+        "" => bail!("the pid file {shown} is a lock of a running master"),
+        pid => bail!("the pid file {shown} belongs to a running master (pid {pid})"),
+    }
 }

@@ -107,11 +107,13 @@ impl Binder<'_> {
         let _folder = files::hold_folder(&entry);
         files::replace_stale_socket(path, &entry)?;
         // Until it listens nobody can connect, whatever its mode.
-        let (socket, file) = files::bind_unix(path, &entry, mode, self.undo).map_err(failed)?;
-        if owners.user.is_some() || owners.group.is_some() {
-            user::give(&file, owners.user, owners.group)
-                .context("cannot change the owner of the socket file")?;
+        let made = files::bind_unix(path, &entry, mode.unwrap_or(0o666), self.undo);
+        let (socket, file) = made.map_err(failed)?;
+        if let Some(mode) = mode {
+            socket::set_mode(&file, mode).context("cannot change the mode of the socket file")?;
         }
+        socket::give(&file, owners.user, owners.group)
+            .context("cannot change the owner of the socket file")?;
         socket::start_listening(&socket, self.backlog)?;
         Ok(socket)
     }

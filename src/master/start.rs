@@ -57,6 +57,7 @@ impl Master {
         let Start { mut options, launch } = start;
         let pid = process::own_pid();
         descriptor::close_inherited_on_exec()?;
+        // Of whoever had this process before; what matters is that it can be asked.
         process::reap().context("cannot ask which children have ended (wait4)")?;
         resolve_program(&mut options.config, &launch.environment)?;
         let deployment = deployment::resolve(&options.config).map_err(|why| anyhow!(why))?;
@@ -141,13 +142,14 @@ impl Master {
 /// apart from what anybody else has.
 fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
     let config = &mut options.config;
-    // The lock files of a start-up that fails are removed, while they are held; those of a master
-    // stay.
-    let mut lock_undo = Undo::default();
-    let socket_lock = files::take_socket_lock(config, &mut lock_undo)?;
-    let held = [Owned::of(&config.socket_lock(), &socket_lock)?];
     let mut notes = Vec::new();
+    let socket_lock;
     let (mut lock, mut default_lock) = (None, None);
+    // The lock files of a start-up that fails are removed while they are held: what is declared
+    // last is dropped first. Those of a master stay.
+    let mut lock_undo = Undo::default();
+    socket_lock = files::take_socket_lock(config, &mut lock_undo)?;
+    let held = [Owned::of(&config.socket_lock(), &socket_lock)?];
     if options.is_lockfile_given {
         lock = files::take_lock(&config.lockfile, &held, &mut lock_undo)
             .map_err(|error| anyhow!("{error:#}; choose another with -f"))?;
@@ -158,6 +160,7 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
         }
     }
     let command_socket = files::claim_command_socket(&config.socket_path, undo)?;
+    drop(default_lock);
     let mut binder = Binder { host_family: options.host_family, backlog: config.backlog, undo };
     let mut listeners = Vec::new();
     let mut sockets = Vec::new();
@@ -185,7 +188,6 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
         Ok(pidfile) => pidfile,
     };
     lock_undo.keep();
-    drop(default_lock);
     Ok(Claims { notes, socket_lock, lock, pidfile, command_socket, listeners, sockets })
 }
 

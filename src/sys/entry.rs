@@ -7,7 +7,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -32,31 +31,37 @@ const AT_ONCE: OFlag =
 pub struct Entry {
     folder: OwnedFd,
     name: OsString,
-}
-
-/// What to do with a symbolic link that has the last name of a path.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Last {
-    Followed,
-    Left,
+    /// Whether nobody else can lead the path to another folder.
+    is_settled: bool,
 }
 
 impl Entry {
-    /// Finds the name that a path means in the end. A symbolic link there is followed, also to
-    /// nothing yet, if root or this user owns it and nobody else can write to its folder.
+    /// Finds the name that a path means in the end; a symbolic link there is followed, also to
+    /// nothing yet. On all the way a link must belong to root or to this user, in a folder that
+    /// nobody else can write to.
     ///
     /// # Errors
     /// Those of open(2); a link is not followed, and why.
     pub fn followed(path: &Path) -> io::Result<Entry> {
-        find(path, Last::Followed)
+        find(path, true)
     }
 
-    /// Finds the name at the end of a path, and takes a symbolic link there for what it is.
+    /// The same, but takes a symbolic link at the end for what it is.
     ///
     /// # Errors
-    /// Those of open(2) for the folder.
+    /// The same.
     pub fn at(path: &Path) -> io::Result<Entry> {
-        find(path, Last::Left)
+        find(path, false)
+    }
+
+    /// The path to bind a socket to: `path`, which led here, where that cannot lead elsewhere by
+    /// now; the open folder otherwise, where `/proc` is mounted.
+    pub fn path_to_bind(&self, path: &Path) -> PathBuf {
+        let by_folder = proc_path(&self.folder);
+        match self.is_settled || !by_folder.exists() {
+            true => path.to_owned(),
+            false => by_folder.join(&self.name),
+        }
     }
 
     /// The folder, open for locking it. `None` where that is not allowed.
@@ -75,6 +80,17 @@ impl Entry {
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Whether `/dev/null` has the name, whatever the name: nothing is kept there, and nothing is
+    /// anybody's.
+    ///
+    /// # Errors
+    /// Those of fstatat(2).
+    pub fn is_null_device(&self) -> io::Result<bool> {
+        let null = libc::makedev(1, 3);
+        let is_null = |found: FileStat| kind(&found) == SFlag::S_IFCHR && found.st_rdev == null;
+        Ok(self.stat()?.is_some_and(is_null))
     }
 
     /// What has the name, opened to be looked at and not touched; `None` when nothing has.
@@ -173,7 +189,7 @@ impl Entry {
     fn beside(&self, suffix: &str) -> io::Result<Entry> {
         let mut name = self.name.clone();
         name.push(suffix);
-        Ok(Entry { folder: self.folder.try_clone()?, name })
+        Ok(Entry { folder: self.folder.try_clone()?, name, is_settled: self.is_settled })
     }
 }
 
@@ -191,38 +207,42 @@ pub fn is_regular(found: &FileStat) -> bool {
     kind(found) == SFlag::S_IFREG
 }
 
-/// Whether it is a socket.
-pub fn is_socket(found: &FileStat) -> bool {
-    kind(found) == SFlag::S_IFSOCK
-}
-
 /// Whether an open file is a socket.
 ///
 /// # Errors
 /// Those of fstat(2).
-pub fn has_socket(opened: impl AsFd) -> io::Result<bool> {
-    Ok(is_socket(&fstat(opened)?))
+pub fn is_socket_file(opened: impl AsFd) -> io::Result<bool> {
+    Ok(kind(&fstat(opened)?) == SFlag::S_IFSOCK)
 }
 
-/// Whether it is `/dev/null`, whatever its name: nothing is kept there, and nothing is anybody's.
-pub fn is_null_device(found: &FileStat) -> bool {
-    kind(found) == SFlag::S_IFCHR && found.st_rdev == libc::makedev(1, 3)
-}
-
-/// Whether only root and this user can change a file or a folder: neither its owner nor others can,
-/// nor a group but the one that this process runs as, which on most systems is the user's own.
-/// Nobody can where the file system is mounted read-only.
+/// Whether an open file is this user's, and has one name only.
 ///
 /// # Errors
-/// Those of fstat(2) and fstatvfs(3).
+/// Those of fstat(2).
+pub fn is_own_and_unshared(opened: impl AsFd) -> io::Result<bool> {
+    let found = fstat(opened)?;
+    Ok(found.st_uid == geteuid().as_raw() && found.st_nlink == 1)
+}
+
+/// Whether only root and this user can change a file or a folder. The group that a plain user runs
+/// as may: on most systems it is that user's own.
+///
+/// # Errors
+/// Those of fstat(2).
 pub fn is_ours_alone(opened: impl AsFd) -> io::Result<bool> {
     let found = fstat(&opened)?;
-    let is_group_writable = found.st_mode & 0o020 != 0 && found.st_gid != getegid().as_raw();
+    // With an access control list these are the bits of all that it names.
+    let is_group_writable = found.st_mode & 0o020 != 0;
+    let is_own_group = !geteuid().is_root() && found.st_gid == getegid().as_raw();
     let is_writable_by_all = found.st_mode & 0o002 != 0;
-    if is_trusted(found.st_uid) && !is_group_writable && !is_writable_by_all {
-        return Ok(true);
-    }
-    Ok(fstatvfs(&opened)?.flags().contains(FsFlags::ST_RDONLY))
+    let is_open = is_writable_by_all || (is_group_writable && !is_own_group);
+    Ok(is_trusted(found.st_uid) && !is_open)
+}
+
+/// Whether nobody else can have put a link of a trusted owner into a folder. A file system that is
+/// mounted read-only, such as a volume of Kubernetes, takes none.
+fn takes_no_links(folder: &OwnedFd) -> io::Result<bool> {
+    Ok(is_ours_alone(folder)? || fstatvfs(folder)?.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Whether a user is root or this one, who may lead this process anywhere.
@@ -230,19 +250,20 @@ fn is_trusted(user: u32) -> bool {
     user == 0 || user == geteuid().as_raw()
 }
 
-fn find(path: &Path, last: Last) -> io::Result<Entry> {
+fn find(path: &Path, is_end_followed: bool) -> io::Result<Entry> {
     let mut folder = start_of(path)?;
     let mut rest = parts(path);
     let mut links_left = LINKS_MAX;
+    let mut is_settled = true;
     while let Some(name) = rest.pop_front() {
         let is_last = rest.is_empty();
-        let opened = match openat(&folder, name.as_os_str(), LOOK, Mode::empty()) {
-            Err(Errno::ENOENT) if is_last => return Ok(Entry { folder, name }),
+        let opened = match look(&folder, &name, is_last) {
+            Err(Errno::ENOENT) if is_last => return Ok(Entry { folder, name, is_settled }),
             other => other?,
         };
         let found = fstat(&opened)?;
-        if kind(&found) == SFlag::S_IFLNK && (!is_last || last == Last::Followed) {
-            refuse_planted(&folder, &found, &name, is_last)?;
+        if kind(&found) == SFlag::S_IFLNK && (!is_last || is_end_followed) {
+            refuse_planted(&folder, &found, &name)?;
             links_left = links_left.checked_sub(1).ok_or(Errno::ELOOP)?;
             let target = PathBuf::from(readlinkat(&opened, "")?);
             if target.is_absolute() {
@@ -252,8 +273,9 @@ fn find(path: &Path, last: Last) -> io::Result<Entry> {
             ahead.append(&mut rest);
             rest = ahead;
         } else if is_last {
-            return Ok(Entry { folder, name });
+            return Ok(Entry { folder, name, is_settled });
         } else {
+            is_settled &= is_ours_alone(&folder)?;
             // What is no folder fails with the next name.
             folder = opened;
         }
@@ -261,29 +283,32 @@ fn find(path: &Path, last: Last) -> io::Result<Entry> {
     Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder"))
 }
 
-/// Refuses a symbolic link that somebody else may have planted. In the middle of a path the rule of
-/// the kernel holds, whatever `fs.protected_symlinks` is set to; see proc(5). At its end, where the
-/// file that the link leads to would be read or replaced, more is asked.
-fn refuse_planted(
-    folder: &OwnedFd,
-    link: &FileStat,
-    name: &OsStr,
-    is_last: bool,
-) -> io::Result<()> {
-    let around = fstat(folder)?;
-    let (owner, own) = (link.st_uid, geteuid().as_raw());
-    let is_shared = around.st_mode & 0o1002 == 0o1002;
-    let why = match is_last {
-        false if is_shared && owner != own && owner != around.st_uid => {
-            format!("of user {owner} is in a folder that everybody can write to")
-        }
-        false => return Ok(()),
-        true if !is_trusted(owner) => format!("belongs to user {owner}, neither root nor {own}"),
-        true if !is_ours_alone(folder)? => "is in a folder that others can write to".to_owned(),
-        true => return Ok(()),
+/// Looks at a name. One on the way is asked for as a folder first, which mounts what is mounted when
+/// it is needed; see open(2), `O_PATH`.
+fn look(folder: &OwnedFd, name: &OsStr, is_last: bool) -> nix::Result<OwnedFd> {
+    let open = |flags| openat(folder, name, LOOK | flags, Mode::empty());
+    match is_last {
+        true => open(OFlag::empty()),
+        false => match open(OFlag::O_DIRECTORY) {
+            Err(Errno::ENOTDIR) => open(OFlag::empty()),
+            other => other,
+        },
+    }
+}
+
+/// Refuses a symbolic link that somebody else may have planted, and so would choose what is read,
+/// replaced or removed.
+fn refuse_planted(folder: &OwnedFd, link: &FileStat, name: &OsStr) -> io::Result<()> {
+    let (owner, own, name) = (link.st_uid, geteuid(), name.display());
+    let why = if !is_trusted(owner) {
+        format!("belongs to user {owner}, who is neither root nor user {own}")
+    } else if !takes_no_links(folder)? {
+        "is in a folder that others can write to".to_owned()
+    } else {
+        return Ok(());
     };
-    let name = name.display();
-    Err(io::Error::new(ErrorKind::PermissionDenied, format!("the symbolic link {name} {why}")))
+    let why = format!("the symbolic link {name} {why}; give a path without it");
+    Err(io::Error::new(ErrorKind::PermissionDenied, why))
 }
 
 /// The folder that a path begins in.
@@ -313,6 +338,5 @@ fn not_regular() -> io::Error {
 /// A path by which the kernel finds an open file again, where `/proc` is mounted: what the file is
 /// opened, connected or executed by cannot be exchanged any more.
 pub fn proc_path(opened: impl AsFd) -> PathBuf {
-    Path::new("/proc/self/fd")
-        .join(OsStr::from_bytes(opened.as_fd().as_raw_fd().to_string().as_bytes()))
+    format!("/proc/self/fd/{}", opened.as_fd().as_raw_fd()).into()
 }

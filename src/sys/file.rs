@@ -6,9 +6,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::{FileStat, fstat};
 
-use crate::sys::entry::{Access, Entry, is_null_device};
+use crate::sys::entry::{Access, Entry};
 
 /// Nobody else may hold a lock of ours.
 const LOCK_MODE: u32 = 0o600;
@@ -69,6 +70,8 @@ impl Owned {
             Ok(_) => Ok(()),
             // Without a descriptor left for the folder, the path has to do.
             Err(error) if is_out_of_descriptors(&error) => self.remove_by_path(),
+            // With its folder the file is gone.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -99,6 +102,34 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Locks a file that others may read against whoever would write to it, without waiting. Who can
+/// only read it can neither take such a lock nor be taken for its holder. The lock lives as long as
+/// the open file description; see fcntl(2), `F_OFD_SETLK`.
+///
+/// # Errors
+/// Those of fcntl(2); EAGAIN when another holds a lock.
+pub fn lock_for_writing(file: &File) -> io::Result<()> {
+    Ok(fcntl(file, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))).map(drop)?)
+}
+
+/// Whether another holds a lock of [`lock_for_writing`] on a file.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn is_locked_for_writing(file: &File) -> io::Result<bool> {
+    let mut asked = whole(libc::F_RDLCK);
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut asked))?;
+    Ok(i32::from(asked.l_type) == libc::F_WRLCK)
+}
+
+/// A lock on all of a file.
+fn whole(kind: i32) -> libc::flock {
+    // SAFETY: an all-zero flock is a valid one: from the start to the end of the file.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::c_short::try_from(kind).unwrap_or_default();
+    lock
+}
+
 /// Opens a file for locking, and says whether it was made just now. It is never emptied. `None`
 /// when it is `/dev/null`, where nothing is anybody's.
 ///
@@ -106,7 +137,7 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
 /// Those of [`Entry::open`] and [`Entry::create`]; `AlreadyExists` when another has made it between
 /// the look and the try.
 pub fn open_lock(entry: &Entry) -> io::Result<Option<(File, bool)>> {
-    if entry.stat()?.is_some_and(|found| is_null_device(&found)) {
+    if entry.is_null_device()? {
         return Ok(None);
     }
     if let Some(file) = entry.open(Access::ReadWrite)? {

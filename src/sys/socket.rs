@@ -1,8 +1,10 @@
 //! Sockets: bound, listening, close-on-exec from birth.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -13,11 +15,11 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, accept4, bind,
     connect, getsockname, getsockopt, setsockopt, socket, sockopt,
 };
-use nix::sys::stat::{Mode, fchmod, fstat, umask};
-use nix::unistd::geteuid;
+use nix::sys::stat::{Mode, fchmod, fstat};
 
 use crate::sys::descriptor::borrow;
-use crate::sys::entry::{Entry, is_socket, proc_path};
+use crate::sys::entry::{Entry, is_own_and_unshared, is_socket_file, proc_path};
+use crate::sys::user;
 
 /// How an internet socket is to be bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,43 +52,68 @@ pub fn bind_inet(address: SocketAddr, options: InetOptions) -> io::Result<OwnedF
 }
 
 /// Binds a UNIX stream socket to a path; it does not listen yet, so nobody can connect. Its file
-/// has exactly the permissions of `mode` from its first instant, or without one those that the
-/// umask leaves of 0666.
+/// has the permissions that the umask leaves of `mode` from its first instant.
 ///
 /// # Errors
 /// Those of socket(2) and bind(2).
-pub fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<OwnedFd> {
+pub fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let address = UnixAddr::new(path)?;
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // Linux makes the file with the mode of the unbound socket, less the umask.
-    fchmod(&socket, Mode::from_bits_truncate(mode.unwrap_or(0o666)))?;
-    // Put back before anything else is done: no other thread is there to make a file meanwhile.
-    let before = mode.map(|_| umask(Mode::empty()));
-    let bound = bind(socket.as_raw_fd(), &address);
-    before.map(umask);
-    bound?;
+    // Linux makes the file with the mode of the unbound socket.
+    fchmod(&socket, Mode::from_bits_truncate(mode))?;
+    bind(socket.as_raw_fd(), &address)?;
     Ok(socket)
 }
 
-/// The file of a socket that was just bound to the name of an entry, opened to be looked at and
-/// given away, but not touched otherwise: what has the name by now may be another's.
+/// The file of a socket that was just bound to the name of an entry, opened to be looked at. Where
+/// the kernel does not tell which file that is, another socket may have taken the name.
 ///
 /// # Errors
 /// Something else has the name; those of openat(2) and fstat(2).
 pub fn file_of(bound: &OwnedFd, entry: &Entry) -> io::Result<OwnedFd> {
-    let exchanged = || io::Error::other("something else took its name while it was bound");
     let named = entry.look()?.ok_or_else(exchanged)?;
-    let found = fstat(&named)?;
-    let is_ours = match own_file(bound) {
-        Some(own) => {
-            fstat(&own).map(|own| (own.st_dev, own.st_ino))? == (found.st_dev, found.st_ino)
-        }
-        None => {
-            let is_own = found.st_uid == geteuid().as_raw() && found.st_nlink == 1;
-            is_socket(&found) && is_own
-        }
+    let is_it = match own_file(bound) {
+        Some(own) => numbers(&own)? == numbers(&named)?,
+        None => is_socket_file(&named)?,
     };
-    if is_ours { Ok(named) } else { Err(exchanged()) }
+    if is_it { Ok(named) } else { Err(exchanged()) }
+}
+
+/// Gives the file of a socket exactly these permissions.
+///
+/// # Errors
+/// It may be another's; those of chmod(2), by a name in `/proc` that cannot be exchanged.
+pub fn set_mode(file: &OwnedFd, mode: u32) -> io::Result<()> {
+    if fstat(file)?.st_mode & 0o7777 == mode {
+        return Ok(());
+    }
+    refuse_anothers(file)?;
+    std::fs::set_permissions(proc_path(file), Permissions::from_mode(mode))
+}
+
+/// Gives the file of a socket away; what is `None` stays.
+///
+/// # Errors
+/// It may be another's; those of fchownat(2).
+pub fn give(file: &OwnedFd, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    if user.is_none() && group.is_none() {
+        return Ok(());
+    }
+    refuse_anothers(file)?;
+    user::give(file, user, group)
+}
+
+fn refuse_anothers(file: &OwnedFd) -> io::Result<()> {
+    if is_own_and_unshared(file)? { Ok(()) } else { Err(exchanged()) }
+}
+
+fn exchanged() -> io::Error {
+    io::Error::other("something else took its name while it was bound")
+}
+
+fn numbers(file: &OwnedFd) -> io::Result<(u64, u64)> {
+    let found = fstat(file)?;
+    Ok((found.st_dev, found.st_ino))
 }
 
 /// The file that a UNIX socket is bound to, whatever has its name; `None` where the kernel does not

@@ -17,7 +17,7 @@ pub fn effective_id() -> u32 {
 /// Those of getpwnam_r(3).
 pub fn user_id(name: &str) -> io::Result<Option<u32>> {
     if let Ok(number) = name.parse() {
-        return not_nobodys(number);
+        return valid_id(number);
     }
     Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
 }
@@ -28,16 +28,18 @@ pub fn user_id(name: &str) -> io::Result<Option<u32>> {
 /// Those of getgrnam_r(3).
 pub fn group_id(name: &str) -> io::Result<Option<u32>> {
     if let Ok(number) = name.parse() {
-        return not_nobodys(number);
+        return valid_id(number);
     }
     Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
 }
 
-/// An id but the one by which chown(2) leaves a file to whom it belongs.
-fn not_nobodys(number: u32) -> io::Result<Option<u32>> {
+/// Any id but the one that chown(2) takes for "leave it as it is".
+fn valid_id(number: u32) -> io::Result<Option<u32>> {
     match number {
         u32::MAX => {
-            Err(io::Error::other(format!("{number} is no id; ids end at {}", u32::MAX - 1)))
+            let largest = u32::MAX - 1;
+            let why = format!("{number} is not a user or group id; the largest is {largest}");
+            Err(io::Error::other(why))
         }
         number => Ok(Some(number)),
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use einhorn::client::{Client, ClientError};
 use einhorn::protocol::COMMANDS;
 use einhorn::state::Signal;
+use einhorn::sys::entry::{self, Entry};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -70,7 +71,9 @@ impl Prompt {
         let mut editor = Editor::with_config(config).map_err(terminal)?;
         editor.set_helper(Some(Completion));
         let history = history_file(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"));
+        let history = history.filter(|history| is_private(history));
         if let Some(history) = &history {
+            // There may be none yet.
             let _ = editor.load_history(history);
         }
         Ok(Prompt { editor, history })
@@ -121,6 +124,13 @@ fn history_file(state_home: Option<OsString>, home: Option<OsString>) -> Option<
         |variable: Option<OsString>| variable.map(PathBuf::from).filter(|p| p.is_absolute());
     let in_state_home = folder(state_home).map(|folder| folder.join("einhornsh_history"));
     in_state_home.or_else(|| folder(home).map(|folder| folder.join(".einhornsh_history")))
+}
+
+/// Whether nobody else can lead the history to another file, as the owner of a home could in which
+/// root keeps one.
+fn is_private(history: &Path) -> bool {
+    let folder = Entry::at(history).ok().and_then(|entry| entry.open_folder());
+    folder.is_some_and(|folder| entry::is_ours_alone(folder).unwrap_or(false))
 }
 
 /// Completes the words of a line.

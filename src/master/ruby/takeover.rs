@@ -218,16 +218,14 @@ fn make_ready(original: &Original) {
 fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned), String> {
     let failed = |error: io::Error| error.to_string();
     let entry = Entry::followed(path).map_err(failed)?;
-    let open = entry.open_there(Access::Read).map_err(failed)?;
+    let open = entry.open_there(Access::ReadWrite).map_err(failed)?;
     let mut text = Vec::new();
     (&open).take(PIDFILE_MAX).read_to_end(&mut text).map_err(failed)?;
     let text = String::from_utf8_lossy(&text);
     if text.trim() != own.to_string() {
         return Err(format!("it says {:?}", text.trim().chars().take(20).collect::<String>()));
     }
-    if !file::try_lock(&open).map_err(failed)? {
-        return Err("somebody has locked it".to_owned());
-    }
+    file::lock_for_writing(&open).map_err(|error| format!("it cannot be locked: {error}"))?;
     let owned = Owned::of(path, &open).map_err(failed)?;
     Ok((open, owned))
 }

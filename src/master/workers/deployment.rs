@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::cli::parse_variables;
@@ -12,6 +12,7 @@ use crate::master::environment::is_ours;
 use crate::master::program::explain;
 use crate::state::{Config, Deployment, Generation, State, VARIABLES_MAX};
 use crate::sys::entry::{self, Access, Entry};
+use crate::sys::user;
 
 /// The longest file of variables in bytes. What execve(2) takes of arguments and environment
 /// together is some megabytes; a file of a few hundred lines has a few kilobytes.
@@ -113,15 +114,20 @@ fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
 fn open_variables(path: &Path) -> Result<Option<File>, String> {
     let failed = |error: io::Error| error.to_string();
     let entry = Entry::followed(path).map_err(failed)?;
-    if entry.stat().map_err(failed)?.is_some_and(|found| entry::is_null_device(&found)) {
+    if entry.is_null_device().map_err(failed)? {
         return Ok(None);
     }
     let file = entry.open_there(Access::Read).map_err(failed)?;
+    let found = file.metadata().map_err(failed)?;
     match entry::is_ours_alone(&file).map_err(failed)? {
         true => Ok(Some(file)),
-        false => {
-            Err("others than root and this user can change it; take that from them".to_owned())
-        }
+        false => Err(format!(
+            "it belongs to user {} (mode {:04o}), and only root and user {} may be able to change \
+             it: chown it, chmod go-w",
+            found.uid(),
+            found.mode() & 0o7777,
+            user::effective_id()
+        )),
     }
 }
 

@@ -16,7 +16,9 @@ use crate::support::{wait, worker};
 crate::tests![
     links_that_others_plant_lead_no_file_of_a_master_astray,
     links_that_others_exchange_meanwhile_lead_no_file_of_a_master_astray,
-    links_on_the_way_are_followed_as_the_kernel_would_protect_them,
+    links_on_the_way_are_followed_where_nobody_else_can_plant_them,
+    folders_that_others_exchange_meanwhile_get_no_file_of_a_master,
+    locks_that_others_take_keep_no_master_away,
     socket_files_that_are_exchanged_meanwhile_change_no_other_file,
     what_is_no_file_is_neither_waited_for_nor_written_to,
     variables_that_others_can_change_are_refused,
@@ -77,12 +79,9 @@ impl Attack {
         let words = format!("exchange={}:{}", one.display(), other.display());
         let arguments = [worker::FLAG, &words];
         let mut command = ordinary_user::command(rig, program.to_str().unwrap(), &arguments);
-        let before = one.symlink_metadata().ok().map(|found| found.ino());
+        let ready = one.with_file_name("attacked");
         let attack = Attack(command.stderr(Stdio::null()).spawn().unwrap());
-        let is_begun = || {
-            let now = one.symlink_metadata().ok().map(|found| found.ino());
-            (before.is_none() || now != before).then_some(())
-        };
+        let is_begun = || fs::remove_file(&ready).ok();
         wait::until_some("the attack has begun", is_begun, String::new);
         attack
     }
@@ -162,7 +161,8 @@ fn links_that_others_plant_lead_no_file_of_a_master_astray() {
         let mut command = rig.einhorn(&["sleep", "1000"]);
         command.env("TMPDIR", &folder);
         let master = rig.launch_at(command, folder.join("einhorn.sock"));
-        let told = format!("the symbolic link {file} belongs to user {NOBODY}, neither root nor 0");
+        let told =
+            format!("the symbolic link {file} belongs to user {NOBODY}, who is neither root");
         master.until_logged(&told);
         let default = if file == "einhorn.pid" { "pid" } else { "lock" };
         assert!(
@@ -199,27 +199,96 @@ fn links_that_others_exchange_meanwhile_lead_no_file_of_a_master_astray() {
     }
 }
 
-fn links_on_the_way_are_followed_as_the_kernel_would_protect_them() {
+fn links_on_the_way_are_followed_where_nobody_else_can_plant_them() {
     if !needs_root() {
         return;
     }
     let rig = Rig::new();
     let victim = Victim::new(&rig);
-    let folder = sticky(&rig, "shared");
-    plant(victim.path.parent().unwrap(), &folder.join("planted"));
-    let command = rig.einhorn(&["-e", "shared/planted/pid", "sleep", "9"]);
-    let told = format!("the symbolic link planted of user {NOBODY} is in a folder that everybody");
-    refused(&rig, command).assert_says(1, &["cannot write the pid file", &told]);
-    victim.assert_untouched();
-    // One that root has made is followed, as `/var/run` is.
+    let private = victim.path.parent().unwrap();
+    let shared = sticky(&rig, "shared");
+    plant(private, &shared.join("theirs"));
+    symlink(private, shared.join("ours")).unwrap();
+    let home = rig.subfolder("home");
+    chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    plant(private, &home.join("theirs"));
+    let belongs = format!("the symbolic link theirs belongs to user {NOBODY}");
+    for (link, told) in [
+        ("shared/theirs", belongs.as_str()),
+        ("shared/ours", "the symbolic link ours is in a folder that others can write to"),
+        ("home/theirs", &belongs),
+    ] {
+        for option in ["-e", "-f", "-d", "--env-file"] {
+            let path = format!("{link}/precious");
+            let command = rig.einhorn(&[option, &path, "sleep", "9"]);
+            refused(&rig, command).assert_says(1, &[&path, told, "give a path without it"]);
+        }
+        let bind = format!("unix:{link}/precious");
+        refused(&rig, rig.einhorn(&["-b", &bind, "sleep", "9"])).assert_says(1, &[&bind, told]);
+        victim.assert_untouched();
+    }
+    // One that nobody else can have made is followed, as `/var/run` is.
     rig.subfolder("run");
-    symlink("../run", folder.join("ours")).unwrap();
-    let _master = rig.launch(rig.einhorn(&["-e", "shared/ours/pid", "sleep", "1000"]));
+    let ours = rig.subfolder("ours");
+    symlink("../run", ours.join("link")).unwrap();
+    let _master = rig.launch(rig.einhorn(&["-e", "ours/link/pid", "sleep", "1000"]));
     assert!(rig.path("run/pid").is_file());
 }
 
-fn socket_files_that_are_exchanged_meanwhile_change_no_other_file() {
+fn folders_that_others_exchange_meanwhile_get_no_file_of_a_master() {
     if !needs_root() {
+        return;
+    }
+    for option in ["-d", "-b"] {
+        let rig = Rig::new();
+        let victim = Victim::new(&rig);
+        let shared = sticky(&rig, "shared");
+        let theirs = shared.join("run");
+        fs::create_dir(&theirs).unwrap();
+        chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
+        plant(victim.path.parent().unwrap(), &shared.join("link"));
+        let options = options(&theirs, "socket", option);
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let _attack = Attack::begin(&rig, &theirs, &shared.join("link"));
+        for _ in 0..rounds() {
+            start_and_end(&rig, &rig.path(""), &options);
+            victim.assert_untouched();
+        }
+    }
+}
+
+fn locks_that_others_take_keep_no_master_away() {
+    if !needs_root() || !has("flock") {
+        return;
+    }
+    let rig = Rig::new();
+    let named = ["-e", "pid", "-f", "lock", "sleep", "1000"];
+    let mut first = rig.launch(rig.einhorn(&named));
+    // Whoever can read a file can lock it, in one way or the other.
+    let arguments = ["-x", "pid", "-c", "exec sleep 1000"];
+    let mut others = ordinary_user::command(&rig, "/usr/bin/flock", &arguments).spawn().unwrap();
+    let is_held = || {
+        let open = fs::File::open(rig.path("pid")).unwrap();
+        open.try_lock().is_err().then_some(())
+    };
+    first.until("the pid file is locked", is_held);
+    let workers = first.settled(1);
+    first.signal(Signal::SIGKILL);
+    first.ended();
+    send(workers[0], Signal::SIGKILL);
+    drop(rig.launch(rig.einhorn(&named)));
+    let _ = others.kill();
+    others.wait().unwrap();
+    // A lock of somebody else's is none: its owner could take it away.
+    let shared = sticky(&rig, "shared");
+    fs::write(shared.join("lock"), "").unwrap();
+    chown(shared.join("lock"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let command = rig.einhorn(&["-d", "sock", "-f", "shared/lock", "sleep", "9"]);
+    refused(&rig, command).assert_says(1, &["shared/lock belongs to user", "remove it", "-f"]);
+}
+
+fn socket_files_that_are_exchanged_meanwhile_change_no_other_file() {
+    if !needs_root() || !has("setpriv") {
         return;
     }
     // A root that may not ask the kernel for the file of its socket, as in most containers, has to
@@ -285,7 +354,7 @@ fn variables_that_others_can_change_are_refused() {
     let victim = Victim::new(&rig);
     let file = rig.path("variables");
     fs::write(&file, "A=1\n").unwrap();
-    let told = "others than root and this user can change it";
+    let told = "only root and user 0 may be able to change it";
     let attempt = |path: &str, told: &str| {
         refused(&rig, rig.einhorn(&["--env-file", path, "sleep", "9"]))
             .assert_says(1, &[path, told]);

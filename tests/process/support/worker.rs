@@ -42,7 +42,8 @@ pub(crate) const FLAG: &str = "--as-worker";
 /// - `complain=WORDS`: writes a line to standard error, `\n` in it being the end of one;
 ///   `count=FILE`: writes a line with its pid and a number from 1 up, each in two parts, until the
 ///   file is there, and then one that ends it;
-/// - `exchange=A:B`: exchanges the two names for each other, for ever;
+/// - `exchange=A:B`: makes the file `attacked` beside A, then exchanges the two names for each
+///   other, for ever;
 /// - `ignore=SIG`, `sleep=MS`, `exit=CODE`, `raise=SIG`; `until-old=MS`: waits until this process
 ///   is so old;
 /// - `eat=MIB`: takes so much memory, and more, until it is killed for it;
@@ -105,6 +106,7 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
 
 fn exchange(names: &str) {
     let (one, other) = names.split_once(':').unwrap();
+    File::create(Path::new(one).with_file_name("attacked")).unwrap();
     loop {
         // Either may not be there yet.
         let _ = renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE);

@@ -102,7 +102,8 @@ fn a_fleet_is_done_when_all_of_it_is_up() {
         said(&mut master, Event::Turn),
         [
             "more 1: Upgraded successfully to version 1",
-            "reply 1: Upgrade done: 3 workers of generation 1 in 0.00s; 3 old workers still draining",
+            "reply 1: Upgrade done: 3 workers of generation 1 in 0.00s; \
+             3 old workers still draining",
         ]
     );
 }
