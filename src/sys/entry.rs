@@ -283,8 +283,8 @@ fn find(path: &Path, is_end_followed: bool) -> io::Result<Entry> {
     Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder"))
 }
 
-/// Looks at a name. One on the way is asked for as a folder first, which mounts what is mounted when
-/// it is needed; see open(2), `O_PATH`.
+/// Looks at a name. One on the way is asked for as a folder first, which mounts what is mounted
+/// when it is needed; see open(2), `O_PATH`.
 fn look(folder: &OwnedFd, name: &OsStr, is_last: bool) -> nix::Result<OwnedFd> {
     let open = |flags| openat(folder, name, LOOK | flags, Mode::empty());
     match is_last {
