@@ -264,14 +264,14 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
 fn the_schema_refuses_what_is_not_foreseen() {
     let document = json(&told(&Master::started(config(1))));
     for (from, to, why) in [
-        (r#""notes":"#, r#""more":1,"notes":"#, "more is not foreseen"),
-        (r#""notes":["#, r#""note":["#, "note is not foreseen"),
-        (r#""in_progress":null,"#, "", "\"in_progress\" is missing"),
-        (r#""up""#, r#""away""#, "is none of"),
-        (r#""slot":0"#, r#""slot":-1"#, "is below"),
-        (r#""slot":0"#, r#""slot":0.5"#, "is no"),
-        (r#""version":1"#, r#""version":2"#, "is not 1"),
-        (r#""in_progress":null"#, r#""in_progress":{}"#, "fits none of"),
+        (r#""notes":"#, r#""more":1,"notes":"#, "'more' was unexpected"),
+        (r#""notes":["#, r#""note":["#, "'note' was unexpected"),
+        (r#""in_progress":null,"#, "", "\"in_progress\" is a required property"),
+        (r#""up""#, r#""away""#, "is not one of"),
+        (r#""slot":0"#, r#""slot":-1"#, "less than the minimum"),
+        (r#""slot":0"#, r#""slot":0.5"#, "is not of type"),
+        (r#""version":1"#, r#""version":2"#, "1 was expected"),
+        (r#""in_progress":null"#, r#""in_progress":{}"#, "is not valid under any of"),
     ] {
         let document = document.replace("starting", "up").replacen(from, to, 1);
         let found = breach(SCHEMA, &document).unwrap_or_else(|| panic!("{to} was accepted"));
