@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::state::RolloutBounds;
 
 /// How a worker comes to count as up (behaviour.md section 3).
@@ -17,7 +19,7 @@ pub enum AckMode {
 }
 
 /// How much is logged: 0 debug and more, 1 info and errors, 2 errors only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Verbosity(pub u8);
 
 impl Verbosity {
@@ -134,4 +136,40 @@ pub struct Config {
     pub env_file: Option<PathBuf>,
     /// `--metrics-file`, absolute.
     pub metrics_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// What holds of this program where the command line says nothing else. The files are named by
+    /// who knows the folder.
+    pub fn new(command: Vec<OsString>) -> Config {
+        Config {
+            original_command: command.clone(),
+            command,
+            target: 1,
+            backlog: 100,
+            respawn_interval: Duration::from_secs(1),
+            ack_mode: AckMode::Timer(Duration::from_secs(1)),
+            signal_timeout: None,
+            max_unacked: None,
+            max_upgrade_additional: None,
+            retries: None,
+            kill_children_on_exit: false,
+            command_socket_as_fd: false,
+            command_name: None,
+            socket_path: PathBuf::new(),
+            pidfile: PathBuf::new(),
+            lockfile: PathBuf::new(),
+            nice: Nice::default(),
+            reexec_as: Vec::new(),
+            reexec_mode: ReexecMode::default(),
+            drop_env_vars: Vec::new(),
+            verbosity: Verbosity::INFO,
+            syslog: false,
+            capture_stderr: false,
+            rollout: RolloutBounds::default(),
+            chdir: None,
+            env_file: None,
+            metrics_file: None,
+        }
+    }
 }
