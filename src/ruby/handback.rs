@@ -11,7 +11,7 @@ use crate::scalar::Scalar;
 use crate::schema::{CarriedConnection, Handover, Role};
 use crate::state::{
     AckMode, Address, ConnectionId, Family, Listener, Monotonic, Now, Realtime, ReexecMode,
-    RolloutKind, State, Waiter, WaitsFor,
+    RolloutBounds, RolloutKind, State, Waiter, WaitsFor,
 };
 
 /// What a client hears that only waits for the re-exec.
@@ -21,15 +21,34 @@ const RELOADED: &str = "Handed back: a Ruby Einhorn goes on";
 const UNTOLD: &str = "Handed back: a Ruby Einhorn goes on with the roll-out, and tells how it ends \
                       to the newest request of a connection that has an id";
 
-/// The feature that the original does without, because it executes the same command.
-const LEFT_BEHIND: &str = "pinned";
-
 /// What of this state the original has no way to hold, each by its name.
 pub fn unknown_to_ruby(state: &State) -> Vec<String> {
     let listeners = state.listeners.iter().filter(|listener| !is_known(listener));
     let named = listeners.map(|listener| format!("the listener {}", listener.bind.address));
-    let features = state.features_in_use().into_iter().filter(|name| *name != LEFT_BEHIND);
-    named.chain(features.map(|name| format!("the feature {name:?}"))).collect()
+    named.chain(unknown_features(state).map(|name| format!("the feature {name:?}"))).collect()
+}
+
+/// What is in use without which this state would mean something else to the original.
+fn unknown_features(state: &State) -> impl Iterator<Item = &'static str> {
+    let (config, bounds) = (&state.config, &state.config.rollout);
+    let default = RolloutBounds::default();
+    let is_canary_default = bounds.canary == default.canary
+        && bounds.on_canary == default.on_canary
+        && bounds.on_canary_timeout == default.on_canary_timeout;
+    let started = state.workers.values().map(|worker| worker.generation);
+    let mut given = started.chain(state.ordered.values().copied());
+    let in_use = [
+        ("ack-timeout", bounds.ack_timeout != default.ack_timeout),
+        ("upgrade-timeout", bounds.upgrade_timeout != default.upgrade_timeout),
+        ("upgrade-max-failures", bounds.failures_max != default.failures_max),
+        ("canary", !is_canary_default),
+        ("chdir", config.chdir.is_some()),
+        ("env-file", config.env_file.is_some()),
+        ("metrics-file", config.metrics_file.is_some()),
+        ("failed-generation", given.any(|generation| generation > state.generation)),
+        ("capture-stderr", config.capture_stderr),
+    ];
+    in_use.into_iter().filter(|(_, is_used)| *is_used).map(|(feature, _)| feature)
 }
 
 /// The original binds IPv4 and TCP, and tells workers nothing of a family.
