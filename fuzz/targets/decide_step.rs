@@ -21,8 +21,8 @@ use std::time::Duration;
 use einhorn::decide::{Action, Event, Preflight, SPAWNS_PER_TURN, Sender, next_deadline, step};
 use einhorn::protocol::{LINE_MAX, Line, News, Request};
 use einhorn::state::{
-    CandidateReport, Config, ConnectionId, ExitStatus, FEATURES, Generation, Monotonic, Now, Pid,
-    Realtime, SCHEMA_VERSIONS, Signal, Slot, Stage, State,
+    CandidateReport, Config, ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Realtime,
+    STATE_FORMAT, Signal, Slot, Stage, State,
 };
 
 /// The pid of every candidate; no worker has it.
@@ -78,7 +78,6 @@ struct Shell {
 
 /// A candidate that was ordered.
 struct Candidate {
-    schema: u16,
     runs: bool,
     is_killed: bool,
 }
@@ -246,7 +245,7 @@ impl Shell {
                     "no" | "late" => ExitStatus::Code(1),
                     _ => ExitStatus::Code(0),
                 },
-                report: report(how, candidate.schema),
+                report: report(how),
                 pin: None,
                 last_words: match how {
                     "ruby" => format!("[MASTER {CANDIDATE}] INFO: Running under Ruby 3.1.2\n"),
@@ -257,7 +256,7 @@ impl Shell {
         };
         let was_due = self.handover_due;
         self.tell(Event::PreflightEnded { outcome });
-        let is_fit = !candidate.is_killed && (how == "fit" || how == "old");
+        let is_fit = !candidate.is_killed && how == "fit";
         assert!(!self.handover_due || was_due || is_fit, "{how} takes over");
     }
 
@@ -404,17 +403,17 @@ impl Shell {
                 assert_eq!(*owner, None, "closed, though a worker may use it again");
                 self.close(connection);
             }
-            Action::StartPreflight { schema } => {
+            Action::StartPreflight => {
                 // One that is not wanted any more is forgotten with the next.
                 let is_free = self.candidate.as_ref().is_none_or(|candidate| candidate.is_killed);
                 assert!(is_free, "two candidates at once");
                 assert!(self.state.stopping.is_none(), "a candidate on the way out");
-                self.candidate = Some(Candidate { schema, runs: false, is_killed: false });
+                self.candidate = Some(Candidate { runs: false, is_killed: false });
             }
             Action::KillPreflight => {
                 self.candidate.as_mut().expect("a candidate to end").is_killed = true;
             }
-            Action::HandOver { .. } => self.handover_due = true,
+            Action::HandOver => self.handover_due = true,
             Action::HandBack => {
                 let is_asked = self.state.reexec.is_some_and(|reexec| reexec.is_hand_back);
                 assert!(is_asked, "nobody wants a Ruby Einhorn");
@@ -451,22 +450,17 @@ fn exited(pid: Pid, status: ExitStatus) -> Event {
     Event::Exited { pid, status, last_words: b"\x1b\xff said\n".to_vec() }
 }
 
-fn report(how: &str, schema: u16) -> Option<CandidateReport> {
-    let oldest = SCHEMA_VERSIONS[0];
+fn report(how: &str) -> Option<CandidateReport> {
     let fit = CandidateReport {
         pid: CANDIDATE.0,
         release: "9.9.9".to_owned(),
-        reads: SCHEMA_VERSIONS.to_vec(),
-        features: FEATURES.iter().map(|name| (*name).to_owned()).collect(),
+        format: STATE_FORMAT,
         has_adopted: true,
     };
     match how {
         "fit" | "late" => Some(fit),
         "child" => Some(CandidateReport { pid: CANDIDATE.0 + 1, ..fit }),
-        "other" => Some(CandidateReport { reads: vec![0, 1000], ..fit }),
-        "old" => {
-            Some(CandidateReport { reads: vec![oldest], has_adopted: schema == oldest, ..fit })
-        }
+        "other" => Some(CandidateReport { format: 1000, ..fit }),
         "unable" => Some(CandidateReport { has_adopted: false, ..fit }),
         _ => None,
     }

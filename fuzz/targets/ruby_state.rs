@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use einhorn::ruby::{Facts, Found, Original, Parentage, Socket, unknown_to_ruby, write};
 use einhorn::schema::{self, Identity, Origin, Role};
-use einhorn::state::{ConnectionId, Family, Monotonic, Now, Pid, Realtime, SCHEMA_VERSIONS};
+use einhorn::state::{ConnectionId, Family, Monotonic, Now, Pid, Realtime};
 
 /// The master's own pid.
 pub(crate) const MASTER: Pid = Pid(900);
@@ -22,8 +22,7 @@ pub(crate) fn run(bytes: &[u8]) {
     };
     let Ok(taken) = original.take_over(&facts(&original, now)) else { return };
     assert_eq!(taken.handover.state.check(), Ok(()));
-    let newest = SCHEMA_VERSIONS.last().copied().unwrap_or(1);
-    let bytes = schema::encode(&taken.handover, newest, None, None).expect("a state to hand on");
+    let bytes = schema::encode(&taken.handover, None, None).expect("a state to hand on");
     assert!(schema::decode(&bytes).is_ok());
     if unknown_to_ruby(&taken.handover.state).is_empty() {
         let back = write(&taken.handover, now).expect("a state to hand back");

@@ -18,7 +18,7 @@ use crate::cli::value::{
     shell_words, zero_or_more,
 };
 use crate::state::{
-    AckMode, Bind, Config, Nice, ReexecMode, RolloutBounds, SCHEMA_VERSIONS, Verbosity,
+    AckMode, Bind, Config, Nice, ReexecMode, RolloutBounds, STATE_FORMAT, Verbosity,
     default_file_name, release,
 };
 
@@ -38,6 +38,7 @@ const NEWER_OPTIONS: &[&str] = &[
     "pinned",
     "describe-state",
     "test-note",
+    "test-hint",
     "ack-timeout",
     "upgrade-timeout",
     "upgrade-max-failures",
@@ -204,7 +205,11 @@ struct Args {
     #[cfg(feature = "next")]
     #[arg(long, value_name = "TEXT", hide = true)]
     test_note: Option<String>,
-    /// Print release and schema versions
+    /// For tests: another one, that an older release can do without
+    #[cfg(feature = "next")]
+    #[arg(long, value_name = "TEXT", hide = true)]
+    test_hint: Option<String>,
+    /// Print release and state format
     #[arg(long)]
     version: bool,
     /// Print this help
@@ -254,6 +259,9 @@ pub struct Options {
     /// `State::note`.
     #[cfg(feature = "next")]
     pub note: Option<String>,
+    /// `State::hint`.
+    #[cfg(feature = "next")]
+    pub hint: Option<String>,
 }
 
 /// What a command line asks for.
@@ -345,11 +353,9 @@ pub fn parse(
     })
 }
 
-/// Release and schema versions.
+/// Release and state format.
 fn version() -> String {
-    let versions: Vec<String> = SCHEMA_VERSIONS.iter().map(u16::to_string).collect();
-    let versions = versions.join(", ");
-    format!("einhorn {}\nschema versions: reads {versions}, writes {versions}\n", release())
+    format!("einhorn {}\nstate format: {STATE_FORMAT}\n", release())
 }
 
 fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, String> {
@@ -381,6 +387,8 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
         is_lockfile_given: args.lockfile.is_some(),
         #[cfg(feature = "next")]
         note: args.test_note,
+        #[cfg(feature = "next")]
+        hint: args.test_hint,
         config: Config {
             socket_path: path(args.socket_path, "sock"),
             pidfile: path(args.pidfile, "pid"),

@@ -50,18 +50,12 @@ pub enum Action {
     },
     /// Ask a candidate whether it can take over; answered by `PreflightStarted`, then
     /// `PreflightEnded`.
-    StartPreflight {
-        /// The version of the state that it is given.
-        schema: u16,
-    },
+    StartPreflight,
     /// End the candidate and everything that it started.
     KillPreflight,
     /// Become the candidate, at the end of this turn; answered by `HandOverFailed`, or in the next
     /// image by `Adopted` or `RolledBack`.
-    HandOver {
-        /// The version to write the state in.
-        schema: u16,
-    },
+    HandOver,
     /// Become the candidate, which is a Ruby Einhorn, at the end of this turn; answered by
     /// `HandOverFailed` or by nothing any more.
     HandBack,

@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use crate::decide::event::Preflight;
 use crate::ruby;
-use crate::state::{CandidateReport, ExitStatus, SCHEMA_VERSIONS, UpgradeKind};
+use crate::state::{ExitStatus, STATE_FORMAT, UpgradeKind};
 
 /// How long a candidate may take. Wrapper scripts set up language environments; none needs longer
 /// when it is well. Builds for tests only wait less.
 pub const PREFLIGHT_MAX: Duration =
     Duration::from_secs(if cfg!(feature = "next") { 5 } else { 30 });
-
-/// How many schema versions back a release writes, which is what makes a downgrade possible.
-const SCHEMA_VERSIONS_WRITTEN: usize = 3;
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]
@@ -30,25 +27,13 @@ impl Asked {
 
 /// What follows from a preflight.
 pub(super) enum Verdict {
-    Accept { release: String, schema: u16 },
+    Accept { release: String },
     HandBack,
-    AskAgain { schema: u16 },
     Refuse { why: String },
 }
 
-/// The schema versions that this release writes, oldest first.
-pub(super) fn writable() -> &'static [u16] {
-    &SCHEMA_VERSIONS[SCHEMA_VERSIONS.len().saturating_sub(SCHEMA_VERSIONS_WRITTEN)..]
-}
-
-/// What follows from a preflight that was asked for like this, with a state of this version.
-pub(super) fn verdict(
-    outcome: &Preflight,
-    asked: Asked,
-    schema: u16,
-    is_overdue: bool,
-    in_use: &[&str],
-) -> Verdict {
+/// What follows from a preflight that was asked for like this.
+pub(super) fn verdict(outcome: &Preflight, asked: Asked, is_overdue: bool) -> Verdict {
     let refuse = |why: String| Verdict::Refuse { why };
     let (pid, status, report, pin, words, is_cut) = match outcome {
         Preflight::NotStarted { why } => return refuse(why.clone()),
@@ -86,26 +71,18 @@ pub(super) fn verdict(
             report.pid
         ));
     }
-    if let Some(unknown) = in_use.iter().find(|name| !report.features.iter().any(|f| f == *name)) {
+    if report.format != STATE_FORMAT {
         return refuse(format!(
-            "einhorn {} does not know {unknown:?}, which is in use",
-            report.release
+            "einhorn {} reads a state of format {}, and this release writes format {STATE_FORMAT}",
+            report.release, report.format
         ));
     }
-    match best_schema(report) {
-        None => refuse(format!(
-            "einhorn {} reads schema versions {:?}, and this release writes {:?}",
-            report.release,
-            report.reads,
-            writable()
-        )),
-        // Never upwards, so that there is an end to it.
-        Some(best) if best < schema => Verdict::AskAgain { schema: best },
-        Some(_) if report.has_adopted && status == ExitStatus::Code(0) => match pin {
-            Some(Err(why)) => refuse(format!("einhorn {} cannot be pinned: {why}", report.release)),
-            _ => Verdict::Accept { release: report.release.clone(), schema },
-        },
-        Some(_) => refuse(said(format!("einhorn {} cannot take over ({status})", report.release))),
+    if !report.has_adopted || status != ExitStatus::Code(0) {
+        return refuse(said(format!("einhorn {} cannot take over ({status})", report.release)));
+    }
+    match pin {
+        Some(Err(why)) => refuse(format!("einhorn {} cannot be pinned: {why}", report.release)),
+        _ => Verdict::Accept { release: report.release.clone() },
     }
 }
 
@@ -122,9 +99,4 @@ fn unreported(status: ExitStatus, unfit: Option<Option<String>>) -> Option<Strin
         ),
         (status, _) => Some(format!("the check of the new release failed ({status})")),
     }
-}
-
-/// The newest version that both know.
-fn best_schema(report: &CandidateReport) -> Option<u16> {
-    writable().iter().copied().filter(|version| report.reads.contains(version)).max()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::decide::action::Action;
 use crate::decide::event::Preflight;
-use crate::decide::preflight::{Asked, PREFLIGHT_MAX, Verdict, verdict, writable};
+use crate::decide::preflight::{Asked, PREFLIGHT_MAX, Verdict, verdict};
 use crate::decide::rollout;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Asker, progress};
@@ -90,7 +90,7 @@ fn begin(turn: &mut Turn, asked: Asked) {
             progress(turn, &format!("What changes with a Ruby Einhorn: {change}"));
         }
     }
-    start_preflight(turn, Asked { kind, ..asked }, turn.now.monotonic, newest_schema());
+    start_preflight(turn, Asked { kind, ..asked }, turn.now.monotonic);
 }
 
 /// Joins the master's own step. What is asked for last holds, except that a reload takes no
@@ -107,7 +107,7 @@ fn join(turn: &mut Turn, reexec: Reexec, kind: UpgradeKind) {
         // The code to begin was looked up before this was asked for, or not at all.
         progress(turn, "Asking anew: the newest code is wanted");
         kill_candidate(turn);
-        start_preflight(turn, Asked { kind, is_hand_back }, asked_at, newest_schema());
+        start_preflight(turn, Asked { kind, is_hand_back }, asked_at);
     }
 }
 
@@ -116,16 +116,12 @@ fn is_deployed(state: &State) -> bool {
     state.config.chdir.is_some() || state.config.env_file.is_some()
 }
 
-fn newest_schema() -> u16 {
-    *writable().last().unwrap_or(&1)
-}
-
-fn start_preflight(turn: &mut Turn, asked: Asked, asked_at: Monotonic, schema: u16) {
+fn start_preflight(turn: &mut Turn, asked: Asked, asked_at: Monotonic) {
     let Asked { kind, is_hand_back } = asked;
     let deadline = turn.now.monotonic + PREFLIGHT_MAX;
-    let stage = Stage::Preflight { candidate: None, schema, deadline, is_overdue: false };
+    let stage = Stage::Preflight { candidate: None, deadline, is_overdue: false };
     turn.state.reexec = Some(Reexec { kind, asked_at, stage, is_hand_back });
-    turn.actions.push(Action::StartPreflight { schema });
+    turn.actions.push(Action::StartPreflight);
 }
 
 /// The candidate runs, in what it may begin.
@@ -150,7 +146,7 @@ pub(super) fn preflight_ended(turn: &mut Turn, outcome: &Preflight) {
     let Some(Reexec { kind, asked_at, stage, is_hand_back }) = turn.state.reexec else {
         return turn.info("The preflight has ended; nobody waits for it any more");
     };
-    let Stage::Preflight { candidate, schema, is_overdue, .. } = stage else { return };
+    let Stage::Preflight { candidate, is_overdue, .. } = stage else { return };
     if let Preflight::Ended { pid, .. } = outcome
         && candidate != Some(*pid)
     {
@@ -158,18 +154,17 @@ pub(super) fn preflight_ended(turn: &mut Turn, outcome: &Preflight) {
     }
     let asked = Asked { kind, is_hand_back };
     let handing_over = Some(Reexec { kind, asked_at, stage: Stage::HandingOver, is_hand_back });
-    match verdict(outcome, asked, schema, is_overdue, &turn.state.features_in_use()) {
-        Verdict::Accept { release, schema } => {
+    match verdict(outcome, asked, is_overdue) {
+        Verdict::Accept { release } => {
             progress(turn, &format!("einhorn {release} can take over; handing over to it"));
             turn.state.reexec = handing_over;
-            turn.actions.push(Action::HandOver { schema });
+            turn.actions.push(Action::HandOver);
         }
         Verdict::HandBack => {
             progress(turn, "A Ruby Einhorn can take over; handing back to it");
             turn.state.reexec = handing_over;
             turn.actions.push(Action::HandBack);
         }
-        Verdict::AskAgain { schema } => start_preflight(turn, asked, asked_at, schema),
         Verdict::Refuse { why } => fail(turn, Outcome::Refused, &format!("Not upgrading: {why}")),
     }
 }
@@ -182,7 +177,6 @@ pub(super) fn hand_over_failed(turn: &mut Turn, why: &str) {
 
 /// The next image gave the state back.
 pub(super) fn rolled_back(turn: &mut Turn, why: &str) {
-    date_step(turn);
     turn.state.reexecuted_at = Some(turn.now.monotonic);
     let why = format!("Rolled back, this release goes on: the new one could not take over: {why}");
     fail(turn, Outcome::RolledBack, &why);
@@ -221,7 +215,6 @@ fn end_step(turn: &mut Turn, told: Answer, waits_for: &[WaitsFor]) {
 
 /// This image has adopted the state: the master's own step is done, and the roll-out begins.
 pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
-    date_step(turn);
     turn.state.reexec_count = turn.state.reexec_count.saturating_add(1);
     turn.state.reexecuted_at = Some(turn.now.monotonic);
     let release = release();
@@ -242,14 +235,6 @@ pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
             waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Reexec, &reloaded);
             rollout::begin(turn, kind, reexec.asked_at);
         }
-    }
-}
-
-/// Version 1 of the schema does not say when a step was asked for: seconds ago.
-fn date_step(turn: &mut Turn) {
-    let unknown = turn.state.reexec.as_mut().filter(|step| step.asked_at == Monotonic(0));
-    if let Some(step) = unknown {
-        step.asked_at = turn.now.monotonic;
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use crate::schema::{Carried, CarriedFile, CarriedPipe, Handover, Identity};
+use crate::state::release;
 use crate::sys::descriptor;
 use crate::sys::file::Owned;
 
@@ -58,4 +59,9 @@ fn verify(number: RawFd, expected: Identity, what: impl Fn() -> String) -> Resul
 /// The numbers that are in use, those that are spent included.
 pub fn used_numbers(handover: &Handover, spent: &[RawFd]) -> Vec<RawFd> {
     handover.numbers().chain(spent.iter().copied()).collect()
+}
+
+/// What becomes of a section of the state that this release does not know and may do without.
+pub fn skipped(name: &str) -> String {
+    format!("The state has {name:?}, which einhorn {} does not know: it is left out", release())
 }

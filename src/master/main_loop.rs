@@ -136,11 +136,9 @@ impl Master {
             }
             Action::Close { connection } => self.connections.close(connection),
             Action::Log { level, message } => self.log(level, &message),
-            Action::StartPreflight { schema } => self.start_preflight(schema),
+            Action::StartPreflight => self.start_preflight(),
             Action::KillPreflight => self.kill_preflight(),
-            Action::HandOver { schema } => {
-                self.handover_due = Some(Successor::Einhorn { schema });
-            }
+            Action::HandOver => self.handover_due = Some(Successor::Einhorn),
             Action::HandBack => self.handover_due = Some(Successor::Ruby),
             Action::RunCanaryCheck { worker, generation } => self.run_check(worker, generation),
             Action::KillCheck { process } => self.kill_check(process),

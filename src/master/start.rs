@@ -77,7 +77,7 @@ impl Master {
         let mut state = State::new(config, claims.listeners, Pid(pid), limit::processor_count());
         state.deployments.extend(deployment.map(|begun| (Generation(0), begun)));
         #[cfg(feature = "next")]
-        let state = State { note: options.note, ..state };
+        let state = State { note: options.note, hint: options.hint, ..state };
         let mut master = Master {
             state,
             log,

@@ -4,8 +4,7 @@
 //! einhorn-candidate 1
 //! pid=4711
 //! release=0.2.0
-//! reads=1,2
-//! features=
+//! format=1
 //! adopted=yes
 //! ```
 //!
@@ -23,14 +22,9 @@ const TITLE: &str = "einhorn-candidate 1";
 
 /// The report as it is written.
 pub fn write_report(report: &CandidateReport) -> String {
-    let CandidateReport { pid, release, reads, features, has_adopted } = report;
-    let reads: Vec<String> = reads.iter().map(u16::to_string).collect();
-    let (reads, features) = (reads.join(","), features.join(","));
+    let CandidateReport { pid, release, format, has_adopted } = report;
     let adopted = if *has_adopted { "yes" } else { "no" };
-    format!(
-        "{TITLE}\npid={pid}\nrelease={release}\nreads={reads}\nfeatures={features}\n\
-         adopted={adopted}\n"
-    )
+    format!("{TITLE}\npid={pid}\nrelease={release}\nformat={format}\nadopted={adopted}\n")
 }
 
 /// Understands a report; `None` for anything else, one that is cut short included.
@@ -48,19 +42,11 @@ pub fn parse_report(text: &str) -> Option<CandidateReport> {
     Some(CandidateReport {
         pid: value("pid")?.parse().ok().filter(|pid| *pid > 0)?,
         release: value("release")?.to_owned(),
-        reads: listed(value("reads")?)
-            .map(|version| version.parse().ok())
-            .collect::<Option<_>>()?,
-        features: listed(value("features")?).map(str::to_owned).collect(),
+        format: value("format")?.parse().ok()?,
         has_adopted: match value("adopted")? {
             "yes" => true,
             "no" => false,
             _ => return None,
         },
     })
-}
-
-/// The words between commas.
-fn listed(value: &str) -> impl Iterator<Item = &str> {
-    value.split(',').filter(|word| !word.is_empty())
 }

@@ -6,14 +6,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::schema::{CarriedConnection, CarriedPipe, Handover, Header, Role};
+use crate::schema::handover::{CarriedConnection, CarriedPipe, Handover, Role};
 use crate::state::{
     AckMode, Address, CAPTURED_LINE_MAX, Config, ConnectionId, Deployment, Listener, Pid, Rollout,
     SECONDS_MAX, State, VARIABLES_MAX,
 };
 
-/// Refuses a hand-over that no master can have written, and says what is wrong with it.
-pub(super) fn check(header: &Header, handover: &Handover) -> Result<(), String> {
+/// Refuses a hand-over that no master can have written, and says what is wrong with it. The header
+/// names descriptors of its own beside it.
+pub(super) fn check(header: [Option<i32>; 2], handover: &Handover) -> Result<(), String> {
     handover.state.check()?;
     check_config(&handover.state.config)?;
     check_descriptors(header, handover)?;
@@ -51,10 +52,10 @@ fn check_spans(spans: impl IntoIterator<Item = Option<Duration>>) -> Result<(), 
 }
 
 /// Each number once, each role once, and the listeners as the state knows them.
-fn check_descriptors(header: &Header, handover: &Handover) -> Result<(), String> {
+fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<(), String> {
     let mut numbers = BTreeSet::new();
     let mut roles = BTreeSet::new();
-    for number in [header.rollback, header.report].into_iter().flatten() {
+    for number in header.into_iter().flatten() {
         ensure(numbers.insert(number), || format!("descriptor {number} stands twice"))?;
     }
     for carried in &handover.descriptors {

@@ -1,49 +1,50 @@
 //! A state for people to read.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-#[cfg(feature = "next")]
-use crate::schema::v3;
-use crate::schema::{Header, SchemaError, adopt, codec, envelope, v1, v2};
+use crate::schema::envelope;
+use crate::schema::error::SchemaError;
+use crate::schema::payload;
+use crate::schema::state_bytes::decode;
 
-/// What a person sees: the header, why a master refuses it if it does, every field by its name.
+/// What stands before the sections: the header, why a master refuses the state if it does, and
+/// what it skips.
 #[derive(Serialize)]
-struct Description<T> {
-    schema: u16,
-    rollback: Option<i32>,
-    report: Option<i32>,
+struct Summary {
+    format: u16,
+    rollback_descriptor: Option<i32>,
+    report_descriptor: Option<i32>,
     payload_bytes: u64,
     refused: Option<String>,
-    handover: T,
+    skipped: Vec<String>,
 }
 
-/// Every field of a state with its name and value, as YAML. The values of environment variables are
-/// left out: they hold secrets. A state that can be read and is inconsistent is shown as well, with
-/// the reason for which a master refuses it.
+/// Every field of a state with its name and value, by section, as YAML. The values of environment
+/// variables are left out: they hold secrets. A state that can be read and is refused is shown as
+/// well, with the reason for which a master refuses it; of a section that this release does not
+/// know, the length is.
 ///
 /// # Errors
-/// The header or the structure of the payload is not what it should be.
+/// The header is not what it should be, or the payload or a section does not have its structure.
 pub fn describe(bytes: &[u8]) -> Result<String, SchemaError> {
     let (header, payload) = envelope::open(bytes)?;
-    match header.version {
-        1 => text::<v1::Handover>(&header, payload),
-        2 => text::<v2::Handover>(&header, payload),
-        #[cfg(feature = "next")]
-        3 => text::<v3::Handover>(&header, payload),
-        other => Err(SchemaError::UnknownVersion(other)),
+    let mut sections = String::new();
+    for entry in payload::entries(payload)? {
+        sections += &match payload::row(entry.name) {
+            Some((_, row)) => (row.describe)(entry.content)?,
+            None => format!("{}: {} bytes, unknown\n", entry.name, entry.content.len()),
+        };
     }
-}
-
-/// The text of a payload whose wire struct is `T`.
-fn text<'p, T>(header: &Header, payload: &'p [u8]) -> Result<String, SchemaError>
-where
-    T: Serialize + Deserialize<'p>,
-{
-    let handover: T = codec::read(payload)?;
-    let refused = adopt(header, payload).err().map(|error| error.to_string());
-    let Header { version, flags: _, rollback, report, payload_length, payload_crc: _ } = *header;
-    let payload_bytes = payload_length;
-    let description =
-        Description { schema: version, rollback, report, payload_bytes, refused, handover };
-    serde_yaml::to_string(&description).map_err(|error| SchemaError::Undecodable(error.to_string()))
+    let decoded = decode(bytes);
+    let summary = Summary {
+        format: header.format,
+        rollback_descriptor: header.rollback,
+        report_descriptor: header.report,
+        payload_bytes: header.payload_length,
+        refused: decoded.as_ref().err().map(ToString::to_string),
+        skipped: decoded.map(|decoded| decoded.skipped).unwrap_or_default(),
+    };
+    let summary = serde_yaml::to_string(&summary);
+    let summary = summary.map_err(|error| payload::no_list(error.to_string()))?;
+    Ok(summary + &sections)
 }

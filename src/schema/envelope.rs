@@ -1,9 +1,9 @@
-//! What stands before the payload, the same in every version for ever.
+//! What stands before the payload, the same in every format for ever.
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 8 | magic, `\x89EINHRN\n` |
-//! | 8 | 2 | schema version of the payload, from 1 |
+//! | 8 | 2 | format of the payload, from 1 |
 //! | 10 | 2 | flags, 0 |
 //! | 12 | 4 | descriptor of the image to roll back to, -1 for none |
 //! | 16 | 4 | descriptor that a candidate reports on, -1 for none |
@@ -16,8 +16,9 @@
 //! last is a newline, so that no text is taken for a state and no state survives a conversion of
 //! line ends.
 
-use crate::schema::SchemaError;
-use crate::state::SCHEMA_VERSIONS;
+use crate::schema::codec::STATE_MAX;
+use crate::schema::error::SchemaError;
+use crate::state::STATE_FORMAT;
 
 /// The first bytes of every state.
 const MAGIC: [u8; 8] = *b"\x89EINHRN\n";
@@ -28,16 +29,11 @@ pub const HEADER_BYTES: usize = 36;
 /// How much of the header its own checksum covers.
 const CHECKED_BYTES: usize = 32;
 
-/// The largest state, header included. All that the other limits let a master hold fits: 4096
-/// clients with a line and a chunk of input each (128 MiB), 64 MiB that they are owed, ten thousand
-/// workers (3 MiB), an environment (at most 6 MiB by execve(2)).
-pub const STATE_MAX: usize = 256 * 1024 * 1024;
-
 /// What the header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The payload's schema version.
-    pub version: u16,
+    /// The payload's format.
+    pub format: u16,
     /// Reserved; a release refuses what it does not know.
     pub flags: u16,
     /// The descriptor of the image that goes on when adopting fails.
@@ -50,7 +46,7 @@ pub struct Header {
     pub payload_crc: u32,
 }
 
-/// Reads the header and nothing after it, whatever the version: enough to roll back.
+/// Reads the header and nothing after it, whatever the format: enough to roll back.
 ///
 /// # Errors
 /// It is cut short, no header, damaged, or names a descriptor that none can be.
@@ -68,7 +64,7 @@ pub fn read_header(bytes: &[u8]) -> Result<Header, SchemaError> {
         return Err(SchemaError::HeaderDamaged);
     }
     Ok(Header {
-        version: u16::from_le_bytes(field(&mut rest)),
+        format: u16::from_le_bytes(field(&mut rest)),
         flags: u16::from_le_bytes(field(&mut rest)),
         rollback: descriptor("rollback", i32::from_le_bytes(field(&mut rest)))?,
         report: descriptor("report", i32::from_le_bytes(field(&mut rest)))?,
@@ -98,8 +94,8 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), SchemaError> {
     if header.flags != 0 {
         return Err(SchemaError::UnknownFlags(header.flags));
     }
-    if !SCHEMA_VERSIONS.contains(&header.version) {
-        return Err(SchemaError::UnknownVersion(header.version));
+    if header.format != STATE_FORMAT {
+        return Err(SchemaError::UnknownFormat(header.format));
     }
     let needed = header.payload_length.saturating_add(count(HEADER_BYTES));
     if needed > count(STATE_MAX) {
@@ -121,7 +117,6 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), SchemaError> {
 
 /// Puts a payload behind its header.
 pub(super) fn seal(
-    version: u16,
     rollback: Option<i32>,
     report: Option<i32>,
     payload: &[u8],
@@ -132,7 +127,7 @@ pub(super) fn seal(
     }
     let mut bytes = Vec::with_capacity(length);
     bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&version.to_le_bytes());
+    bytes.extend_from_slice(&STATE_FORMAT.to_le_bytes());
     bytes.extend_from_slice(&0u16.to_le_bytes());
     bytes.extend_from_slice(&rollback.unwrap_or(-1).to_le_bytes());
     bytes.extend_from_slice(&report.unwrap_or(-1).to_le_bytes());

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::state::{ConnectionId, Pid, State};
+use crate::state::{Config, ConnectionId, Pid, State};
 
 /// Everything that the next image needs to go on where this one stopped.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,22 @@ pub struct Handover {
 }
 
 impl Handover {
+    /// What a state says of which no section says anything.
+    pub(super) fn blank() -> Handover {
+        Handover {
+            release: String::new(),
+            state: State::new(Config::new(Vec::new()), Vec::new(), Pid(0), 1),
+            origin: Origin::default(),
+            descriptors: Vec::new(),
+            connections: Vec::new(),
+            next_connection: ConnectionId(0),
+            helpers: Vec::new(),
+            files: Vec::new(),
+            captured: Vec::new(),
+            unlogged: Vec::new(),
+        }
+    }
+
     /// The number of every descriptor that travels.
     pub fn numbers(&self) -> impl Iterator<Item = i32> {
         let captured = self.captured.iter().map(|pipe| pipe.number);
@@ -40,7 +56,7 @@ impl Handover {
 }
 
 /// What the master was started with and hands on to workers; an exec changes some of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The master's own program as it was typed, absolute, symbolic links unresolved.
     pub own_path: PathBuf,
@@ -106,7 +122,7 @@ pub struct Identity {
 }
 
 /// A connection between two images: half lines, unsent replies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CarriedConnection {
     /// Its number; its descriptor stands in the table under it.
     pub id: ConnectionId,

@@ -82,6 +82,9 @@ pub struct State {
     /// A fact that only the next release knows; see the feature `next` in Cargo.toml.
     #[cfg(feature = "next")]
     pub note: Option<String>,
+    /// Another one, that an older release can do without.
+    #[cfg(feature = "next")]
+    pub hint: Option<String>,
 }
 
 impl State {
@@ -121,6 +124,8 @@ impl State {
             last_upgraded_on: None,
             #[cfg(feature = "next")]
             note: None,
+            #[cfg(feature = "next")]
+            hint: None,
         }
     }
 

@@ -20,7 +20,7 @@ pub use config::{
 pub use facts::{Connection, State, Stopping};
 pub use ids::{ConnectionId, Generation, Pid, Slot};
 pub use listener::{Address, Bind, Family, Listener, ListenerOptions, Origin};
-pub use release::{FEATURES, SCHEMA_VERSIONS, release};
+pub use release::{STATE_FORMAT, release};
 pub use rollout::{
     ACK_TIMEOUT, CanaryCheck, Deployment, FAILURES_TOLD, Failure, ON_CANARY_TIMEOUT, Rollout,
     RolloutBounds, RolloutKind, RolloutStage, UPGRADE_FAILURES_MIN, VARIABLES_MAX,

@@ -4,9 +4,11 @@ use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Nanoseconds of `CLOCK_MONOTONIC`: valid across an exec, never stepped by NTP.
 /// Every deadline is one of these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Monotonic(pub u64);
 
 impl Monotonic {
@@ -26,7 +28,7 @@ impl Add<Duration> for Monotonic {
 }
 
 /// Nanoseconds since 1970 of `CLOCK_REALTIME`: for people to read, never for a decision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Realtime(pub i64);
 
 impl fmt::Display for Realtime {

@@ -36,8 +36,6 @@ pub enum Stage {
     Preflight {
         /// The candidate; `None` until it runs.
         candidate: Option<Pid>,
-        /// The schema version of the state that it was given.
-        schema: u16,
         /// When it has had long enough.
         deadline: Monotonic,
         /// Whether it was killed for that.
@@ -56,8 +54,7 @@ pub struct Reexec {
     pub asked_at: Monotonic,
     /// How far it is.
     pub stage: Stage,
-    /// Whether the next image is to be a Ruby Einhorn. No schema has words for it: it is a fact of
-    /// this image until it executes that one.
+    /// Whether the next image is to be a Ruby Einhorn.
     pub is_hand_back: bool,
 }
 
@@ -96,10 +93,8 @@ pub struct CandidateReport {
     pub pid: i32,
     /// Its release.
     pub release: String,
-    /// The schema versions that it reads.
-    pub reads: Vec<u16>,
-    /// The features that it knows.
-    pub features: Vec<String>,
+    /// The format of the state that it reads.
+    pub format: u16,
     /// Whether it could adopt the state that it was given.
     pub has_adopted: bool,
 }

@@ -22,7 +22,7 @@ pub struct Ping {
 }
 
 /// The facts of one worker.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Worker {
     /// Its index.
     pub slot: Slot,

@@ -96,7 +96,7 @@ fn written(action: &Action) -> Option<String> {
         }
         Action::Signal { pid, signal } => format!("{signal} {pid}"),
         Action::Close { .. } => "close".to_owned(),
-        Action::StartPreflight { .. } => "asks a candidate".to_owned(),
+        Action::StartPreflight => "asks a candidate".to_owned(),
         Action::Log { level, message } => match format!("{level:?}").to_lowercase() {
             level if level == "debug" => return None,
             level => format!("{level}: {message}"),

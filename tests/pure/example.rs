@@ -7,8 +7,8 @@ use std::time::Duration;
 use einhorn::decide::{Action, Event, Preflight, step};
 use einhorn::protocol::{Line, Request};
 use einhorn::state::{
-    AckMode, CandidateReport, Config, ConnectionId, ExitStatus, FEATURES, Monotonic, Nice, Now,
-    Pid, Realtime, ReexecMode, RolloutBounds, SCHEMA_VERSIONS, Signal, Slot, State, Verbosity,
+    AckMode, CandidateReport, Config, ConnectionId, ExitStatus, Monotonic, Nice, Now, Pid,
+    Realtime, ReexecMode, RolloutBounds, STATE_FORMAT, Signal, Slot, State, Verbosity,
 };
 
 /// The master's own pid.
@@ -115,7 +115,7 @@ impl Master {
     pub(crate) fn reexec(&mut self) {
         self.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
         let orders = self.tell(ended(ExitStatus::Code(0), Some(fit()), ""));
-        assert!(orders.iter().any(|order| matches!(order, Action::HandOver { .. })), "{orders:?}");
+        assert!(orders.iter().any(|order| matches!(order, Action::HandOver)), "{orders:?}");
         self.tell(adopted());
     }
 
@@ -147,8 +147,7 @@ pub(crate) fn fit() -> CandidateReport {
     CandidateReport {
         pid: 2000,
         release: "9.9.9".to_owned(),
-        reads: SCHEMA_VERSIONS.to_vec(),
-        features: FEATURES.iter().map(|name| (*name).to_owned()).collect(),
+        format: STATE_FORMAT,
         has_adopted: true,
     }
 }

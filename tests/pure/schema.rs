@@ -1,77 +1,91 @@
 //! The schema of the state: golden files, refused files, and what holds of every state.
 //!
-//! `state-schema/vN` holds what a version is. With `EINHORN_BLESS=1` these tests write its files
-//! anew, from the values in `schema/golden` and `schema/refused`, unless the version is sealed;
-//! without that variable they compare.
+//! `state-schema` holds what the format is. With `EINHORN_BLESS=1` these tests write its files
+//! anew, from the values in `schema/golden` and `schema/refused`; without it they compare.
 
 mod allocation;
-mod down;
+mod bytes;
 mod fields;
 mod golden;
+mod next;
 mod refused;
+mod reports;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use einhorn::preflight::{parse_report, write_report};
 use einhorn::schema::{HEADER_BYTES, Handover, SchemaError, decode, describe, encode, read_header};
 use einhorn::state::{
-    CandidateReport, Deployment, FEATURES, Generation, Monotonic, Now, Pid, Realtime,
-    SCHEMA_VERSIONS, Slot, VARIABLES_MAX, Worker, release,
+    Deployment, Generation, Monotonic, Now, Pid, Realtime, STATE_FORMAT, Slot, VARIABLES_MAX,
+    Worker,
 };
 
-/// The newest of [`VERSIONS`].
-const NEWEST: u16 = VERSIONS[VERSIONS.len() - 1];
+use bytes::{Section, sealed, sections};
 
 /// What decoding may ask for at once whatever a length in the state says: serde trusts a list's
 /// length up to a megabyte.
 const PIECE_MAX: usize = 2 * 1024 * 1024;
 
-/// The versions that have a folder, oldest first.
-const VERSIONS: &[u16] = &[1, 2];
-
-/// The versions whose files stay what they are, each with a digest of its whole folder. A line
-/// here is written once and never changed: whoever has to change one is about to break a state that
-/// some master has handed over, or will.
-const SEALED: &[(u16, u64)] = &[(1, 0x4000_148c_c0a2_7dbc)];
+/// The sections of releases, each with the digest of its name, its critical byte and its contents
+/// in the golden states. A line here is written once, with the release that first writes the
+/// section, and never changed: whoever has to change one is about to break a state that some master
+/// has handed over, or will. Nothing is released yet.
+const SEALED: &[(&str, u64)] = &[];
 
 #[test]
 fn golden_states_read_as_what_they_mean() {
-    for golden in golden::everything() {
+    for golden in golden::all() {
         let bytes = golden.bytes();
-        verify(golden.version, &format!("golden/{}.bin", golden.name), &bytes);
-        verify(golden.version, &corpus(golden.version, golden.name), &bytes);
+        verify(&format!("golden/{}.bin", golden.name), &bytes);
+        verify(&corpus(golden.name), &bytes);
         let header = read_header(&bytes).expect(golden.name);
-        assert_eq!((header.version, header.flags), (golden.version, 0), "{}", golden.name);
+        assert_eq!((header.format, header.flags), (STATE_FORMAT, 0), "{}", golden.name);
         assert_eq!((header.rollback, header.report), (golden.rollback, golden.report));
-        assert_eq!(decode(&bytes), Ok(golden.handover), "{}", golden.name);
+        let decoded = decode(&bytes).expect(golden.name);
+        assert_eq!(decoded.handover, golden.handover, "{}", golden.name);
+        assert!(decoded.skipped.is_empty(), "{}", golden.name);
     }
 }
 
 #[test]
 fn golden_states_have_readable_twins_without_secrets() {
-    for golden in golden::everything() {
+    for golden in golden::all() {
         let text = describe(&golden.bytes()).expect(golden.name);
         assert!(!text.contains("opensesame"), "{} gives a secret away", golden.name);
-        verify(golden.version, &format!("golden/{}.txt", golden.name), text.as_bytes());
+        verify(&format!("golden/{}.txt", golden.name), text.as_bytes());
+    }
+}
+
+#[test]
+fn each_section_has_a_state_of_its_own_and_is_left_out_of_others() {
+    let none = bytes::names(&encode(&golden::none(), None, None).expect("none"));
+    let all = bytes::names(&encode(&golden::busy(), None, None).expect("busy"));
+    let optional: Vec<&str> = golden::ALONE.iter().map(|(name, _)| *name).collect();
+    let known: Vec<String> =
+        none.iter().cloned().chain(optional.iter().map(|name| (*name).to_owned())).collect();
+    assert_eq!(all, known, "every section is in use, in the order of its row");
+    for name in optional {
+        let alone = encode(&golden::alone(name), None, None).expect(name);
+        let mut expected = none.clone();
+        expected.extend((name == "worker-directories").then(|| "deployments".to_owned()));
+        expected.push(name.to_owned());
+        assert_eq!(bytes::names(&alone), expected);
     }
 }
 
 #[test]
 fn refused_states_give_their_errors() {
-    for file in refused::everything() {
+    for file in refused::all() {
         let error = decode(&file.bytes).expect_err(file.name);
         let variant = format!("{error:?}");
         let variant = variant.split([' ', '(']).next().unwrap_or_default();
         assert_eq!(variant, file.expect, "{}: {error}", file.name);
-        // Which versions a release reads is another matter.
-        let says = error.to_string();
-        let says = says.split(": this release").next().unwrap_or_default();
-        let text = format!("expect: {variant}\nsays: {says}\ncomment: {}\n", file.comment);
-        verify(file.version, &format!("refused/{}.bin", file.name), &file.bytes);
-        verify(file.version, &corpus(file.version, file.name), &file.bytes);
-        verify(file.version, &format!("refused/{}.txt", file.name), text.as_bytes());
-        // What people ask to see is shown in spite of a fact that cannot be, which it names.
+        let text = format!("expect: {variant}\nsays: {error}\ncomment: {}\n", file.comment);
+        verify(&format!("refused/{}.bin", file.name), &file.bytes);
+        verify(&corpus(file.name), &file.bytes);
+        verify(&format!("refused/{}.txt", file.name), text.as_bytes());
+        // What people ask to see is shown in spite of what is wrong with it, which it names.
         match describe(&file.bytes) {
             Ok(shown) => {
                 let line = shown.lines().find(|line| line.starts_with("refused: "));
@@ -85,48 +99,67 @@ fn refused_states_give_their_errors() {
 }
 
 #[test]
-fn digests_name_every_file_and_nothing_else_is_there() {
-    for version in VERSIONS {
-        let golden = golden::all(*version).into_iter();
-        let mut files: Vec<(String, Vec<u8>)> =
-            golden.map(|golden| (format!("golden/{}", golden.name), golden.bytes())).collect();
-        let refused = refused::all(*version).into_iter();
-        files.extend(refused.map(|file| (format!("refused/{}", file.name), file.bytes)));
-        files.sort();
-        let mut digests = String::new();
-        for (name, bytes) in &files {
-            digests += &format!("{:016x} {:5} {name}.bin\n", digest(bytes), bytes.len());
-        }
-        verify(*version, "DIGESTS", digests.as_bytes());
-        if is_blessed(*version) {
-            continue; // other threads are about to write the files
-        }
-        let states =
-            files.iter().flat_map(|(name, _)| ["bin", "txt"].map(|e| format!("{name}.{e}")));
-        let mut expected: Vec<String> =
-            states.chain(["DIGESTS".to_owned(), "fields.md".to_owned()]).collect();
-        expected.sort();
-        assert_eq!(names(*version), expected, "files without a state, or the other way round");
+fn nothing_else_is_there() {
+    if is_blessed() {
+        return; // other threads are about to write the files
     }
+    let golden = golden::all().into_iter().map(|golden| format!("golden/{}", golden.name));
+    let refused = refused::all().into_iter().map(|file| format!("refused/{}", file.name));
+    let next = next::NAMES.iter().map(|name| format!("next/{name}"));
+    let states: Vec<String> = golden.chain(refused).chain(next).collect();
+    let files = states.iter().flat_map(|name| ["bin", "txt"].map(|end| format!("{name}.{end}")));
+    let pages = ["DIGESTS", "README.md", "fields.md", ".gitattributes"].map(str::to_owned);
+    let mut expected: Vec<String> = files.chain(pages).collect();
+    expected.sort();
+    compare(&names(), &expected);
+    let mut expected: Vec<String> =
+        states.iter().filter(|name| !name.starts_with("next/")).map(|name| corpus(name)).collect();
+    expected.sort();
+    let corpora = fs::read_dir(root().join("fuzz/corpus/state_decode")).expect("the corpus");
+    let mut corpora: Vec<String> = corpora
+        .map(|entry| corpus(entry.expect("an entry").file_name().to_str().expect("a name")))
+        .collect();
+    corpora.sort();
+    compare(&corpora, &expected);
 }
 
+/// Says which names are in one list only.
+fn compare(found: &[String], expected: &[String]) {
+    let odd = |these: &[String], those: &[String]| {
+        these.iter().filter(|name| !those.contains(name)).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(odd(found, expected), Vec::<String>::new(), "files without a state");
+    assert_eq!(odd(expected, found), Vec::<String>::new(), "states without a file");
+    assert_eq!(found.len(), expected.len(), "two states have a name");
+}
+
+/// A row says which section has changed when a golden file has; a release seals its own.
 #[test]
-fn sealed_versions_stay_what_they_are() {
-    for (version, seal) in SEALED {
-        let mut all = Vec::new();
-        for name in names(*version) {
-            let content = fs::read(folder(*version).join(&name)).expect("a file of the schema");
-            all.extend_from_slice(format!("{name} {}\n", content.len()).as_bytes());
-            all.extend_from_slice(&content);
+fn digests_tell_each_section_apart() {
+    let mut content: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut order = Vec::new();
+    let states = golden::all().into_iter().map(|golden| golden.bytes());
+    for Section { name, is_critical, content: bytes } in
+        states.flat_map(|state| sections(&state)).collect::<Vec<_>>()
+    {
+        if !content.contains_key(&name) {
+            order.push(name.clone());
+            content.insert(name.clone(), [name.as_bytes(), &[u8::from(is_critical)]].concat());
         }
-        let found = digest(&all);
-        assert_eq!(found, *seal, "state-schema/v{version} has changed: {found:#x}");
+        let all = content.get_mut(&name).expect("it was put in");
+        all.extend((bytes.len() as u64).to_le_bytes());
+        all.extend(bytes);
+    }
+    let digests = order.iter().map(|name| format!("{:016x} {name}\n", digest(&content[name])));
+    verify("DIGESTS", digests.collect::<String>().as_bytes());
+    for (name, seal) in SEALED {
+        assert_eq!(digest(&content[*name]), *seal, "the section {name} has changed");
     }
 }
 
 #[test]
 fn no_part_of_a_state_is_a_state() {
-    for golden in golden::everything() {
+    for golden in golden::all() {
         let bytes = golden.bytes();
         for length in 0..bytes.len() {
             let needed = if length < HEADER_BYTES { HEADER_BYTES } else { bytes.len() };
@@ -139,7 +172,7 @@ fn no_part_of_a_state_is_a_state() {
 
 #[test]
 fn a_flipped_bit_is_noticed_wherever_it_is() {
-    for golden in golden::everything() {
+    for golden in golden::all() {
         let good = golden.bytes();
         for at in 0..good.len() {
             for bit in 0..8 {
@@ -158,32 +191,31 @@ fn a_flipped_bit_is_noticed_wherever_it_is() {
 
 #[test]
 fn no_payload_panics_or_asks_for_much_memory() {
-    for version in VERSIONS {
-        let busy = encode(&golden::busy(*version), *version, None, None).expect("busy");
-        let payload = &busy[HEADER_BYTES..];
-        let try_one = |payload: &[u8]| {
-            let bytes = refused::sealed(*version, payload);
-            let (answer, largest) = allocation::largest(|| decode(&bytes));
-            assert!(largest <= PIECE_MAX, "{largest} bytes at once for {}", bytes.len());
-            if let Ok(handover) = answer {
-                assert_eq!(encode(&handover, *version, None, None), Ok(bytes));
-            }
-        };
-        for length in 0..payload.len() {
-            try_one(&payload[..length]);
+    let busy = encode(&golden::busy(), None, None).expect("busy");
+    let payload = &busy[HEADER_BYTES..];
+    let try_one = |payload: &[u8]| {
+        let bytes = sealed(payload);
+        let (answer, largest) = allocation::largest(|| decode(&bytes));
+        assert!(largest <= PIECE_MAX, "{largest} bytes at once for {}", bytes.len());
+        // What was skipped is gone.
+        if let Some(decoded) = answer.ok().filter(|decoded| decoded.skipped.is_empty()) {
+            assert_eq!(encode(&decoded.handover, None, None), Ok(bytes));
         }
-        for at in 0..payload.len() {
-            let mut changed = payload.to_vec();
-            changed[at] ^= 0xff;
+    };
+    for length in 0..payload.len() {
+        try_one(&payload[..length]);
+    }
+    for at in 0..payload.len() {
+        let mut changed = payload.to_vec();
+        changed[at] ^= 0xff;
+        try_one(&changed);
+        // As part of a length below the limit, or far above it.
+        for byte in [0x01, 0x7f] {
+            changed.get_mut(at..at + 4).unwrap_or_default().fill(byte);
             try_one(&changed);
-            // As part of a length below the limit, or far above it.
-            for byte in [0x01, 0x7f] {
-                changed.get_mut(at..at + 4).unwrap_or_default().fill(byte);
-                try_one(&changed);
-            }
         }
     }
-    for file in refused::everything() {
+    for file in refused::all() {
         let (answer, largest) = allocation::largest(|| decode(&file.bytes));
         assert!(answer.is_err() && largest <= PIECE_MAX, "{}: {largest} at once", file.name);
     }
@@ -191,7 +223,7 @@ fn no_payload_panics_or_asks_for_much_memory() {
 
 #[test]
 fn large_states_travel() {
-    let mut handover = golden::busy(NEWEST);
+    let mut handover = golden::busy();
     handover.state.config.target = 10_000;
     handover.state.cold_start_count = 0;
     let spawned = Now { monotonic: Monotonic(1), realtime: Realtime(2) };
@@ -203,26 +235,25 @@ fn large_states_travel() {
     for connection in &mut handover.connections {
         connection.output = vec![b'\n'; 8 * 1024 * 1024];
     }
-    let bytes = encode(&handover, NEWEST, None, None).expect("a large state");
-    assert_eq!(decode(&bytes), Ok(handover));
+    let bytes = encode(&handover, None, None).expect("a large state");
+    assert_eq!(decode(&bytes).expect("a large state").handover, handover);
 }
 
 #[test]
 fn an_id_that_equals_nothing_travels() {
-    let mut handover = golden::busy(NEWEST);
+    let mut handover = golden::busy();
     let nan = einhorn::scalar::Scalar::Float(f64::NAN);
     handover.state.waiters[0].request_id = Some(nan);
-    let bytes = encode(&handover, NEWEST, None, None).expect("a state with a NaN");
-    let back = decode(&bytes).expect("a state with a NaN");
-    assert_eq!(format!("{back:?}"), format!("{handover:?}"));
+    let bytes = encode(&handover, None, None).expect("a state with a NaN");
+    assert_eq!(decode(&bytes).expect("a state with a NaN").handover, handover);
 }
 
 #[test]
 fn what_must_not_travel_is_not_written() {
     let refuse = |change: &dyn Fn(&mut Handover)| {
-        let mut handover = golden::fresh(NEWEST);
+        let mut handover = golden::fresh();
         change(&mut handover);
-        let error = encode(&handover, NEWEST, Some(41), Some(42)).expect_err("it cannot be");
+        let error = encode(&handover, Some(41), Some(42)).expect_err("it cannot be");
         assert!(matches!(error, SchemaError::Inconsistent(_)), "{error:?}");
     };
     refuse(&|handover| handover.state.config.command.clear());
@@ -236,23 +267,18 @@ fn what_must_not_travel_is_not_written() {
         handover.state.config.env_file = Some("/etc/env".into());
         handover.state.next_deployment = Some(Deployment { directory: None, environment });
     });
-    let unknown = SCHEMA_VERSIONS.last().expect("a version") + 1;
-    for version in [0, unknown, u16::MAX] {
-        let answer = encode(&golden::fresh(NEWEST), version, None, None);
-        assert_eq!(answer, Err(SchemaError::UnknownVersion(version)));
-    }
-    let answer = encode(&golden::fresh(NEWEST), NEWEST, Some(0), None);
+    let answer = encode(&golden::fresh(), Some(0), None);
     assert!(matches!(answer, Err(SchemaError::Inconsistent(_))), "{answer:?}");
 }
 
 #[test]
-fn headers_of_later_versions_are_read() {
-    let mut bytes = encode(&golden::fresh(NEWEST), NEWEST, Some(41), None).expect("fresh");
+fn headers_of_later_formats_are_read() {
+    let mut bytes = encode(&golden::fresh(), Some(41), None).expect("fresh");
     bytes[8..12].copy_from_slice(&[57, 48, 1, 0]);
     let crc = crc32fast::hash(&bytes[..32]);
     bytes[32..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
     let header = read_header(&bytes[..HEADER_BYTES]).expect("a header");
-    assert_eq!((header.version, header.flags), (12_345, 1));
+    assert_eq!((header.format, header.flags), (12_345, 1));
     assert_eq!((header.rollback, header.report), (Some(41), None));
     assert_eq!(header.payload_length, (bytes.len() - HEADER_BYTES) as u64);
 }
@@ -270,63 +296,10 @@ fn the_envelope_is_documented() {
     }
 }
 
-#[test]
-fn reports_come_back() {
-    let report = CandidateReport {
-        pid: 4_711,
-        release: release().to_owned(),
-        reads: SCHEMA_VERSIONS.to_vec(),
-        features: FEATURES.iter().map(|name| (*name).to_owned()).collect(),
-        has_adopted: true,
-    };
-    assert_eq!(parse_report(&write_report(&report)), Some(report.clone()));
-    let (reads, features) = (vec![1, 2, 65_535], vec!["note".to_owned(), "more".to_owned()]);
-    let report = CandidateReport { reads, features, has_adopted: false, ..report };
-    let text = write_report(&report);
-    assert_eq!(parse_report(&text), Some(report));
-    for length in 0..text.len() {
-        assert_eq!(parse_report(&text[..length]), None, "{:?}", &text[..length]);
-    }
-}
-
-#[test]
-fn reports_are_read_for_ever() {
-    let later = "einhorn-candidate 1\nbuild=2031-02-03\npid=7\nrelease=9.0.0\nreads=4,5\n\
-                 features=\nadopted=yes\nmood=a=b\n";
-    let report = CandidateReport {
-        pid: 7,
-        release: "9.0.0".into(),
-        reads: vec![4, 5],
-        features: Vec::new(),
-        has_adopted: true,
-    };
-    assert_eq!(parse_report(later), Some(report));
-}
-
-#[test]
-fn other_words_are_no_report() {
-    let good = "einhorn-candidate 1\npid=7\nrelease=9.0.0\nreads=4\nfeatures=\nadopted=yes\n";
-    assert!(parse_report(good).is_some());
-    for (from, to) in [
-        ("einhorn-candidate 1", "einhorn-candidate 2"),
-        ("pid=7", "pid=0"),
-        ("pid=7", "pid=seven"),
-        ("pid=7\n", ""),
-        ("reads=4", "reads=65536"),
-        ("features=\n", ""),
-        ("adopted=yes", "adopted=maybe"),
-        ("features=", "features"),
-        ("adopted=yes\n", "adopted=yes\n\n"),
-    ] {
-        assert_eq!(parse_report(&good.replace(from, to)), None, "{to:?}");
-    }
-    assert_eq!(parse_report(&good.replace("pid", &format!("x={}\npid", "y".repeat(99_999)))), None);
-}
-
-/// Compares a file of a version with what it must hold, or writes it when that was asked for.
-fn verify(version: u16, name: &str, content: &[u8]) {
-    let path = folder(version).join(name);
-    if is_blessed(version) {
+/// Compares a file with what it must hold, or writes it when that was asked for.
+fn verify(name: &str, content: &[u8]) {
+    let path = folder().join(name);
+    if is_blessed() {
         fs::create_dir_all(path.parent().expect("a file in a folder")).expect("a folder");
         fs::write(&path, content).expect("a file of the schema");
     }
@@ -342,22 +315,21 @@ fn digest(bytes: &[u8]) -> u64 {
 }
 
 /// Where the fuzzer finds a copy of a state.
-fn corpus(version: u16, name: &str) -> String {
-    let prefix = if version == 1 { String::new() } else { format!("v{version}_") };
-    format!("../../fuzz/corpus/state_decode/{prefix}{}", name.replace('-', "_"))
+fn corpus(name: &str) -> String {
+    let (_, name) = name.rsplit_once('/').unwrap_or(("", name));
+    format!("../fuzz/corpus/state_decode/{}", name.replace('-', "_"))
 }
 
-/// Whether a version's files are to be written anew.
-fn is_blessed(version: u16) -> bool {
-    let is_sealed = SEALED.iter().any(|(sealed, _)| *sealed == version);
-    std::env::var_os("EINHORN_BLESS").is_some() && !is_sealed
+/// Whether files are to be written anew.
+fn is_blessed() -> bool {
+    std::env::var_os("EINHORN_BLESS").is_some()
 }
 
-/// Every file in the folder of a version, sorted.
-fn names(version: u16) -> Vec<String> {
+/// Every file in the folder, sorted.
+fn names() -> Vec<String> {
     let mut names = Vec::new();
-    for part in ["", "golden/", "refused/"] {
-        for entry in fs::read_dir(folder(version).join(part)).expect("a folder of the schema") {
+    for part in ["", "golden/", "next/", "refused/"] {
+        for entry in fs::read_dir(folder().join(part)).expect("a folder of the schema") {
             let entry = entry.expect("an entry");
             if entry.file_type().expect("a type").is_file() {
                 names.push(format!("{part}{}", entry.file_name().to_str().expect("a UTF-8 name")));
@@ -368,9 +340,8 @@ fn names(version: u16) -> Vec<String> {
     names
 }
 
-/// The folder of a version.
-fn folder(version: u16) -> PathBuf {
-    root().join(format!("state-schema/v{version}"))
+fn folder() -> PathBuf {
+    root().join("state-schema")
 }
 
 fn root() -> PathBuf {

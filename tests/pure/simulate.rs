@@ -231,8 +231,8 @@ impl Simulation {
         let fate = if is_calm { 5 } else { self.world.random.below(10) };
         let why = "it was not to be".to_owned();
         let given = &self.world.given;
-        let schema = match successor {
-            Successor::Einhorn(schema) => schema,
+        match successor {
+            Successor::Einhorn => {}
             Successor::Ruby => {
                 // What a Ruby master does then is not simulated; here none can be executed.
                 let written = handover::to_ruby(&self.state, |id| given.contains(&id));
@@ -244,20 +244,12 @@ impl Simulation {
                 self.ledger.saw("a hand-back that was written");
                 return self.tell(told(Event::HandOverFailed { why }));
             }
-        };
+        }
         if fate == 0 {
             self.ledger.saw("an exec that fails");
             return self.tell(told(Event::HandOverFailed { why }));
         }
-        if schema == 1 && self.ledger.uses_features() {
-            self.ledger.saw("a feature that came into use at the last moment");
-            handover::refused(&self.state, schema, |id| given.contains(&id))?;
-            return self.tell(told(Event::HandOverFailed { why }));
-        }
-        self.state = handover::travel(&self.state, schema, |id| given.contains(&id))?;
-        if schema == 1 {
-            self.ledger.downgraded();
-        }
+        self.state = handover::travel(&self.state, |id| given.contains(&id))?;
         self.world.take_over();
         while self.world.random.chance(20) && !is_calm {
             self.ledger.saw("a worker lost across an exec");

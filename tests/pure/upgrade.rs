@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use einhorn::decide::{Action, Event, HUP_PAUSE, PREFLIGHT_MAX, next_deadline};
 use einhorn::state::{
-    AckMode, Config, ConnectionId, ExitStatus, Generation, Monotonic, Pid, RolloutKind,
-    SCHEMA_VERSIONS, Signal, Slot, State,
+    AckMode, Config, ConnectionId, ExitStatus, Generation, Monotonic, Pid, RolloutKind, Signal,
+    Slot, State,
 };
 
 use crate::example::{Master, adopted, config, ended, fit, without_log};
@@ -63,8 +63,7 @@ pub(crate) fn told(pids: &[i32]) -> Vec<Action> {
 }
 
 fn asks() -> [Action; 1] {
-    let schema = *SCHEMA_VERSIONS.last().unwrap();
-    [Action::StartPreflight { schema }]
+    [Action::StartPreflight]
 }
 
 /// When the master wants to be woken, in milliseconds since it began.

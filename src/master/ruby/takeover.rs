@@ -17,7 +17,7 @@ use crate::master::now::now;
 use crate::master::tokens::FIRST_TOKEN;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
 use crate::schema::{self, Handover, Role};
-use crate::state::{ConnectionId, Family, Pid, SCHEMA_VERSIONS};
+use crate::state::{ConnectionId, Family, Pid};
 use crate::sys::entry::{Access, Entry};
 use crate::sys::file::{self, Owned};
 use crate::sys::{descriptor, limit, memfd, pipe, process, socket};
@@ -151,8 +151,7 @@ fn read(bytes: &[u8]) -> Result<Original, String> {
 fn take_over(original: &Original, facts: &Facts) -> Result<Takeover, String> {
     let taken = original.take_over(facts);
     let taken = taken.map_err(|why| format!("the Ruby master's state: {why}"))?;
-    let newest = SCHEMA_VERSIONS.last().copied().unwrap_or(1);
-    schema::encode(&taken.handover, newest, None, None).map_err(|error| error.to_string())?;
+    schema::encode(&taken.handover, None, None).map_err(|error| error.to_string())?;
     Ok(taken)
 }
 

@@ -25,10 +25,10 @@ use crate::sys::{descriptor, limit, memfd, process, signal};
 const OUTPUT_KEPT: usize = 4 * 1024;
 
 impl Master {
-    /// Starts a candidate with a state of this version.
-    pub(in crate::master) fn start_preflight(&mut self, schema: u16) {
+    /// Starts a candidate.
+    pub(in crate::master) fn start_preflight(&mut self) {
         self.candidate = None;
-        let event = match self.try_preflight(schema) {
+        let event = match self.try_preflight() {
             Ok((preflight, deployment)) => {
                 let pid = Pid(preflight.pid);
                 self.preflight = Some(preflight);
@@ -39,7 +39,7 @@ impl Master {
         self.events.push_back(event);
     }
 
-    fn try_preflight(&self, schema: u16) -> Result<(Preflight, Option<Deployment>), String> {
+    fn try_preflight(&self) -> Result<(Preflight, Option<Deployment>), String> {
         let deployment = deployment::next(&self.state)?;
         let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_ref());
         let candidate = Candidate::find(
@@ -55,7 +55,7 @@ impl Master {
         let mut handover =
             self.handover(&[]).map_err(|error| failed("cannot list descriptors", error))?;
         handover.state.next_deployment.clone_from(&deployment);
-        let bytes = schema::encode(&handover, schema, None, Some(report_end.as_raw_fd()))
+        let bytes = schema::encode(&handover, None, Some(report_end.as_raw_fd()))
             .map_err(|error| error.to_string())?;
         let state = memfd::sealed("einhorn-preflight", &bytes)
             .map_err(|error| failed("cannot make a memfd for the state", error))?;

@@ -31,11 +31,8 @@ pub struct Candidate {
 /// As what a candidate goes on.
 #[derive(Clone, Copy, Debug)]
 pub enum Successor {
-    /// A release of ours, which reads the state in this version.
-    Einhorn {
-        /// Of the schema.
-        schema: u16,
-    },
+    /// A release of ours.
+    Einhorn,
     /// A Ruby Einhorn.
     Ruby,
 }

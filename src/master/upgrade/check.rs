@@ -9,17 +9,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::cli::Options;
-use crate::master::descriptors::verify_descriptors;
+use crate::master::descriptors::{skipped, verify_descriptors};
 use crate::master::launch::Launch;
 use crate::master::program::find_program;
 use crate::master::ruby::takeover::{self, Peeked};
-use crate::master::upgrade::known;
 use crate::master::upgrade::pin;
 use crate::master::workers::deployment;
 use crate::preflight::write_report;
 use crate::ruby::{Original, Takeover};
-use crate::schema::{self, Handover};
-use crate::state::{CandidateReport, State, UpgradeKind, release};
+use crate::schema::{self, Decoded, Handover};
+use crate::state::{CandidateReport, STATE_FORMAT, State, UpgradeKind, release};
 use crate::sys::{descriptor, limit, process, user};
 
 /// Standard input, output and error.
@@ -38,10 +37,7 @@ pub fn check(
     state_number: Option<RawFd>,
     launch: &Launch,
 ) -> Result<String, String> {
-    let mut lines = vec![
-        format!("einhorn {}", release()),
-        format!("schema versions: {}", list(known::versions())),
-    ];
+    let mut lines = vec![format!("einhorn {}", release()), format!("state format: {STATE_FORMAT}")];
     if let Some(number) = state_number {
         lines.push(check_state(number, launch)?);
         return Ok(lines.join("\n") + "\n");
@@ -91,7 +87,8 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
     let header = schema::read_header(&bytes).map_err(|error| error.to_string())?;
     // A file of such a state, given by hand, tells of a pipe that is not there.
     let report = header.report.filter(|number| descriptor::is_pipe(*number));
-    let adopted = known::decode(&bytes).map_err(|error| error.to_string()).and_then(|handover| {
+    let decoded = schema::decode(&bytes).map_err(|error| error.to_string());
+    let adopted = decoded.and_then(|Decoded { handover, skipped: unknown }| {
         if report.is_some() {
             verify_descriptors(&handover)?;
             verify_reaping()?;
@@ -101,7 +98,10 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
             pin::offer(launch, number, &handover)
                 .map_err(|error| format!("cannot tell how it was executed: {error}"))?;
         }
-        Ok(format!("state: version {}, {} workers", header.version, handover.state.workers.len()))
+        let count = handover.state.workers.len();
+        let lines = [format!("state: format {}, {count} workers", header.format)];
+        let unknown = unknown.iter().map(|name| skipped(name));
+        Ok(lines.into_iter().chain(unknown).collect::<Vec<_>>().join("\n"))
     });
     if let Some(report) = report {
         say(report, adopted.is_ok()).map_err(|error| format!("cannot report: {error}"))?;
@@ -155,8 +155,7 @@ fn say(number: RawFd, has_adopted: bool) -> io::Result<()> {
     let report = CandidateReport {
         pid: process::own_pid(),
         release: release().to_owned(),
-        reads: known::versions().to_vec(),
-        features: known::features().iter().map(|feature| (*feature).to_owned()).collect(),
+        format: STATE_FORMAT,
         has_adopted,
     };
     let mut pipe = fs::File::from(descriptor::claim(number));
@@ -174,9 +173,4 @@ fn executable(
     let found = directory.unwrap_or(Path::new("")).join(found);
     deployment::executable(&found).map_err(|why| format!("{what}: {why}"))?;
     Ok(found.display().to_string())
-}
-
-fn list(versions: &[u16]) -> String {
-    let words: Vec<String> = versions.iter().map(u16::to_string).collect();
-    words.join(", ")
 }

@@ -10,7 +10,7 @@ use crate::master::Master;
 use crate::master::children::status;
 use crate::master::clients::connections::Connections;
 use crate::master::descriptors::{
-    carried_file, identity, owned_file, used_numbers, verify_descriptors,
+    carried_file, identity, owned_file, skipped, used_numbers, verify_descriptors,
 };
 use crate::master::environment::Inheritance;
 use crate::master::log::Log;
@@ -19,7 +19,6 @@ use crate::master::ruby::takeover::{self, Note};
 use crate::master::tokens::{COMMAND_SOCKET_TOKEN, SIGNALS_TOKEN, WATCHED};
 use crate::master::upgrade::candidate::{Candidate, Successor};
 use crate::master::upgrade::exec::{Estate, failed};
-use crate::master::upgrade::known;
 use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, original_limit};
 use crate::master::upgrade::pin::verify_directory;
 use crate::master::upgrade::rollback::Adoption;
@@ -69,12 +68,12 @@ impl Master {
         candidate.verify_unchanged()?;
         self.state.check().map_err(|why| format!("the state is inconsistent: {why}"))?;
         match successor {
-            Successor::Einhorn { schema } => self.hand_over_to(candidate, schema),
+            Successor::Einhorn => self.hand_over_to(candidate),
             Successor::Ruby => self.hand_back_to(candidate),
         }
     }
 
-    fn hand_over_to(&self, candidate: &Candidate, schema: u16) -> Result<String, String> {
+    fn hand_over_to(&self, candidate: &Candidate) -> Result<String, String> {
         // Shells reap children that are not theirs; a pidfd still tells of those.
         let pidfds = match candidate.is_wrapper() {
             true => self.open_pidfds(),
@@ -83,8 +82,7 @@ impl Master {
         let handover =
             self.handover(&pidfds).map_err(|error| failed("cannot list descriptors", &error))?;
         let rollback = self.image.as_ref().map(|image| image.as_raw_fd());
-        let bytes =
-            schema::encode(&handover, schema, rollback, None).map_err(|error| error.to_string())?;
+        let bytes = schema::encode(&handover, rollback, None).map_err(|error| error.to_string())?;
         let state = memfd::sealed("einhorn-state", &bytes)
             .map_err(|error| failed("cannot make a memfd for the state", &error))?;
         let mut carried: Vec<RawFd> = handover.numbers().collect();
@@ -145,7 +143,11 @@ impl Master {
         let pinned_from = adoption.pinned_from()?;
         let (handover, mut notes) = match Original::is_meant(&bytes) {
             true => takeover::adopt(&bytes, &adoption.launch, adoption.state_number)?,
-            false => (known::decode(&bytes).map_err(|error| error.to_string())?, Vec::new()),
+            false => {
+                let decoded = schema::decode(&bytes).map_err(|error| error.to_string())?;
+                let notes = decoded.skipped.iter().map(|name| (Level::Info, skipped(name)));
+                (decoded.handover, notes.collect())
+            }
         };
         let own = process::own_pid();
         if handover.state.master_pid != Pid(own) {

@@ -6,7 +6,6 @@ pub(super) mod check;
 pub(super) mod exec;
 mod handover;
 mod image;
-mod known;
 pub(super) mod open_files;
 mod pin;
 pub(super) mod preflight;

@@ -90,7 +90,7 @@ impl Adoption {
     fn environment_before(&self) -> Vec<CString> {
         let decode = || {
             let bytes = memfd::read_all(self.state_number, schema::STATE_MAX).ok()?;
-            Some(schema::decode(&bytes).ok()?.origin.environment)
+            Some(schema::decode(&bytes).ok()?.handover.origin.environment)
         };
         // That may be where a bug was met.
         let before = catch_unwind(AssertUnwindSafe(decode)).ok().flatten();

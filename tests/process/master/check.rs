@@ -14,9 +14,10 @@ crate::tests![
     a_bad_command_line_is_refused_by_what_is_wrong,
     a_check_beside_a_running_master_harms_nothing,
     every_golden_state_is_checked_and_described,
+    states_of_the_next_release_are_checked,
     every_refused_state_is_refused_with_its_reason,
     a_state_that_cannot_be_read_is_said_so,
-    release_and_schema_versions_are_told,
+    release_and_state_format_are_told,
     the_recipe_for_ci_runs_as_it_stands_in_the_documents,
 ];
 
@@ -41,14 +42,11 @@ fn bad(command: &mut Command, status: i32, says: &str) {
     assert_eq!(errors.lines().count(), 1, "{errors}");
 }
 
-/// The schema versions that have a folder.
-const VERSIONS: [u16; 2] = [1, 2];
-
 fn schema(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("state-schema").join(folder)
 }
 
-/// The states of a version's folder, each with its readable twin.
+/// The states of a folder, each with its readable twin.
 fn states(folder: &str) -> Vec<(PathBuf, String)> {
     let names = names(&schema(folder));
     let states = names.iter().filter(|name| name.ends_with(".bin"));
@@ -81,9 +79,8 @@ fn a_good_command_line_is_checked_and_nothing_is_touched() {
     let rest = ["-c", "web", "--reexec-as", &reexec, &program, &word];
     let before = names(&rig.path(""));
     let said = good(&mut rig.einhorn(&[&options[..], &rest].concat()));
-    let expected = format!(
-        "einhorn 0.1.0\nschema versions: 1, 2\nprogram: {program}\nre-exec command: {wrapper}\n"
-    );
+    let expected =
+        format!("einhorn 0.1.0\nstate format: 1\nprogram: {program}\nre-exec command: {wrapper}\n");
     assert_eq!(said, expected);
     assert_eq!(names(&rig.path("")), before);
     let said = good(&mut rig.einhorn(&["--upgrade-check", "--", "sh", "-c", "touch it-ran"]));
@@ -136,33 +133,50 @@ fn a_check_beside_a_running_master_harms_nothing() {
 
 fn every_golden_state_is_checked_and_described() {
     let rig = Rig::new();
-    for version in VERSIONS {
-        let golden = states(&format!("v{version}/golden"));
-        assert!(golden.len() >= 3);
-        let is_told = format!("\nstate: version {version}, ");
-        for (state, twin) in &golden {
-            let said = good(&mut check_state(&rig, state));
-            assert!(said.contains(&is_told), "{said}");
-            let path = state.to_str().unwrap();
-            assert_eq!(good(&mut rig.einhorn(&["--describe-state", path])), *twin);
-            // The release after this one reads it as well.
-            let mut newer =
-                rig.shell("exec \"$NEXT\" --upgrade-check --with-state-fd 3 3<\"$STATE\"", &[]);
-            newer.env("NEXT", next()).env("STATE", state);
-            assert!(good(&mut newer).contains(&is_told));
-        }
+    let golden = states("golden");
+    assert!(golden.len() >= 20);
+    let is_told = "\nstate: format 1, ";
+    for (state, twin) in &golden {
+        let said = good(&mut check_state(&rig, state));
+        assert!(said.contains(is_told), "{said}");
+        let path = state.to_str().unwrap();
+        assert_eq!(good(&mut rig.einhorn(&["--describe-state", path])), *twin);
+        // The release after this one reads it as well.
+        assert!(good(&mut check_with_next(&rig, state)).contains(is_told));
     }
+}
+
+/// The same by the release after this one.
+fn check_with_next(rig: &Rig, state: &Path) -> Command {
+    let mut newer = rig.shell("exec \"$NEXT\" --upgrade-check --with-state-fd 3 3<\"$STATE\"", &[]);
+    newer.env("NEXT", next()).env("STATE", state);
+    newer
+}
+
+fn states_of_the_next_release_are_checked() {
+    let rig = Rig::new();
+    let path = |name: &str| schema(&format!("next/{name}.bin"));
+    for name in ["note", "hint"] {
+        assert!(good(&mut check_with_next(&rig, &path(name))).ends_with(" 0 workers\n"));
+    }
+    let said = good(&mut check_state(&rig, &path("hint")));
+    let skipped = "The state has \"hint\", which einhorn 0.1.0 does not know: it is left out\n";
+    assert!(said.ends_with(skipped), "{said}");
+    let refused = "the state has \"note\" in use, which this release does not know";
+    bad(&mut check_state(&rig, &path("note")), 1, refused);
+    // It is shown all the same.
+    let shown = path("note").display().to_string();
+    let shown = good(&mut rig.einhorn(&["--describe-state", &shown]));
+    assert!(shown.contains("note: 17 bytes, unknown\n"), "{shown}");
 }
 
 fn every_refused_state_is_refused_with_its_reason() {
     let rig = Rig::new();
-    for version in VERSIONS {
-        let refused = states(&format!("v{version}/refused"));
-        assert!(refused.len() >= 10);
-        for (state, twin) in &refused {
-            let reason = twin.lines().find_map(|line| line.strip_prefix("says: ")).unwrap();
-            bad(&mut check_state(&rig, state), 1, reason);
-        }
+    let refused = states("refused");
+    assert!(refused.len() >= 100);
+    for (state, twin) in &refused {
+        let reason = twin.lines().find_map(|line| line.strip_prefix("says: ")).unwrap();
+        bad(&mut check_state(&rig, state), 1, reason);
     }
 }
 
@@ -177,12 +191,12 @@ fn a_state_that_cannot_be_read_is_said_so() {
     bad(&mut rig.einhorn(&["--describe-state", "text"]), 1, "text: ");
 }
 
-fn release_and_schema_versions_are_told() {
+fn release_and_state_format_are_told() {
     let rig = Rig::new();
     let said = good(&mut rig.einhorn(&["--version"]));
-    assert_eq!(said, "einhorn 0.1.0\nschema versions: reads 1, 2, writes 1, 2\n");
+    assert_eq!(said, "einhorn 0.1.0\nstate format: 1\n");
     let said = good(rig.command(next()).arg("--version"));
-    assert_eq!(said, "einhorn 0.1.0-next\nschema versions: reads 1, 2, 3, writes 1, 2, 3\n");
+    assert_eq!(said, "einhorn 0.1.0-next\nstate format: 1\n");
 }
 
 fn the_recipe_for_ci_runs_as_it_stands_in_the_documents() {
@@ -201,8 +215,5 @@ fn the_recipe_for_ci_runs_as_it_stands_in_the_documents() {
     let path = format!("{}:{}", rig.path("bin").display(), std::env::var("PATH").unwrap());
     let said = good(rig.command("sh").args(["-ec", recipe]).env("PATH", path));
     assert_eq!(said.matches("einhorn 0.1.0\n").count(), 2, "{said}");
-    assert!(
-        said.contains("bin/server\n") && said.contains("state: version 2, 4 workers"),
-        "{said}"
-    );
+    assert!(said.contains("bin/server\n") && said.contains("state: format 1, 4 workers"), "{said}");
 }

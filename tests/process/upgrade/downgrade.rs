@@ -1,26 +1,27 @@
-//! Between a release and the one after it, which knows one schema version and one feature more.
+//! Between a release and the one after it, which has two facts more in its state: `note`, which no
+//! older release may pass over, and `hint`, which one may do without.
 
 use std::fs;
 use std::path::Path;
 
+use einhorn::client::Client;
 use nix::sys::signal::Signal;
 
 use crate::support::last_line::is_done;
 use crate::support::other_release::{install, start_as};
-use crate::support::releases::{THIS, answers, ask, next};
+use crate::support::releases::{THIS, answers, ask, next, script};
 use crate::support::rig::{Master, Rig, send};
 use crate::support::wire::Wire;
 
 crate::tests![
     up_and_down_again_and_again_with_live_workers,
-    a_feature_in_use_is_refused_by_name_on_the_way_down,
-    a_release_that_knows_version_1_only_takes_over_in_a_roll_out,
-    a_release_that_knows_version_1_only_is_refused_what_it_does_not_know,
+    what_must_not_be_passed_over_is_refused_by_name_on_the_way_down,
+    a_release_goes_down_in_a_roll_out_and_names_what_it_skips,
+    a_rollback_on_the_way_down_loses_nothing,
 ];
 
-/// Makes the release after this one play one that knows the first schema version and no feature.
-/// It says so when it is asked, and adopts nothing else.
-const FIRST: (&str, &str) = ("EINHORN_TEST_FIRST_SCHEMA", "1");
+/// What is logged when the older release has adopted the state.
+const SKIPPED: &str = "The state has \"hint\", which einhorn 0.1.0 does not know: it is left out";
 
 const ROUNDS: u64 = 100;
 
@@ -39,7 +40,7 @@ fn up_and_down_again_and_again_with_live_workers() {
         }
     }
     assert_eq!(master.settled(4), workers);
-    // Up to stay, and the workers are replaced by a master that speaks the newer version.
+    // Up to stay, and the workers are replaced.
     install(&rig, next(), "einhorn");
     assert!(is_done(&master.say("upgrade", &[])));
     master.until("only new workers are left", || {
@@ -52,7 +53,7 @@ fn up_and_down_again_and_again_with_live_workers() {
     assert_eq!(generation, 2 * ROUNDS + 2);
 }
 
-fn a_feature_in_use_is_refused_by_name_on_the_way_down() {
+fn what_must_not_be_passed_over_is_refused_by_name_on_the_way_down() {
     let rig = Rig::new();
     install(&rig, next(), "einhorn");
     let options = ["-n", "2", "-m", "manual", "--test-note", "keep me"];
@@ -60,7 +61,8 @@ fn a_feature_in_use_is_refused_by_name_on_the_way_down() {
     let workers = master.settled(2);
     install(&rig, THIS.as_ref(), "einhorn");
     for kind in ["reload", "upgrade", "upgrade_fleet"] {
-        let why = "Not upgrading: einhorn 0.1.0 does not know \"note\", which is in use";
+        let why = "Not upgrading: einhorn 0.1.0 cannot take over (exit status 1); its last words: \
+                   einhorn: the state has \"note\" in use, which this release does not know";
         assert_eq!(master.say(kind, &[]), why);
     }
     assert_eq!(master.settled(2), workers);
@@ -71,18 +73,18 @@ fn a_feature_in_use_is_refused_by_name_on_the_way_down() {
         assert_eq!(master.say("reload", &[]), "Reload done: einhorn 0.1.0-next");
     }
     install(&rig, THIS.as_ref(), "einhorn");
-    assert!(master.say("upgrade", &[]).contains("does not know \"note\""));
+    assert!(master.say("upgrade", &[]).contains("the state has \"note\" in use"));
     assert_eq!(master.settled(2), workers);
 }
 
-fn a_release_that_knows_version_1_only_takes_over_in_a_roll_out() {
-    let rig = Rig::new();
-    install(&rig, THIS.as_ref(), "einhorn");
+/// A master of the release after this one, in whose second upgrade one worker has failed, with what
+/// only states tell of: a death, how an upgrade has ended, a hint.
+fn in_a_roll_out<'a>(rig: &'a Rig, options: &[&str]) -> (Master<'a>, Client, Vec<i32>) {
     fs::write(rig.path("go"), "").unwrap();
     let go = format!("until={}", rig.path("go").display());
-    let options = ["-n", "2", "-m", "manual"];
-    let master = start_as(&rig, "einhorn", &options, &[&go, "ack", "wait"], &[FIRST]);
-    // What only version 2 tells of: deaths, how an upgrade has ended, the failures of another.
+    let ours = ["-n", "2", "-m", "manual", "--test-hint", "perhaps"];
+    let steps = [&go, "ack", "wait"];
+    let master = start_as(rig, "einhorn", &[&ours, options].concat(), &steps, &[]);
     let before = master.settled(2);
     master.replaced(&before[..1], 2);
     assert!(is_done(&master.say("upgrade", &[])));
@@ -91,36 +93,85 @@ fn a_release_that_knows_version_1_only_takes_over_in_a_roll_out() {
         (workers.len() == 2).then(|| workers.iter().map(|w| w.pid).collect::<Vec<i32>>())
     });
     fs::remove_file(rig.path("go")).unwrap();
-    let mut asked = ask(&rig, "upgrade");
+    let asked = ask(rig, "upgrade");
     let failed = another_than(&master, &before);
     send(failed, Signal::SIGKILL);
-    let canary = another_than(&master, &[&before[..], &[failed]].concat());
+    let known = [&before[..], &[failed]].concat();
+    let canary = another_than(&master, &known);
+    (master, asked, [&known[..], &[canary]].concat())
+}
+
+/// The second failure is counted as one, and the roll-out ends well.
+fn goes_on(rig: &Rig, master: &Master<'_>, asked: &mut Client, known: &[i32]) {
+    let (canary, _) = known.split_last().unwrap();
+    assert!(master.workers().iter().any(|worker| worker.pid == *canary));
+    send(*canary, Signal::SIGKILL);
+    master.until_logged("Failure 2 of this upgrade");
+    another_than(master, known);
+    fs::write(rig.path("go"), "").unwrap();
+    assert!(is_done(answers(rig, asked).last().unwrap()));
+}
+
+fn a_release_goes_down_in_a_roll_out_and_names_what_it_skips() {
+    let rig = Rig::new();
+    install(&rig, next(), "einhorn");
+    let (master, mut asked, known) = in_a_roll_out(&rig, &[]);
     let mut settling = Wire::connect(&rig);
     settling.send("{command: set_workers, args: [\"3\", --wait], id: 7, events: true}\n");
     assert!(settling.line().contains("event"));
 
-    install(&rig, next(), "einhorn");
-    assert_eq!(master.say("reload", &[]), "Reload done: einhorn 0.1.0-next");
-    assert_eq!(rig.log().matches("Asking the new release").count(), 4, "{}", rig.log());
-    // Who waits for what that release does not know has one last line, and a plain one.
-    let last = loop {
-        let line = settling.line();
-        if line.contains("Reload done") {
-            break line;
-        }
-        assert!(line.contains("wait: true"), "{line}");
-    };
-    assert!(!last.contains("event") && !last.contains("wait: true"), "{last}");
-    assert!(master.workers().iter().any(|worker| worker.pid == canary));
-    // The roll-out goes on, and whoever asked for it hears of its end.
-    fs::write(rig.path("go"), "").unwrap();
-    assert!(is_done(answers(&rig, &mut asked).last().unwrap()));
-    assert!(settling.is_silent());
-    // And up again.
-    let workers = master.settled(3);
     install(&rig, THIS.as_ref(), "einhorn");
     assert_eq!(master.say("reload", &[]), "Reload done: einhorn 0.1.0");
+    assert_eq!(rig.log().matches("Asking the new release").count(), 3, "{}", rig.log());
+    assert_eq!(rig.log().matches(SKIPPED).count(), 1, "{}", rig.log());
+    goes_on(&rig, &master, &mut asked, &known);
+    // Who waits for something else goes on waiting for it, in the words that were asked for.
+    let last = loop {
+        let line = settling.line();
+        assert!(line.contains("event"), "{line}");
+        if !line.contains("wait: true") {
+            break line;
+        }
+    };
+    assert!(!last.contains("Reload done"), "{last}");
+    assert!(settling.is_silent());
+    // And up again; what was skipped is gone, so nothing is left to skip.
+    let workers = master.settled(3);
+    for (path, name) in [(next(), "0.1.0-next"), (Path::new(THIS), "0.1.0")] {
+        install(&rig, path, "einhorn");
+        assert_eq!(master.say("reload", &[]), format!("Reload done: einhorn {name}"));
+    }
+    assert_eq!(rig.log().matches(SKIPPED).count(), 1, "{}", rig.log());
     assert_eq!(master.settled(3), workers);
+}
+
+fn a_rollback_on_the_way_down_loses_nothing() {
+    let rig = Rig::new();
+    install(&rig, next(), "einhorn");
+    // Passes the check, and cannot adopt anything when it runs in the master's place.
+    let spoil = "case \"$1\" in --upgrade-check) ;; *) set -- --pinned rubbish \"$@\" ;; esac\n";
+    let run = |first: &str, release: &Path| {
+        let text = format!("#!/bin/sh\n{first}exec {} \"$@\"\n", release.display());
+        script(&rig, "wrapper", &text);
+    };
+    run("", next());
+    let wrapper = rig.path("wrapper").display().to_string();
+    let (master, mut asked, known) = in_a_roll_out(&rig, &["--reexec-as", &wrapper]);
+    let before = master.state()[":generation"].as_u64();
+    run(spoil, THIS.as_ref());
+    for round in 1..=2 {
+        let answer = master.say("reload", &[]);
+        assert!(answer.starts_with("Rolled back, this release goes on: "), "{answer}");
+        assert!(answer.contains("--pinned does not mean \"rubbish\""), "{answer}");
+        assert_eq!(rig.log().matches("Rolled back").count(), round);
+        assert_eq!(master.state()[":generation"].as_u64(), before, "nothing was adopted");
+    }
+    assert_eq!(rig.log().matches(SKIPPED).count(), 0, "{}", rig.log());
+    goes_on(&rig, &master, &mut asked, &known);
+    // The hint that the release below would have skipped is there still.
+    run("", THIS.as_ref());
+    assert_eq!(master.say("reload", &[]), "Reload done: einhorn 0.1.0");
+    assert_eq!(rig.log().matches(SKIPPED).count(), 1, "{}", rig.log());
 }
 
 /// Waits for a worker that is none of these.
@@ -128,39 +179,4 @@ fn another_than(master: &Master<'_>, known: &[i32]) -> i32 {
     master.until("a new worker", || {
         master.workers().iter().map(|worker| worker.pid).find(|pid| !known.contains(pid))
     })
-}
-
-fn a_release_that_knows_version_1_only_is_refused_what_it_does_not_know() {
-    for (option, value, feature) in [
-        ("--ack-timeout", "none", "ack-timeout"),
-        ("--upgrade-timeout", "3600", "upgrade-timeout"),
-        ("--upgrade-max-failures", "5", "upgrade-max-failures"),
-        ("--on-canary", "true", "canary"),
-        ("--chdir", "/", "chdir"),
-        ("--env-file", "/dev/null", "env-file"),
-        ("--metrics-file", "/dev/null", "metrics-file"),
-    ] {
-        let rig = Rig::new();
-        install(&rig, THIS.as_ref(), "einhorn");
-        let options = ["-n", "1", "-m", "manual", option, value];
-        let master = start_as(&rig, "einhorn", &options, &["ack", "wait"], &[FIRST]);
-        let workers = master.settled(1);
-        install(&rig, next(), "einhorn");
-        let why = format!(
-            "Not upgrading: einhorn 0.1.0-next does not know \"{feature}\", which is in use"
-        );
-        assert_eq!(master.say("reload", &[]), why);
-        assert_eq!(master.settled(1), workers);
-    }
-    // One that is not in use any more is none.
-    let rig = Rig::new();
-    install(&rig, THIS.as_ref(), "einhorn");
-    let options = ["-n", "1", "-m", "manual", "--canary-seconds", "1"];
-    let master = start_as(&rig, "einhorn", &options, &["ack", "wait"], &[FIRST]);
-    let workers = master.settled(1);
-    install(&rig, next(), "einhorn");
-    assert!(master.say("upgrade", &[]).contains("does not know \"canary\""));
-    master.say("config", &["canary_seconds: 0"]);
-    assert_eq!(master.say("reload", &[]), "Reload done: einhorn 0.1.0-next");
-    assert_eq!(master.settled(1), workers);
 }

@@ -197,14 +197,14 @@ fn whatever_a_link_leads_to_what_was_checked_runs() {
 /// What is told of a release that has been checked, after its name.
 const CHECKED: &str = " can take over; handing over to it";
 
-/// A candidate that says it can take over, as a release with these features would.
-fn other_release(features: &str) -> String {
+/// A candidate that says it can take over, as a release that reads this format would.
+fn other_release(format: u16) -> String {
     format!(
         "#!/usr/bin/env python3\nimport os, struct, sys\n\
          state = int(sys.argv[sys.argv.index('--with-state-fd') + 1])\n\
          report = struct.unpack_from('<i', os.pread(state, 36, 0), 16)[0]\n\
-         text = 'einhorn-candidate 1\\npid=%d\\nrelease=0.0.9\\nreads=1,2\\n' % os.getpid()\n\
-         os.write(report, (text + 'features={features}\\nadopted=yes\\n').encode())\n"
+         text = 'einhorn-candidate 1\\npid=%d\\nrelease=0.0.9\\nformat={format}\\n' % os.getpid()\n\
+         os.write(report, (text + 'adopted=yes\\n').encode())\n"
     )
 }
 
@@ -213,10 +213,10 @@ fn a_release_that_cannot_be_pinned_is_refused_by_name() {
         return;
     }
     let rig = Rig::new();
-    script(&rig, "wrapper", &other_release(""));
+    script(&rig, "wrapper", &other_release(2));
     let master = start(&rig, &[]);
-    refuses(&rig, &master, &["einhorn 0.0.9 does not know \"pinned\""], THIS);
-    script(&rig, "wrapper", &other_release("pinned"));
+    refuses(&rig, &master, &["einhorn 0.0.9 reads a state of format 2"], THIS);
+    script(&rig, "wrapper", &other_release(1));
     let words = "einhorn 0.0.9 cannot be pinned: it does not tell how it was executed";
     refuses(&rig, &master, &[words], THIS);
 }

@@ -1,7 +1,7 @@
 //! What clients are told of upgrades, from their request to its last line.
 
 use einhorn::decide::{Event, PREFLIGHT_MAX, Preflight};
-use einhorn::state::{CandidateReport, Config, ConnectionId, ExitStatus, Pid, SCHEMA_VERSIONS};
+use einhorn::state::{CandidateReport, Config, ConnectionId, ExitStatus, Pid};
 
 use super::transcripts::To;
 use super::{master, written};
@@ -113,7 +113,7 @@ type Refusal = (ExitStatus, Option<CandidateReport>, &'static str, String);
 
 fn refusals() -> Vec<Refusal> {
     let killed = ExitStatus::Killed { number: 4, signal: None, core_dumped: false };
-    let reads = |reads| Some(CandidateReport { reads, ..fit() });
+    let of_another_format = Some(CandidateReport { format: 1000, ..fit() });
     let not_adopted = Some(CandidateReport { has_adopted: false, ..fit() });
     let of_another = Some(CandidateReport { pid: 2001, ..fit() });
     let refusal = |status, report, words, why: &str| (status, report, words, why.to_owned());
@@ -147,12 +147,9 @@ fn refusals() -> Vec<Refusal> {
         ),
         refusal(
             ExitStatus::Code(0),
-            reads(vec![0, 1000]),
+            of_another_format,
             "",
-            &format!(
-                "einhorn 9.9.9 reads schema versions [0, 1000], and this release writes \
-                 {SCHEMA_VERSIONS:?}"
-            ),
+            "einhorn 9.9.9 reads a state of format 1000, and this release writes format 1",
         ),
         refusal(
             ExitStatus::Code(1),

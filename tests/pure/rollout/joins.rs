@@ -21,8 +21,7 @@ fn release(number: u32) -> Option<Deployment> {
 }
 
 fn asks_anew() -> [Action; 2] {
-    let schema = *einhorn::state::SCHEMA_VERSIONS.last().unwrap();
-    [Action::KillPreflight, Action::StartPreflight { schema }]
+    [Action::KillPreflight, Action::StartPreflight]
 }
 
 #[test]

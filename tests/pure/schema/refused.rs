@@ -1,16 +1,13 @@
-//! The bytes that no release may take for a state, with the error that each must give. What later
-//! versions go on using of version 1 stands there.
+//! The bytes that no release may take for a state, with the error that each must give.
 
-mod v1;
-mod v2;
+mod base;
+mod optional;
+mod sections;
 
-use einhorn::schema::HEADER_BYTES;
-
-use super::VERSIONS;
+use super::bytes::{Section, sealed, sections};
 
 /// A file that must be refused.
 pub(super) struct Refused {
-    pub(super) version: u16,
     pub(super) name: &'static str,
     /// The variant of `SchemaError`.
     pub(super) expect: &'static str,
@@ -19,30 +16,28 @@ pub(super) struct Refused {
     pub(super) bytes: Vec<u8>,
 }
 
-/// All of them, by version.
-pub(super) fn everything() -> impl Iterator<Item = Refused> {
-    VERSIONS.iter().flat_map(|version| all(*version))
+/// All of them.
+pub(super) fn all() -> Vec<Refused> {
+    base::all().into_iter().chain(sections::all()).chain(optional::all()).collect()
 }
 
-/// All of a version.
-pub(super) fn all(version: u16) -> Vec<Refused> {
-    let files = if version == 1 { v1::all() } else { v2::all() };
-    files.into_iter().map(|file| Refused { version, ..file }).collect()
-}
-
-/// A file, of whichever version lists it.
 fn refused(
     name: &'static str,
     expect: &'static str,
     comment: &'static str,
     bytes: Vec<u8>,
 ) -> Refused {
-    Refused { version: 0, name, expect, comment, bytes }
+    Refused { name, expect, comment, bytes }
 }
 
 /// One that can be read, and says what cannot be.
 fn inconsistent(name: &'static str, comment: &'static str, bytes: Vec<u8>) -> Refused {
     refused(name, "Inconsistent", comment, bytes)
+}
+
+/// One that says in other bytes what a master writes in its own way.
+fn spelled(name: &'static str, comment: &'static str, bytes: Vec<u8>) -> Refused {
+    refused(name, "OtherSpelling", comment, bytes)
 }
 
 /// Numbers as they are written.
@@ -55,34 +50,39 @@ fn u64s(numbers: &[u64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// Other bytes in the place of some that stand in the payload once, with checksums that agree.
-fn replaced(state: &[u8], from: &[Vec<u8>], to: &[Vec<u8>]) -> Vec<u8> {
+/// A span as it is written.
+fn span(seconds: u64, nanoseconds: u32) -> Vec<u8> {
+    [u64s(&[seconds]), u32s(&[nanoseconds])].concat()
+}
+
+/// Bytes behind their count.
+fn counted(bytes: &[u8]) -> Vec<u8> {
+    [&u64s(&[bytes.len() as u64]), bytes].concat()
+}
+
+/// Other bytes in the place of some that stand in a section once, with lengths and checksums that
+/// agree.
+fn replaced(state: &[u8], section: &str, from: &[Vec<u8>], to: &[Vec<u8>]) -> Vec<u8> {
     let (from, to) = (from.concat(), to.concat());
-    let mut payload = state[HEADER_BYTES..].to_vec();
-    let found: Vec<usize> =
-        (0..payload.len()).filter(|at| payload[*at..].starts_with(&from)).collect();
-    let [at] = found[..] else { panic!("{from:?} is found at {found:?}") };
-    payload.splice(at..at + from.len(), to);
-    let version = u16::from_le_bytes([state[8], state[9]]);
-    sealed(version, &payload)
+    with_section(state, section, |section| {
+        let content = &mut section.content;
+        let found: Vec<usize> =
+            (0..content.len()).filter(|at| content[*at..].starts_with(&from)).collect();
+        let [at] = found[..] else { panic!("{}: {from:?} is found at {found:?}", section.name) };
+        content.splice(at..at + from.len(), to);
+    })
 }
 
-/// A payload of a version in a good envelope.
-pub(super) fn sealed(version: u16, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = b"\x89EINHRN\n".to_vec();
-    bytes.extend_from_slice(&version.to_le_bytes());
-    // No flags, no image to roll back to, nobody to report to.
-    bytes.extend_from_slice(&[0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
-    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(payload);
-    mend_header(bytes)
+/// A state of which one section is changed.
+fn with_section(state: &[u8], name: &str, change: impl FnOnce(&mut Section)) -> Vec<u8> {
+    with_sections(state, |sections| {
+        change(sections.iter_mut().find(|section| section.name == name).expect(name));
+    })
 }
 
-/// The header's checksum as its fields have it.
-fn mend_header(mut bytes: Vec<u8>) -> Vec<u8> {
-    let crc = crc32fast::hash(&bytes[..32]);
-    bytes[32..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
-    bytes
+/// A state of which the list of sections is changed.
+fn with_sections(state: &[u8], change: impl FnOnce(&mut Vec<Section>)) -> Vec<u8> {
+    let mut sections = sections(state);
+    change(&mut sections);
+    sealed(&super::bytes::payload(&sections))
 }

@@ -1,17 +1,15 @@
 //! Who is asked whether it can take over, and how it behaves.
 
 use einhorn::decide::{Event, Preflight};
-use einhorn::state::{CandidateReport, ExitStatus, FEATURES, Pid, SCHEMA_VERSIONS, Signal};
+use einhorn::state::{CandidateReport, ExitStatus, Pid, STATE_FORMAT, Signal};
 
 use super::ledger::Ledger;
 use super::meaning::{Meaning, Verdict};
-use super::upgrade::newest_schema;
 use super::world::{MILLISECOND, Mood, SECOND, Told, World, told};
 
 /// A process that is asked, or will be.
 #[derive(Debug)]
 pub(super) struct Candidate {
-    schema: u16,
     manner: Manner,
     /// `None` until it is said to run.
     pid: Option<Pid>,
@@ -35,10 +33,8 @@ enum Manner {
     AdoptsNothing,
     /// It is a child of the process that was started.
     IsAChild,
-    /// It reads other schema versions.
-    ReadsOthers,
-    /// It reads the oldest version only.
-    ReadsTheOldest,
+    /// It reads another format of the state.
+    ReadsAnother,
     /// It ends well, without a report.
     SaysNothing,
     /// It is a Ruby Einhorn.
@@ -62,9 +58,7 @@ const MANNERS: &[Manner] = &[
     Manner::FailsLate,
     Manner::AdoptsNothing,
     Manner::IsAChild,
-    Manner::ReadsOthers,
-    Manner::ReadsTheOldest,
-    Manner::ReadsTheOldest,
+    Manner::ReadsAnother,
     Manner::SaysNothing,
     Manner::IsRuby,
     Manner::IsRuby,
@@ -74,26 +68,21 @@ const MANNERS: &[Manner] = &[
 
 impl World {
     /// The master wants to ask one.
-    pub(super) fn ask_candidate(&mut self, schema: u16) {
+    pub(super) fn ask_candidate(&mut self) {
         // One that is not wanted any more is forgotten with the next.
         let is_free = self.candidate.as_ref().is_none_or(|candidate| candidate.is_unwanted);
         assert!(is_free, "two candidates at once");
-        // Asked a second time, most are as they were.
-        let manner = match schema < newest_schema() && self.random.chance(80) {
-            true => Manner::ReadsTheOldest,
-            false if self.mood == Mood::Calm => Manner::Fit,
-            false if std::mem::take(&mut self.wants_ruby) && self.random.chance(60) => {
-                Manner::IsRuby
-            }
-            false if self.mood == Mood::Deploy && self.random.chance(75) => Manner::Fit,
-            false => self.random.one_of(MANNERS),
+        let manner = match self.mood {
+            Mood::Calm => Manner::Fit,
+            _ if std::mem::take(&mut self.wants_ruby) && self.random.chance(60) => Manner::IsRuby,
+            Mood::Deploy if self.random.chance(75) => Manner::Fit,
+            _ => self.random.one_of(MANNERS),
         };
         let span = self.random.one_of(&[1, 50 * MILLISECOND, SECOND, 31 * SECOND]);
         let span = if self.mood == Mood::Calm { MILLISECOND } else { self.random.below(span) };
         let ends_at = (manner != Manner::Hangs).then_some(self.now + span);
         let (is_killed, is_unwanted) = (false, false);
-        self.candidate =
-            Some(Candidate { schema, manner, pid: None, ends_at, is_killed, is_unwanted });
+        self.candidate = Some(Candidate { manner, pid: None, ends_at, is_killed, is_unwanted });
     }
 
     /// The master wants it no more.
@@ -134,10 +123,7 @@ impl World {
         }
         let candidate = self.candidate.take()?;
         let pid = candidate.pid?;
-        let verdict = candidate.verdict(ledger.uses_features());
-        if candidate.manner == Manner::ReadsTheOldest && ledger.uses_features() {
-            ledger.saw("a candidate that does not know what is in use");
-        }
+        let verdict = candidate.verdict();
         ledger.saw(candidate.seen());
         let outcome = Preflight::Ended {
             pid,
@@ -160,14 +146,10 @@ fn ended(outcome: Preflight, verdict: Verdict) -> Told {
 
 impl Candidate {
     /// What to think of it. One that was killed after its report has not said that it is well.
-    fn verdict(&self, uses_features: bool) -> Verdict {
-        let oldest = SCHEMA_VERSIONS[0];
+    fn verdict(&self) -> Verdict {
         match self.manner {
-            Manner::ReadsTheOldest if uses_features => Verdict::Unfit,
-            // It says so before it can fail.
-            Manner::ReadsTheOldest if self.schema > oldest => Verdict::Older(oldest),
             _ if self.is_killed => Verdict::Unfit,
-            Manner::Fit | Manner::ReadsTheOldest => Verdict::Fit,
+            Manner::Fit => Verdict::Fit,
             Manner::IsRuby => Verdict::Ruby,
             _ => Verdict::Unfit,
         }
@@ -178,33 +160,22 @@ impl Candidate {
         match self.manner {
             _ if self.is_killed => killed(9, Some(Signal::Kill)),
             Manner::Refuses => ExitStatus::Code(1),
-            Manner::ReadsTheOldest if self.schema > SCHEMA_VERSIONS[0] => ExitStatus::Code(1),
             Manner::FailsLate => killed(11, Some(Signal::Segv)),
             _ => ExitStatus::Code(0),
         }
     }
 
     fn report(&self, pid: Pid) -> Option<CandidateReport> {
-        let mut report = CandidateReport {
-            pid: pid.0,
-            release: "9.9.9".to_owned(),
-            reads: SCHEMA_VERSIONS.iter().copied().chain([1000]).collect(),
-            features: FEATURES.iter().map(|name| (*name).to_owned()).collect(),
-            has_adopted: true,
-        };
+        let release = "9.9.9".to_owned();
+        let format = STATE_FORMAT;
+        let report = CandidateReport { pid: pid.0, release, format, has_adopted: true };
         match self.manner {
             Manner::Refuses | Manner::SaysNothing | Manner::IsRuby => None,
             Manner::Hangs | Manner::NotStarted => None,
             Manner::Fit | Manner::FailsLate => Some(report),
             Manner::AdoptsNothing => Some(CandidateReport { has_adopted: false, ..report }),
             Manner::IsAChild => Some(CandidateReport { pid: pid.0 + 1, ..report }),
-            Manner::ReadsOthers => Some(CandidateReport { reads: vec![0, 1000], ..report }),
-            Manner::ReadsTheOldest => {
-                report.reads = vec![SCHEMA_VERSIONS[0]];
-                report.features = Vec::new();
-                report.has_adopted = self.schema == SCHEMA_VERSIONS[0];
-                Some(report)
-            }
+            Manner::ReadsAnother => Some(CandidateReport { format: format + 1, ..report }),
         }
     }
 
@@ -216,8 +187,7 @@ impl Candidate {
             Manner::FailsLate => "a candidate that fails after its report",
             Manner::AdoptsNothing => "a candidate that cannot adopt the state",
             Manner::IsAChild => "a candidate that is a child",
-            Manner::ReadsOthers => "a candidate that reads other schema versions",
-            Manner::ReadsTheOldest => "a candidate that reads the oldest version only",
+            Manner::ReadsAnother => "a candidate that reads another format",
             Manner::SaysNothing => "a candidate that says nothing",
             Manner::IsRuby => "a candidate that is a Ruby Einhorn",
             Manner::Hangs => "a candidate that hangs",

@@ -24,12 +24,12 @@ pub(super) struct Due {
     pub(super) is_told: bool,
     pub(super) closes: Vec<ConnectionId>,
     pub(super) exits: Vec<i32>,
-    /// In which schema versions candidates are asked.
-    pub(super) preflights: Vec<u16>,
+    /// How often a candidate is asked.
+    pub(super) preflight_count: usize,
     /// How often a candidate is ended.
     pub(super) kill_count: usize,
-    /// In which schema versions the state is handed over.
-    pub(super) handovers: Vec<u16>,
+    /// How often the state is handed over.
+    pub(super) handover_count: usize,
     /// How often the state is handed back to a Ruby Einhorn.
     pub(super) hand_back_count: u32,
     /// Which canaries are looked at by the command of `--on-canary`, with their generations.

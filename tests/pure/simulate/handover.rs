@@ -1,68 +1,27 @@
 //! The way of the state into the next image: as bytes, and back.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use einhorn::schema::{
     Carried, CarriedConnection, Handover, Identity, Origin, Role, decode, encode,
 };
-use einhorn::state::{ConnectionId, Monotonic, Now, Reexec, Rollout, State, WaitsFor};
+use einhorn::state::{ConnectionId, Now, State};
 
-/// What the next image decodes, of which an older schema version may say less; `is_given` says
-/// which connections `-g` once gave away.
+/// What the next image decodes; `is_given` says which connections `-g` once gave away.
 ///
 /// # Errors
 /// The state cannot be written, or is another one when it is read.
 pub(super) fn travel(
     state: &State,
-    schema: u16,
     is_given: impl Fn(ConnectionId) -> bool,
 ) -> Result<State, String> {
     let handover = handover(state, is_given);
-    let bytes = encode(&handover, schema, Some(3), None).map_err(|error| error.to_string())?;
-    let state = decode(&bytes).map_err(|error| error.to_string())?.state;
-    let expected = if schema == 1 { first(handover.state) } else { handover.state };
-    match state == expected {
-        true => Ok(state),
-        false => Err(format!("{expected:#?} became {state:#?}")),
+    let bytes = encode(&handover, Some(3), None).map_err(|error| error.to_string())?;
+    let read = decode(&bytes).map_err(|error| error.to_string())?.handover.state;
+    match read == handover.state {
+        true => Ok(read),
+        false => Err(format!("{:#?} became {read:#?}", handover.state)),
     }
-}
-
-/// That a state is not written in a schema version that has no words for it.
-///
-/// # Errors
-/// It is.
-pub(super) fn refused(
-    state: &State,
-    schema: u16,
-    is_given: impl Fn(ConnectionId) -> bool,
-) -> Result<(), String> {
-    match encode(&handover(state, is_given), schema, Some(3), None) {
-        Err(_) => Ok(()),
-        Ok(_) => Err(format!("written in version {schema}: {state:#?}")),
-    }
-}
-
-/// What version 1 says of a state, as state-schema/README.md has it.
-fn first(state: State) -> State {
-    let from = state.generation_before();
-    let began_at = state.last_spawn_at.or(state.reexecuted_at).unwrap_or_default();
-    let mut first = State {
-        newest_generation: state.generation,
-        reexec: state.reexec.map(|reexec| Reexec { asked_at: Monotonic(0), ..reexec }),
-        rollout: state.rollout.map(|rollout| Rollout::resumed(rollout.kind, from, began_at)),
-        last_upgrade: None,
-        slot_deaths: BTreeMap::new(),
-        ..state
-    };
-    first.workers.values_mut().for_each(|worker| worker.has_overrun = false);
-    for waiter in &mut first.waiters {
-        waiter.wants_events = false;
-        if matches!(waiter.waits_for, WaitsFor::Settled | WaitsFor::Exit) {
-            waiter.waits_for = WaitsFor::Reexec;
-        }
-    }
-    first
 }
 
 /// What a Ruby Einhorn is given is a document, whatever the state.

@@ -61,16 +61,17 @@ pub(super) fn event(ledger: &mut Ledger, due: &Due, died: bool, actions: &[Actio
 /// What is due in any step, who is started and who gets a signal left aside.
 fn done(ledger: &Ledger, due: &Due, actions: &[Action]) -> Broken {
     conversations(ledger, due, actions)?;
-    let (mut closes, mut exits, mut preflights, mut handovers) = (vec![], vec![], vec![], vec![]);
+    let (mut closes, mut exits) = (vec![], vec![]);
+    let (mut preflight_count, mut handover_count) = (0, 0);
     let (mut kill_count, mut hand_back_count) = (0, 0);
     let (mut checks, mut check_kills) = (vec![], vec![]);
     for action in actions {
         match action {
             Action::Close { connection } => closes.push(*connection),
             Action::Exit { code } => exits.push(*code),
-            Action::StartPreflight { schema } => preflights.push(*schema),
+            Action::StartPreflight => preflight_count += 1,
             Action::KillPreflight => kill_count += 1,
-            Action::HandOver { schema } => handovers.push(*schema),
+            Action::HandOver => handover_count += 1,
             Action::HandBack => hand_back_count += 1,
             Action::RunCanaryCheck { worker, generation } => checks.push((*worker, generation.0)),
             Action::KillCheck { process } => check_kills.push(*process),
@@ -83,13 +84,9 @@ fn done(ledger: &Ledger, due: &Due, actions: &[Action]) -> Broken {
     }
     same("worker:* closes what -g did not give", &closes, &due.closes)?;
     same("the master leaves when it must, and only then", &exits, &due.exits)?;
-    same(
-        "a candidate is asked when none is, in a version that both know",
-        &preflights,
-        &due.preflights,
-    )?;
+    same("a candidate is asked when none is", &preflight_count, &due.preflight_count)?;
     same("a candidate ends with its time or its master", &kill_count, &due.kill_count)?;
-    same("only what was found fit takes over", &handovers, &due.handovers)?;
+    same("only what was found fit takes over", &handover_count, &due.handover_count)?;
     same("a canary is looked at once it has been up for so long", &checks, &due.checks)?;
     same("nobody looks longer than wanted", &check_kills, &due.check_kills)?;
     same("a Ruby master only where it was asked for", &hand_back_count, &due.hand_back_count)

@@ -44,8 +44,6 @@ pub(super) enum Verdict {
     Unfit,
     /// It is a Ruby Einhorn.
     Ruby,
-    /// It reads an older schema version only, and is to be asked again in this one.
-    Older(u16),
 }
 
 /// One changed setting; times in nanoseconds.

@@ -88,7 +88,7 @@ fn any_config(random: &mut Random) -> Config {
     config.kill_children_on_exit = random.chance(30);
     config.command_socket_as_fd = random.chance(50);
     if random.chance(30) {
-        // Older releases know no others.
+        // A Ruby Einhorn knows no others.
         return config;
     }
     let bounds = &mut config.rollout;

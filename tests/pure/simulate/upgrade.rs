@@ -3,7 +3,7 @@
 
 use einhorn::outcome::Outcome;
 use einhorn::protocol::NewsStage;
-use einhorn::state::{RolloutKind, SCHEMA_VERSIONS, State, UpgradeKind, WaitsFor};
+use einhorn::state::{RolloutKind, State, UpgradeKind, WaitsFor};
 
 use super::due::{Due, LastLine, Whom};
 use super::ledger::Ledger;
@@ -21,8 +21,8 @@ const PAUSE: u64 = SECOND;
 /// The master's own step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Step {
-    /// A candidate is asked, in a schema version, until then.
-    Asking { schema: u16, until: u64, is_killed: bool },
+    /// A candidate is asked until then.
+    Asking { until: u64, is_killed: bool },
     /// It was found fit, and the hand-over ordered.
     HandingOver,
 }
@@ -130,8 +130,8 @@ impl Upgrade {
         let step = state.reexec.map(|reexec| {
             let step = match reexec.stage {
                 Stage::HandingOver => Step::HandingOver,
-                Stage::Preflight { schema, deadline, is_overdue, .. } => {
-                    Step::Asking { schema, until: deadline.0, is_killed: is_overdue }
+                Stage::Preflight { deadline, is_overdue, .. } => {
+                    Step::Asking { until: deadline.0, is_killed: is_overdue }
                 }
             };
             (reexec.kind, step, reexec.asked_at.0, reexec.is_hand_back)
@@ -160,11 +160,6 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, due: &T) -> Resul
         true => Ok(()),
         false => Err(format!("{what}: found {found:?}, due {due:?}")),
     }
-}
-
-/// The newest schema version that this release writes.
-pub(super) fn newest_schema() -> u16 {
-    SCHEMA_VERSIONS.iter().copied().max().expect("there is one")
 }
 
 impl Ledger {
@@ -229,7 +224,7 @@ impl Ledger {
                 self.saw("a reload that becomes a roll-out");
                 due.is_told = true;
                 due.kill_count += usize::from(is_asking);
-                self.ask(now, kind, newest_schema(), due);
+                self.ask(now, kind, due);
             }
             return;
         }
@@ -241,13 +236,13 @@ impl Ledger {
         let kind = if is_smooth { UpgradeKind::Smooth } else { kind };
         self.upgrade.is_hand_back = false;
         self.upgrade.asked_at = now;
-        self.ask(now, kind, newest_schema(), due);
+        self.ask(now, kind, due);
     }
 
-    fn ask(&mut self, now: u64, kind: UpgradeKind, schema: u16, due: &mut Due) {
+    fn ask(&mut self, now: u64, kind: UpgradeKind, due: &mut Due) {
         let until = now + PREFLIGHT_MAX;
-        self.upgrade.step = Some((kind, Step::Asking { schema, until, is_killed: false }));
-        due.preflights.push(schema);
+        self.upgrade.step = Some((kind, Step::Asking { until, is_killed: false }));
+        due.preflight_count += 1;
     }
 
     /// The candidate runs; nobody wants it any more if the master stops.
@@ -264,7 +259,7 @@ impl Ledger {
     /// The candidate has ended, and this is what to think of it.
     pub(super) fn candidate_ended(&mut self, now: u64, verdict: Verdict, due: &mut Due) {
         let Some((kind, step)) = self.upgrade.step else { return };
-        let Step::Asking { schema, is_killed, .. } = step else {
+        let Step::Asking { is_killed, .. } = step else {
             panic!("a candidate ended that was found fit before");
         };
         let is_hand_back = self.upgrade.is_hand_back;
@@ -276,11 +271,8 @@ impl Ledger {
             }
             Verdict::Fit if !is_killed && !is_hand_back => {
                 self.upgrade.step = Some((kind, Step::HandingOver));
-                due.handovers.push(schema);
+                due.handover_count += 1;
                 due.is_told = true;
-            }
-            Verdict::Older(schema) if !is_killed && !is_hand_back => {
-                self.ask(now, kind, schema, due)
             }
             _ => {
                 if is_killed {
@@ -313,7 +305,6 @@ impl Ledger {
     /// The next image goes on with the state.
     pub(super) fn adopted(&mut self, now: u64, due: &mut Due) {
         let (kind, _) = self.upgrade.step.expect("only what was ordered is done");
-        self.date_step(now);
         self.upgrade.reexec_count += 1;
         self.upgrade.reexecuted_at = Some(now);
         if self.streak > 0 {
@@ -341,7 +332,7 @@ impl Ledger {
         self.answer_reload(due);
     }
 
-    /// Whether there is anything that version 1 of the schema has no words for and must not miss.
+    /// Whether there is anything that a Ruby Einhorn has no words for and must not miss.
     pub(super) fn uses_features(&self) -> bool {
         let settings = &self.settings;
         let bounds = (settings.ack_timeout, settings.upgrade_timeout, settings.failures_max);
@@ -353,42 +344,10 @@ impl Ledger {
             || newest.is_some_and(|newest| newest > self.generation)
     }
 
-    /// The state has been written in version 1 of the schema: what that cannot say is forgotten.
-    pub(super) fn downgraded(&mut self) {
-        let old = self.others().map(|(_, worker)| worker.generation);
-        let from = old.filter(|generation| *generation < self.generation).max();
-        let from = from.unwrap_or(self.generation.saturating_sub(1));
-        let began_at = self.last_start_at.or(self.upgrade.reexecuted_at).unwrap_or(0);
-        if let Some(rollout) = &mut self.upgrade.rollout {
-            *rollout =
-                Rollout { canary: None, ..Rollout::new(rollout.kind, from, began_at, began_at) };
-            self.saw("a roll-out that an older release goes on with");
-        }
-        self.newest = self.generation;
-        self.slot_deaths.clear();
-        self.workers.values_mut().for_each(|worker| worker.has_overrun = false);
-        self.upgrade.asked_at = 0;
-        self.upgrade.last = None;
-        for waiting in &mut self.upgrade.waiting {
-            waiting.whom.wants_events = false;
-            if matches!(waiting.awaits, WaitsFor::Settled | WaitsFor::Exit) {
-                waiting.awaits = WaitsFor::Reexec;
-            }
-        }
-    }
-
     /// The image before goes on: as if the exec had failed, but HUPs are put off.
     pub(super) fn rolled_back(&mut self, now: u64, due: &mut Due) {
-        self.date_step(now);
         self.upgrade.reexecuted_at = Some(now);
         self.not_upgraded(now, Outcome::RolledBack, due);
-    }
-
-    /// Of a step that is not known to have begun it is said that it begins now.
-    fn date_step(&mut self, now: u64) {
-        if self.upgrade.asked_at == 0 {
-            self.upgrade.asked_at = now;
-        }
     }
 
     /// `abort`: whatever is under way ends now.

@@ -63,8 +63,7 @@ pub(super) struct Told {
 /// Who goes on.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Successor {
-    /// In this schema version.
-    Einhorn(u16),
+    Einhorn,
     Ruby,
 }
 
@@ -390,11 +389,9 @@ impl World {
                 Action::Signal { pid, signal } => self.receive(*pid, *signal),
                 Action::Close { connection } => self.close(*connection),
                 Action::Exit { code } => exit = Some(*code),
-                Action::StartPreflight { schema } => self.ask_candidate(*schema),
+                Action::StartPreflight => self.ask_candidate(),
                 Action::KillPreflight => self.kill_candidate(),
-                Action::HandOver { schema } => {
-                    self.handover_due = Some(Successor::Einhorn(*schema))
-                }
+                Action::HandOver => self.handover_due = Some(Successor::Einhorn),
                 Action::HandBack => self.handover_due = Some(Successor::Ruby),
                 Action::RunCanaryCheck { .. } => self.start_check(),
                 Action::KillCheck { process } => self.kill_check(*process),

@@ -16,8 +16,6 @@ use super::{is_word, mentions, refuse};
 /// Imports from one path to another, or below, that still close circles; each is taken out with the
 /// work that ends them.
 const LEFT: &[(&str, &str)] = &[
-    // The versions of the schema give way to sections, which do not know of each other.
-    ("src/schema/", "src/schema/"),
     // What the master does with its metrics' file stands beside what it remembers of it.
     ("src/master/running.rs", "src/master/metrics_file.rs"),
 ];
@@ -179,6 +177,8 @@ fn split(source: &Source) -> (Vec<(usize, String)>, String) {
     for (number, line) in source.code_lines() {
         is_within = (is_within || line.starts_with("mod ") && line.ends_with('{')) && line != "}";
         let line = if is_within { line.replace("super::", "self::") } else { line.to_owned() };
+        // For whom a name is meant imports nothing.
+        let line = line.replace("pub(in crate::", "pub(in ");
         let word = line.trim_start();
         let before = word.split_once("use ").map(|(before, _)| before.trim());
         let begins = before.is_some_and(|it| it.is_empty() || it.starts_with("pub"));

@@ -1,0 +1,162 @@
+//! What a section of the state is: a name, and one small struct that never changes once released.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::schema::codec;
+use crate::schema::error::SchemaError;
+use crate::schema::handover::Handover;
+
+/// When a section is written, and what a release does that does not know it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Every state has it, and it is critical.
+    Base,
+    /// It is there when it says something; a release that does not know it refuses the state, for
+    /// it would do something else than was asked of it.
+    Critical,
+    /// It is there when it says something; a release that does not know it skips it and logs its
+    /// name.
+    Other,
+}
+
+/// Some facts of a hand-over, frozen. It is made of the newtypes of `state`, the standard library
+/// and frozen types, so that it stays the same bytes whatever becomes of the facts' own types.
+pub(super) trait Section: Serialize + DeserializeOwned {
+    /// Its name in the bytes: lower-case letters, digits and hyphens.
+    const NAME: &'static str;
+
+    /// When it is written, and who may skip it.
+    const KIND: Kind;
+
+    /// What there is to say of a hand-over; `None` where to leave it out says the same.
+    fn of(handover: &Handover) -> Option<Self>;
+
+    /// Puts what it says in its place.
+    ///
+    /// # Errors
+    /// What has no place or cannot be, in words.
+    fn put(self, handover: &mut Handover) -> Result<(), String>;
+}
+
+/// Declares a section whose fields are facts of the hand-over: each with the type in which it is
+/// written, and its place. It is left out where all of them are what they are in a hand-over of
+/// which nothing is known, unless it belongs to the base.
+macro_rules! section {
+    (struct $section:ident: $kind:ident $name:literal {
+        $($field:ident: $type:ty = $($place:ident).+,)+
+    }) => {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub(super) struct $section { $($field: $type,)+ }
+
+        const _: () = {
+            use $crate::schema::frozen::Frozen;
+            use $crate::schema::handover::Handover;
+            use $crate::schema::section::{Kind, Section};
+
+            impl Section for $section {
+                const NAME: &'static str = $name;
+                const KIND: Kind = Kind::$kind;
+
+                fn of(handover: &Handover) -> Option<$section> {
+                    let blank = Handover::blank();
+                    let says_nothing = $(handover.$($place).+ == blank.$($place).+)&&+;
+                    (Self::KIND == Kind::Base || !says_nothing)
+                        .then(|| $section { $($field: Frozen::freeze(&handover.$($place).+),)+ })
+                }
+
+                fn put(self, handover: &mut Handover) -> Result<(), String> {
+                    $(handover.$($place).+ = Frozen::thaw(self.$field)?;)+
+                    Ok(())
+                }
+            }
+        };
+    };
+}
+pub(super) use section;
+
+/// Declares a section that is a fact of workers: of those of which it is not what it is of a worker
+/// of which nothing is known.
+macro_rules! column {
+    (struct $section:ident: $kind:ident $name:literal { $fact:ident: $type:ty, }) => {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub(super) struct $section {
+            $fact: std::collections::BTreeMap<$crate::state::Pid, $type>,
+        }
+
+        const _: () = {
+            use $crate::schema::frozen::Frozen;
+            use $crate::schema::handover::Handover;
+            use $crate::schema::section::{Kind, Section};
+
+            impl Section for $section {
+                const NAME: &'static str = $name;
+                const KIND: Kind = Kind::$kind;
+
+                fn of(handover: &Handover) -> Option<$section> {
+                    let blank = $crate::state::Worker::default();
+                    let workers = handover.state.workers.iter();
+                    let told = workers.filter(|(_, worker)| worker.$fact != blank.$fact);
+                    let section = $section {
+                        $fact: told.map(|(pid, w)| (*pid, Frozen::freeze(&w.$fact))).collect(),
+                    };
+                    (!section.$fact.is_empty()).then_some(section)
+                }
+
+                fn put(self, handover: &mut Handover) -> Result<(), String> {
+                    for (pid, fact) in self.$fact {
+                        let worker = handover.state.workers.get_mut(&pid);
+                        let worker = worker.ok_or_else(|| format!("{pid} is no worker"))?;
+                        worker.$fact = Frozen::thaw(fact)?;
+                    }
+                    Ok(())
+                }
+            }
+        };
+    };
+}
+pub(super) use column;
+
+/// What is done with a section whose struct is known to its row alone.
+pub(super) struct Row {
+    /// [`Section::NAME`].
+    pub(super) name: &'static str,
+    /// Whether a release that does not know it refuses the state.
+    pub(super) is_critical: bool,
+    /// Its content, unless it is left out.
+    pub(super) write: fn(&Handover) -> Result<Option<Vec<u8>>, SchemaError>,
+    /// Puts a content in its place.
+    pub(super) read: fn(&[u8], &mut Handover) -> Result<(), SchemaError>,
+    /// A content for people to read, as YAML under its name.
+    pub(super) describe: fn(&[u8]) -> Result<String, SchemaError>,
+}
+
+impl Row {
+    /// The row of a section.
+    pub(super) const fn of<S: Section>() -> Row {
+        Row {
+            name: S::NAME,
+            is_critical: matches!(S::KIND, Kind::Base | Kind::Critical),
+            write: |handover| {
+                let content = S::of(handover).map(|section| codec::write(&section));
+                content.transpose().map_err(undecodable::<S>)
+            },
+            read: |content, handover| {
+                let section: S = codec::read(content).map_err(undecodable::<S>)?;
+                let inconsistent = |why| SchemaError::Inconsistent(format!("{}: {why}", S::NAME));
+                section.put(handover).map_err(inconsistent)
+            },
+            describe: |content| {
+                let section: S = codec::read(content).map_err(undecodable::<S>)?;
+                serde_yaml::to_string(&BTreeMap::from([(S::NAME, section)]))
+                    .map_err(|error| undecodable::<S>(error.to_string()))
+            },
+        }
+    }
+}
+
+fn undecodable<S: Section>(why: String) -> SchemaError {
+    SchemaError::Undecodable { section: Some(S::NAME), why }
+}

@@ -1,0 +1,26 @@
+//! `--capture-stderr`, and the pipes that workers have as their standard error.
+
+use crate::schema::codec::Bytes;
+use crate::schema::frozen::frozen;
+use crate::schema::handover::CarriedPipe;
+use crate::schema::section::section;
+use crate::schema::wire::Identity;
+use crate::state::Pid;
+
+section! {
+    struct Captured: Critical "captured" {
+        is_captured: bool = state.config.capture_stderr,
+        pipes: Vec<Pipe> = captured,
+    }
+}
+
+frozen! {
+    struct Pipe of CarriedPipe {
+        pid: Pid,
+        is_orphan: bool,
+        number: i32,
+        identity: Identity,
+        kept: Bytes,
+        unsent: u32,
+    }
+}

@@ -1,0 +1,29 @@
+//! Clients that are owed the last line of something that goes on.
+
+use crate::schema::frozen::frozen;
+use crate::schema::section::section;
+use crate::schema::wire::Scalar;
+use crate::state::{self, ConnectionId};
+
+section! {
+    struct Waiters: Critical "waiters" {
+        waiters: Vec<Waiter> = state.waiters,
+    }
+}
+
+frozen! {
+    struct Waiter of state::Waiter {
+        connection: ConnectionId,
+        request_id: Option<Scalar>,
+        waits_for: WaitsFor,
+        wants_events: bool,
+    }
+
+    enum WaitsFor of state::WaitsFor {
+        Reexec,
+        Rollout,
+        Upgrade,
+        Settled,
+        Exit,
+    }
+}

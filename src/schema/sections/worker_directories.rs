@@ -1,0 +1,10 @@
+//! The directory of `--chdir` that a worker was started in.
+
+use crate::schema::codec::Bytes;
+use crate::schema::section::column;
+
+column! {
+    struct WorkerDirectories: Other "worker-directories" {
+        directory: Option<Bytes>,
+    }
+}

@@ -1,0 +1,48 @@
+//! Children that were not reaped yet. What else there is to say of one is a column of its own.
+
+use std::collections::BTreeMap;
+
+use crate::schema::codec::Text;
+use crate::schema::frozen::{Frozen, frozen};
+use crate::schema::section::section;
+use crate::schema::wire::Scalar;
+use crate::state::{self, ConnectionId, Generation, Monotonic, Pid, Realtime, Signal, Slot};
+
+section! {
+    struct Workers: Base "workers" {
+        workers: BTreeMap<Pid, Worker> = state.workers,
+    }
+}
+
+frozen! {
+    struct Worker of state::Worker {
+        slot: Slot,
+        generation: Generation,
+        spawned_at: Monotonic,
+        spawned_on: Realtime,
+        acked_at: Option<Monotonic>,
+        signaled: Vec<Text>,
+        told_to_go_at: Option<Monotonic>,
+        last_signaled_on: Option<Realtime>,
+        ping: Option<Ping>,
+        connection: Option<ConnectionId>,
+        ..state::Worker::default()
+    }
+
+    struct Ping of state::Ping {
+        at: Realtime,
+        request_id: Option<Scalar>,
+    }
+}
+
+/// By its name without `SIG`.
+impl Frozen<Signal> for Text {
+    fn freeze(signal: &Signal) -> Text {
+        Text(signal.name().to_owned())
+    }
+
+    fn thaw(self) -> Result<Signal, String> {
+        let found = Signal::ALL.iter().find(|signal| signal.name() == self.0);
+        found.copied().ok_or_else(|| "`signaled` has what is no signal".to_owned())
+    }
+}
