@@ -37,6 +37,7 @@ pub(super) fn read(line: &str) -> Config {
         socket_path: PathBuf::from("/run/einhorn.sock"),
         pidfile: PathBuf::from("/run/einhorn.pid"),
         lockfile: PathBuf::from("/run/einhorn.lock"),
+        is_lockfile_named: false,
         nice: Nice::default(),
         reexec_as: Vec::new(),
         drop_env_vars: Vec::new(),

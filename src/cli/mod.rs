@@ -254,8 +254,6 @@ pub struct Options {
     pub host_family: Option<HostFamily>,
     /// Whether the pid file was named: without its default name a master can do.
     pub is_pidfile_given: bool,
-    /// Whether the lock file was named.
-    pub is_lockfile_given: bool,
     /// `State::note`.
     #[cfg(feature = "next")]
     pub note: Option<String>,
@@ -384,7 +382,6 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
             (false, false) => None,
         },
         is_pidfile_given: args.pidfile.is_some(),
-        is_lockfile_given: args.lockfile.is_some(),
         #[cfg(feature = "next")]
         note: args.test_note,
         #[cfg(feature = "next")]
@@ -392,6 +389,7 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
         config: Config {
             socket_path: path(args.socket_path, "sock"),
             pidfile: path(args.pidfile, "pid"),
+            is_lockfile_named: args.lockfile.is_some(),
             lockfile: path(args.lockfile, "lock"),
             original_command: args.program.clone(),
             command: args.program,

@@ -2,14 +2,11 @@
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
 
-use crate::cli;
 use crate::decide::Level;
 use crate::master::Master;
 use crate::master::files::{self, Undo};
 use crate::master::tokens::{COMMAND_SOCKET_TOKEN, WATCHED};
-use crate::state::default_file_name;
 use crate::sys::file::Owned;
 use crate::sys::socket;
 
@@ -30,28 +27,15 @@ impl Master {
                 ),
             }
         }
-        if self.lock.is_none() && config.lockfile != self.default_lockfile() {
-            match files::take_lock(&config.lockfile, &self.held_files(), &mut made) {
+        if self.lock.is_none() && config.is_lockfile_named {
+            let held = self.socket_lock.iter();
+            let held = held.filter_map(|lock| Owned::of(&config.socket_lock(), lock).ok());
+            match files::take_lock(&config.lockfile, &held.collect::<Vec<_>>(), &mut made) {
                 Ok(lock) => self.lock = lock,
                 Err(error) => self.log(Level::Error, &format!("Runs without its lock: {error:#}")),
             }
         }
         made.keep();
-    }
-
-    /// What this process keeps open, and may hold a lock on.
-    fn held_files(&self) -> Vec<Owned> {
-        let locks = self.socket_lock.iter().map(AsFd::as_fd);
-        let held = locks.chain(self.strays.iter().map(AsFd::as_fd));
-        held.filter_map(|opened| Owned::of(Path::new(""), opened).ok()).collect()
-    }
-
-    /// The lock file of a master that was given none, which is not held while it runs.
-    fn default_lockfile(&self) -> PathBuf {
-        let environment = &self.inheritance.origin().environment;
-        let tmpdir = environment.iter().find(|(name, _)| name == "TMPDIR");
-        let folder = cli::default_folder(tmpdir.map(|(_, path)| path.clone()));
-        folder.join(default_file_name(self.state.config.command_name.as_deref(), "lock"))
     }
 
     /// Binds the command socket anew if somebody has removed its file; connections go on.

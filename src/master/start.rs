@@ -150,7 +150,7 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
     let mut lock_undo = Undo::default();
     socket_lock = files::take_socket_lock(config, &mut lock_undo)?;
     let held = [Owned::of(&config.socket_lock(), &socket_lock)?];
-    if options.is_lockfile_given {
+    if config.is_lockfile_named {
         lock = files::take_lock(&config.lockfile, &held, &mut lock_undo)
             .map_err(|error| anyhow!("{error:#}; choose another with -f"))?;
     } else {

@@ -359,6 +359,7 @@ fn config(options: &Options, original: &Original, facts: &Facts) -> Result<Confi
         socket_path: original.socket_path(facts)?,
         pidfile: original.file_path("pid", facts)?,
         lockfile: original.file_path("lock", facts)?,
+        is_lockfile_named: options.lockfile.is_some(),
         nice: Nice { master, worker, renice_command },
         reexec_as: options.reexec_as.clone(),
         reexec_mode: ReexecMode::Exec,

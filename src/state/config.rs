@@ -114,6 +114,8 @@ pub struct Config {
     pub pidfile: PathBuf,
     /// `-f`, absolute.
     pub lockfile: PathBuf,
+    /// Whether `-f` was given: what was named is held for life.
+    pub is_lockfile_named: bool,
     /// `--nice`.
     pub nice: Nice,
     /// `--reexec-as`, split into words; empty when absent.
@@ -159,6 +161,7 @@ impl Config {
             socket_path: PathBuf::new(),
             pidfile: PathBuf::new(),
             lockfile: PathBuf::new(),
+            is_lockfile_named: false,
             nice: Nice::default(),
             reexec_as: Vec::new(),
             reexec_mode: ReexecMode::default(),

@@ -106,6 +106,7 @@ fn config() -> Config {
         socket_path: PathBuf::from("/run/web/e.sock"),
         pidfile: PathBuf::from("/run/web/pid"),
         lockfile: PathBuf::from("/run/web/lock"),
+        is_lockfile_named: true,
         nice: Nice::default(),
         reexec_as: vec![OsString::from("/srv/web/current/bin/reexec")],
         drop_env_vars: Vec::new(),

@@ -33,6 +33,7 @@ pub(crate) fn config(target: u32) -> Config {
         socket_path: PathBuf::from("/run/einhorn.sock"),
         pidfile: PathBuf::from("/run/einhorn.pid"),
         lockfile: PathBuf::from("/run/einhorn.lock"),
+        is_lockfile_named: false,
         nice: Nice::default(),
         reexec_as: Vec::new(),
         drop_env_vars: Vec::new(),

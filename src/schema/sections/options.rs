@@ -25,6 +25,7 @@ section! {
         socket_path: Bytes = state.config.socket_path,
         pidfile: Bytes = state.config.pidfile,
         lockfile: Bytes = state.config.lockfile,
+        is_lockfile_named: bool = state.config.is_lockfile_named,
         nice_master: Option<i32> = state.config.nice.master,
         nice_worker: Option<i32> = state.config.nice.worker,
         renice_command: Option<Vec<Text>> = state.config.nice.renice_command,

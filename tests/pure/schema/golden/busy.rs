@@ -101,6 +101,7 @@ fn busy_config() -> Config {
         socket_path: "/run/shop/einhorn.sock".into(),
         pidfile: "/run/shop/einhorn.pid".into(),
         lockfile: "/run/shop/einhorn.lock".into(),
+        is_lockfile_named: true,
         nice: Nice {
             master: Some(-5),
             worker: Some(10),
