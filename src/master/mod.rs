@@ -10,7 +10,6 @@ mod launch;
 mod listeners;
 mod log;
 mod main_loop;
-mod metrics_file;
 mod now;
 mod program;
 mod restore;

@@ -9,7 +9,7 @@ use crate::decide::{Event, Level};
 use crate::master::clients::connections::Connections;
 use crate::master::environment::Inheritance;
 use crate::master::log::Log;
-use crate::master::metrics_file::MetricsFile;
+use crate::master::status::metrics_file::MetricsFile;
 use crate::master::upgrade::candidate::{Candidate, Successor};
 use crate::master::upgrade::preflight::Preflight;
 use crate::master::workers::stderr::Captured;

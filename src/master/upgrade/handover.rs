@@ -14,8 +14,8 @@ use crate::master::descriptors::{
 };
 use crate::master::environment::Inheritance;
 use crate::master::log::Log;
-use crate::master::metrics_file::MetricsFile;
 use crate::master::ruby::takeover::{self, Note};
+use crate::master::status::metrics_file::MetricsFile;
 use crate::master::tokens::{COMMAND_SOCKET_TOKEN, SIGNALS_TOKEN, WATCHED};
 use crate::master::upgrade::candidate::{Candidate, Successor};
 use crate::master::upgrade::exec::{Estate, failed};

@@ -16,8 +16,6 @@ use super::{is_word, mentions, refuse};
 /// Imports from one path to another, or below, that still close circles; each is taken out with the
 /// work that ends them.
 const LEFT: &[(&str, &str)] = &[
-    // What the master does with its metrics' file stands beside what it remembers of it.
-    ("src/master/running.rs", "src/master/metrics_file.rs"),
 ];
 
 /// The files, and what each passes on.

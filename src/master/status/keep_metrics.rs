@@ -1,0 +1,44 @@
+//! The master keeps the file of `--metrics-file` up to date.
+
+use crate::decide::{Level, ReportKind};
+use crate::master::Master;
+use crate::master::now::now;
+use crate::master::status::metrics_file::replace;
+use crate::state::Monotonic;
+
+impl Master {
+    /// When the file is to be written again; `None` without one.
+    pub(in crate::master) fn metrics_due_at(&self) -> Option<Monotonic> {
+        self.state.config.metrics_file.as_ref().map(|_| self.metrics_file.due_at())
+    }
+
+    /// Writes the file if that is due. Nothing is waited for but the file system.
+    pub(in crate::master) fn keep_metrics(&mut self) {
+        let Some(path) = self.state.config.metrics_file.clone() else { return };
+        let now = now().monotonic;
+        if self.metrics_file.due_at() > now {
+            return;
+        }
+        self.metrics_file.tried_at = Some(now);
+        self.metrics_file.is_outdated = false;
+        let text = self.report(ReportKind::Metrics);
+        let written = replace(&path, self.state.master_pid.0, &text);
+        let has_failed = written.is_err();
+        match written {
+            Err(error) if !self.metrics_file.has_failed => {
+                let shown = path.display();
+                self.log(Level::Error, &format!("Cannot write the metrics file {shown}: {error}"));
+            }
+            Err(_) => {}
+            Ok(file) => {
+                if self.metrics_file.has_failed {
+                    let shown = path.display();
+                    self.log(Level::Info, &format!("The metrics file {shown} is written again"));
+                }
+                self.files.retain(|known| known.path() != path);
+                self.files.push(file);
+            }
+        }
+        self.metrics_file.has_failed = has_failed;
+    }
+}
