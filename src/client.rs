@@ -17,7 +17,7 @@ use crate::scalar::Scalar;
 
 /// The longest reply line in bytes, its newline not counted. A state dump of 10 000 workers is
 /// about 4 MB; something that is no master must not fill the memory.
-pub const REPLY_MAX: usize = 64 * 1024 * 1024;
+const REPLY_MAX: usize = 64 * 1024 * 1024;
 
 /// How much of an unparsable reply its error shows, in characters: enough to recognise it.
 const EXCERPT_MAX: usize = 80;
@@ -187,7 +187,7 @@ pub enum ClientError {
     Lost(io::Error),
     /// Nothing arrived in the time that [`Client::set_read_timeout`] set.
     TimedOut,
-    /// A reply is longer than [`REPLY_MAX`].
+    /// A reply is longer than any that a master gives.
     ReplyTooLong,
     /// A line arrived that is no message of a master.
     Unparsable {

@@ -22,10 +22,10 @@ pub use ids::{ConnectionId, Generation, Pid, Slot};
 pub use listener::{Address, Bind, Family, Listener, ListenerOptions, Origin};
 pub use release::{STATE_FORMAT, release};
 pub use rollout::{
-    ACK_TIMEOUT, CanaryCheck, Deployment, FAILURES_TOLD, Failure, ON_CANARY_TIMEOUT, Rollout,
-    RolloutBounds, RolloutKind, RolloutStage, UPGRADE_FAILURES_MIN, VARIABLES_MAX,
+    CanaryCheck, Deployment, FAILURES_TOLD, Failure, Rollout, RolloutBounds, RolloutKind,
+    RolloutStage, UPGRADE_FAILURES_MIN, VARIABLES_MAX,
 };
 pub use signal::{ExitStatus, Signal};
 pub use time::{Monotonic, Now, Realtime};
 pub use upgrade::{CandidateReport, EndedUpgrade, Reexec, Stage, UpgradeKind, Waiter, WaitsFor};
-pub use worker::{OVERRUN_GRACE, Ping, Worker};
+pub use worker::{Ping, Worker};

@@ -8,10 +8,10 @@ use crate::state::{Generation, Monotonic, Pid, Slot};
 
 /// `--ack-timeout` unless it is given: programs that load a large application take a minute; one
 /// that takes two has hung.
-pub const ACK_TIMEOUT: Duration = Duration::from_secs(120);
+const ACK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// `--on-canary-timeout` unless it is given: a look at a few pages takes seconds.
-pub const ON_CANARY_TIMEOUT: Duration = Duration::from_secs(60);
+const ON_CANARY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `--upgrade-max-failures` unless it is given: a small fleet says with three failures that it is
 /// no accident; a large one has accidents, so there a tenth of it may fail.

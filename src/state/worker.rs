@@ -10,7 +10,7 @@ use crate::state::{ConnectionId, Generation, Monotonic, Now, Realtime, Signal, S
 
 /// How long a worker may outlive its signal that was never ACKed in time: it has not begun to
 /// serve, and until it is gone no other is started in its place.
-pub const OVERRUN_GRACE: Duration = Duration::from_secs(10);
+const OVERRUN_GRACE: Duration = Duration::from_secs(10);
 
 /// The last `worker:ping` of a worker.
 #[derive(Clone, Debug, PartialEq)]

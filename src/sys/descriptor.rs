@@ -151,11 +151,8 @@ pub fn close_inherited_on_exec() -> io::Result<()> {
     open_numbers()?.into_iter().try_for_each(set_close_on_exec)
 }
 
-/// Keeps a descriptor out of programs that are executed.
-///
-/// # Errors
-/// None but those of fcntl(2) that are not about a number that is not open.
-pub fn set_close_on_exec(number: RawFd) -> io::Result<()> {
+/// Keeps a descriptor out of programs that are executed; one that is not open is none.
+fn set_close_on_exec(number: RawFd) -> io::Result<()> {
     // SAFETY: fcntl(F_SETFD) changes a flag of the descriptor table only; a number that is not
     // open is answered with EBADF.
     let answer = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };

@@ -111,20 +111,12 @@ pub fn open_files() -> io::Result<OpenFiles> {
     Ok(OpenFiles { soft, hard })
 }
 
-/// Sets this process's limit.
-///
-/// # Errors
-/// Those of setrlimit(2).
-pub fn set_open_files(limit: OpenFiles) -> io::Result<()> {
-    Limit::from(limit).set()
-}
-
 /// Raises this process's soft limit to the hard one.
 ///
 /// # Errors
 /// Those of setrlimit(2).
 pub fn raise_open_files(original: OpenFiles) -> io::Result<()> {
-    set_open_files(OpenFiles { soft: original.hard, ..original })
+    Limit::from(OpenFiles { soft: original.hard, ..original }).set()
 }
 
 /// How many processors this process may use; at least 1.

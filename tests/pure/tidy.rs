@@ -2,6 +2,7 @@
 
 mod circles;
 mod floors;
+mod public;
 mod source;
 
 use einhorn::protocol::COMMANDS;

@@ -55,13 +55,6 @@ pub fn take_over() -> io::Result<Mask> {
     Ok(Mask(original))
 }
 
-/// Lets the default disposition of SIGPIPE end a program that writes to a closed pipe, as is
-/// expected of programs in pipelines.
-pub fn die_of_closed_pipes() {
-    // A failure leaves the error of write(2), which callers handle too.
-    let _ = dispose(Signal::SIGPIPE, SigHandler::SigDfl);
-}
-
 /// Not by libc's wrapper, which refuses the signals that it keeps for itself.
 fn ignore_real_time() {
     let no_answer: *mut libc::c_void = std::ptr::null_mut();

@@ -9,8 +9,8 @@ mod mask;
 mod names;
 
 pub use delivery::{Received, Signals};
+pub use disposition::take_over;
 pub(super) use disposition::{DEFAULT_ACTION, KERNEL_SET_BYTES};
-pub use disposition::{die_of_closed_pipes, take_over};
 pub(super) use exec_shield::Shield;
 pub use exec_shield::{Stranger, set_alarm};
 pub use mask::Mask;

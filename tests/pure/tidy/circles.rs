@@ -169,7 +169,7 @@ fn passed_on(source: &Source) -> BTreeMap<String, Vec<String>> {
 
 /// The `use` declarations with their lines, and the rest of the code, line for line. What a module
 /// within a file calls `super` is the file.
-fn split(source: &Source) -> (Vec<(usize, String)>, String) {
+pub(super) fn split(source: &Source) -> (Vec<(usize, String)>, String) {
     let (mut uses, mut rest) = (Vec::<(usize, String)>::new(), String::new());
     let (mut is_open, mut is_within) = (false, false);
     for (number, line) in source.code_lines() {
