@@ -2,8 +2,9 @@
 
 use crate::decide::{Event, Level};
 use crate::master::Master;
+use crate::master::child::{Child, status};
 use crate::state::{ExitStatus, Pid, Signal};
-use crate::sys::process::{self, WaitStatus};
+use crate::sys::process;
 use crate::sys::signal;
 
 impl Master {
@@ -17,22 +18,26 @@ impl Master {
         }
     }
 
-    fn reaped(&mut self, pid: i32, status: ExitStatus) {
-        if self.candidate_ended(pid, status) {
-            return;
-        }
-        self.end_check(pid);
-        match self.helpers.remove(&pid) {
-            None => self.child_ended(Pid(pid), status),
-            Some(_) if status == ExitStatus::Code(0) => {}
-            Some(what) => self.log(Level::Error, &format!("Failed {what}: {status}")),
+    fn reaped(&mut self, pid: Pid, status: ExitStatus) {
+        match self.children.remove(&pid) {
+            Some(Child::Candidate) => self.candidate_ended(pid, status),
+            Some(Child::CanaryCheck) => {
+                // What it has left running must not outlive its purpose.
+                self.kill_all_of(pid, "what --on-canary has left running");
+                self.child_ended(pid, status);
+            }
+            Some(Child::Helper(_)) if status == ExitStatus::Code(0) => {}
+            Some(Child::Helper(what)) => {
+                self.log(Level::Error, &format!("Failed {what}: {status}"));
+            }
+            None => self.child_ended(pid, status),
         }
     }
 
     pub(super) fn take_exits(&mut self) {
         loop {
             match process::reap() {
-                Ok(Some((pid, ended))) => self.reaped(pid, status(ended)),
+                Ok(Some((pid, ended))) => self.reaped(Pid(pid), status(ended)),
                 Ok(None) => {
                     self.cannot_reap = false;
                     return;
@@ -58,23 +63,12 @@ impl Master {
     }
 
     /// Kills a process group; that nobody is left in it is fine.
-    pub(super) fn kill_all_of(&mut self, group: i32, what: &str) {
-        match process::kill_group(group) {
+    pub(super) fn kill_all_of(&mut self, group: Pid, what: &str) {
+        match process::kill_group(group.0) {
             Err(error) if !process::is_gone(&error) => {
                 self.log(Level::Error, &format!("Cannot kill {what} ({group}): {error}"));
             }
             _ => {}
-        }
-    }
-}
-
-/// How a child ended, in the words of the state.
-pub(super) fn status(ended: WaitStatus) -> ExitStatus {
-    match ended {
-        WaitStatus::Exited(code) => ExitStatus::Code(code),
-        WaitStatus::Signaled { number, core_dumped } => {
-            let signal = signal::name(number).and_then(Signal::parse);
-            ExitStatus::Killed { number, signal, core_dumped }
         }
     }
 }

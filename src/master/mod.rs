@@ -1,6 +1,7 @@
 //! The shell. Owns every descriptor, turns bytes, signals and exits into events, and
 //! carries actions out. It decides nothing.
 
+mod child;
 mod children;
 mod clients;
 mod descriptors;

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use crate::decide::{Event, Level};
+use crate::master::child::Child;
 use crate::master::clients::connections::Connections;
 use crate::master::environment::Inheritance;
 use crate::master::log::Log;
@@ -13,7 +14,7 @@ use crate::master::status::metrics_file::MetricsFile;
 use crate::master::upgrade::candidate::{Candidate, Successor};
 use crate::master::upgrade::preflight::Preflight;
 use crate::master::workers::stderr::Captured;
-use crate::state::{Monotonic, State};
+use crate::state::{Monotonic, Pid, State};
 use crate::sys::file::Owned;
 use crate::sys::poll::Poll;
 use crate::sys::signal::{Mask, Signals};
@@ -35,8 +36,8 @@ pub struct Master {
     pub(super) open_mask: Mask,
     /// What has happened and was not told to `decide` yet.
     pub(super) events: VecDeque<Event>,
-    /// Helper processes that are no workers, and what each is for.
-    pub(super) helpers: BTreeMap<i32, String>,
+    /// Those that are no workers, until they are reaped.
+    pub(super) children: BTreeMap<Pid, Child>,
     /// The kernel did not tell which children have ended, and that was logged.
     pub(super) cannot_reap: bool,
     pub(super) exit_code: Option<i32>,

@@ -90,7 +90,7 @@ impl Master {
             signals,
             open_mask: launch.mask.open(),
             events: VecDeque::new(),
-            helpers: BTreeMap::new(),
+            children: BTreeMap::new(),
             cannot_reap: false,
             exit_code: None,
             preflight: None,

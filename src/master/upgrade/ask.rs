@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use crate::decide::{Event, Preflight as Outcome};
 use crate::master::Master;
+use crate::master::child::Child;
 use crate::master::upgrade::candidate::Candidate;
 use crate::master::upgrade::open_files::original_limit;
 use crate::master::upgrade::pin::Asked;
@@ -30,7 +31,8 @@ impl Master {
         self.candidate = None;
         let event = match self.try_preflight() {
             Ok((preflight, deployment)) => {
-                let pid = Pid(preflight.pid);
+                let pid = preflight.pid;
+                self.children.insert(pid, Child::Candidate);
                 self.preflight = Some(preflight);
                 Event::PreflightStarted { pid, deployment }
             }
@@ -94,7 +96,7 @@ impl Master {
         })
         .map_err(|error| candidate.explain(&error))?;
         let preflight = Preflight {
-            pid: spawned.pid,
+            pid: Pid(spawned.pid),
             candidate,
             pin,
             report: Stream::new(report, REPORT_MAX),
@@ -121,23 +123,20 @@ impl Master {
         }
     }
 
-    /// Takes the end of the candidate, if it is the one that ended.
-    pub(in crate::master) fn candidate_ended(&mut self, pid: i32, status: ExitStatus) -> bool {
-        if self.preflight.as_ref().is_none_or(|preflight| preflight.pid != pid) {
-            return false;
-        }
-        let Some(mut preflight) = self.preflight.take() else { return false };
+    /// Takes the end of the candidate.
+    pub(in crate::master) fn candidate_ended(&mut self, pid: Pid, status: ExitStatus) {
+        let Some(mut preflight) = self.preflight.take() else { return };
         preflight.hear(&self.poll);
         preflight.forget(&self.poll);
         // What a wrapper has left running must not outlive its purpose.
-        let _ = process::kill_group(pid);
+        let _ = process::kill_group(pid.0);
         let subject = if preflight.candidate.is_wrapper() { "the wrapper" } else { "it" };
         let pin = preflight.pin.take().map(|asked| asked.answer(subject));
         let pin = pin.map(|answer| {
             answer.map(|(executable, pinned)| preflight.candidate.pin(executable, pinned))
         });
         let outcome = Outcome::Ended {
-            pid: Pid(pid),
+            pid,
             status,
             report: parse_report(&preflight.report.text()),
             pin,
@@ -146,6 +145,5 @@ impl Master {
         };
         self.candidate = Some(preflight.candidate);
         self.events.push_back(Event::PreflightEnded { outcome });
-        true
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use crate::decide::{Event, Level};
 use crate::master::Master;
-use crate::master::children::status;
+use crate::master::child::{Child, status};
 use crate::master::clients::connections::Connections;
 use crate::master::descriptors::{
     carried_file, identity, owned_file, skipped, used_numbers, verify_descriptors,
@@ -121,11 +121,18 @@ impl Master {
             descriptors: numbers.into_iter().map(carry).collect::<Result<_, _>>()?,
             connections: connections.into_iter().map(|(connection, _)| connection).collect(),
             next_connection: self.connections.next_id(),
-            helpers: self.helpers.iter().map(|(pid, what)| (Pid(*pid), what.clone())).collect(),
+            helpers: self.children.iter().filter_map(helper).collect(),
             files: self.files.iter().map(carried_file).collect(),
             captured: self.captured.as_ref().map_or(Ok(Vec::new()), Captured::carried)?,
             unlogged: self.log.unlogged(),
         })
+    }
+}
+
+fn helper((pid, child): (&Pid, &Child)) -> Option<(Pid, String)> {
+    match child {
+        Child::Helper(what) => Some((*pid, what.clone())),
+        Child::Candidate | Child::CanaryCheck => None,
     }
 }
 
@@ -250,6 +257,11 @@ impl Master {
             // What a wrapper has set is what holds from now on.
             origin.environment = adoption.launch.environment.clone();
         }
+        let check = handover.state.rollout.as_ref().and_then(Rollout::check);
+        let helpers = handover.helpers.into_iter().map(|(pid, what)| (pid, Child::Helper(what)));
+        let children = helpers.chain(check.map(|pid| (pid, Child::CanaryCheck)));
+        // A shell that ran in our place may have reaped it.
+        let children = children.filter(|(pid, _)| !is_lost(*pid)).collect();
         Master {
             state: handover.state,
             log: parts.log.owing(handover.unlogged),
@@ -262,13 +274,7 @@ impl Master {
             poll: parts.poll,
             signals: parts.signals,
             events: VecDeque::new(),
-            helpers: handover
-                .helpers
-                .into_iter()
-                // A shell that ran in our place may have reaped it.
-                .filter(|(pid, _)| !is_lost(*pid))
-                .map(|(pid, what)| (pid.0, what))
-                .collect(),
+            children,
             cannot_reap: false,
             exit_code: None,
             preflight: None,

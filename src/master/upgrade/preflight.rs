@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::master::tokens::{CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN};
 use crate::master::upgrade::candidate::Candidate;
 use crate::master::upgrade::pin::Asked;
+use crate::state::Pid;
 use crate::sys::descriptor;
 use crate::sys::poll::{Interest, Poll};
 
@@ -15,7 +16,7 @@ const READS_PER_TURN: usize = 16;
 /// A preflight under way.
 #[derive(Debug)]
 pub struct Preflight {
-    pub(super) pid: i32,
+    pub(super) pid: Pid,
     pub(super) candidate: Candidate,
     pub(super) report: Stream,
     /// Where it says how it was executed, if that is asked.

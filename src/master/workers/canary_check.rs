@@ -2,8 +2,9 @@
 
 use crate::decide::Event;
 use crate::master::Master;
+use crate::master::child::Child;
 use crate::master::workers::deployment;
-use crate::state::{Generation, Pid, Rollout};
+use crate::state::{Generation, Pid};
 
 impl Master {
     /// Starts the command for a worker, in the directory and with the environment of that.
@@ -11,22 +12,16 @@ impl Master {
         let started = deployment::place(&self.state, generation)
             .and_then(|place| self.inheritance.start_check(&self.state, worker, generation, place));
         self.events.push_back(match started {
-            Ok(pid) => Event::CheckStarted { pid: Pid(pid) },
+            Ok(pid) => {
+                self.children.insert(Pid(pid), Child::CanaryCheck);
+                Event::CheckStarted { pid: Pid(pid) }
+            }
             Err(why) => Event::CheckNotStarted { why },
         });
     }
 
     /// Ends the command and everything that it has started.
     pub(in crate::master) fn kill_check(&mut self, check: Pid) {
-        self.kill_all_of(check.0, "--on-canary");
-    }
-
-    /// Whether a child that has ended is the command; what it has left running must not outlive its
-    /// purpose.
-    pub(in crate::master) fn end_check(&mut self, pid: i32) {
-        let check = self.state.rollout.as_ref().and_then(Rollout::check);
-        if check == Some(Pid(pid)) {
-            self.kill_all_of(pid, "what --on-canary has left running");
-        }
+        self.kill_all_of(check, "--on-canary");
     }
 }

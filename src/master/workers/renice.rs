@@ -2,6 +2,8 @@
 
 use crate::decide::Level;
 use crate::master::Master;
+use crate::master::child::Child;
+use crate::state::Pid;
 
 impl Master {
     /// Lets the command of `--nice` set a level, if one was given.
@@ -11,7 +13,8 @@ impl Master {
         let command: Vec<_> = words.iter().chain(&arguments).map(Into::into).collect();
         match self.inheritance.start_helper(&command) {
             Ok(helper) => {
-                self.helpers.insert(helper, format!("setting the nice level of {pid}"));
+                let what = format!("setting the nice level of {pid}");
+                self.children.insert(Pid(helper), Child::Helper(what));
             }
             Err(why) => self.log(Level::Error, &format!("Cannot renice {pid}: {why}")),
         }
