@@ -6,6 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use crate::decide::Level;
+use crate::master::source::Source;
 use crate::state::Verbosity;
 use crate::sys::log_output::LogOutput;
 use crate::sys::poll::{Interest, Poll};
@@ -202,14 +203,14 @@ impl Log {
 
     /// Waits for room only while there is something to write: an output whose reader is gone is
     /// ready for ever.
-    pub fn watch(&mut self, poll: &Poll, token: u64) {
+    pub fn watch(&mut self, poll: &Poll) {
         let is_behind = self.is_behind();
         if is_behind == self.is_watched {
             return;
         }
         let Some(output) = self.descriptor() else { return };
         let watched = match is_behind {
-            true => poll.add(output, token, Interest { read: false, write: true }),
+            true => poll.add(output, Source::Log, Interest::WRITE),
             false => poll.remove(output),
         };
         // What cannot be watched, such as /dev/null, never falls behind.
@@ -223,7 +224,7 @@ impl Log {
     pub fn wait_for_room(&mut self, most: Duration, mask: &Mask) -> io::Result<()> {
         if let Some(output) = self.descriptor() {
             let poll = Poll::new()?;
-            poll.add(output, 0, Interest { read: false, write: true })?;
+            poll.add(output, Source::Log, Interest::WRITE)?;
             poll.wait(Some(most), mask)?;
         }
         self.flush();

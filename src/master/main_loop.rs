@@ -6,10 +6,7 @@ use std::time::Duration;
 use crate::decide::{Action, Event, Level, Sender, next_deadline, step};
 use crate::master::Master;
 use crate::master::now::now;
-use crate::master::tokens::{
-    CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN, CAPTURED_TOKEN, COMMAND_SOCKET_TOKEN,
-    LOG_TOKEN, SIGNALS_TOKEN,
-};
+use crate::master::source::Source;
 use crate::master::upgrade::candidate::Successor;
 use crate::state::Signal;
 use crate::sys::poll::Ready;
@@ -45,7 +42,8 @@ impl Master {
 
     /// Takes in what has happened: exits first, then signals, then clients.
     fn turn(&mut self, ready: &[Ready]) {
-        let has_signals = ready.iter().any(|ready| ready.token == SIGNALS_TOKEN);
+        let is_ready = |source| ready.iter().any(|one| Source::of(one.token) == Some(source));
+        let has_signals = is_ready(Source::Signals);
         // Asking costs time for every worker; when clients alone are ready, none has exited.
         if has_signals || ready.is_empty() {
             self.take_exits();
@@ -56,17 +54,17 @@ impl Master {
         self.tell_events();
         self.connections.begin_turn();
         for ready in ready {
-            match ready.token {
-                SIGNALS_TOKEN | COMMAND_SOCKET_TOKEN => {}
-                LOG_TOKEN => self.log.flush(),
-                CAPTURED_TOKEN => self.hear_workers(),
-                CANDIDATE_REPORT_TOKEN | CANDIDATE_OUTPUT_TOKEN => self.hear_candidate(),
-                _ => self.connections.serve(*ready),
+            match Source::of(ready.token) {
+                None | Some(Source::Signals | Source::CommandSocket) => {}
+                Some(Source::Log) => self.log.flush(),
+                Some(Source::Workers) => self.hear_workers(),
+                Some(Source::Candidate) => self.hear_candidate(),
+                Some(Source::Connection(id)) => self.connections.serve(id, *ready),
             }
         }
         self.answer_clients();
         // Last, so that whoever has just spoken is not taken for silent.
-        if ready.iter().any(|ready| ready.token == COMMAND_SOCKET_TOKEN) {
+        if is_ready(Source::CommandSocket) {
             self.accept();
         }
     }
@@ -85,7 +83,7 @@ impl Master {
             self.candidate = None;
         }
         debug_assert_eq!(self.state.check(), Ok(()));
-        self.log.watch(&self.poll, LOG_TOKEN);
+        self.log.watch(&self.poll);
         self.watch_workers();
         self.resume_accepting();
         self.keep_metrics();

@@ -16,9 +16,9 @@ mod program;
 mod restore;
 mod ruby;
 mod running;
+mod source;
 mod start;
 mod status;
-mod tokens;
 mod upgrade;
 mod workers;
 

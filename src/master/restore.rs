@@ -6,8 +6,9 @@ use std::os::fd::AsFd;
 use crate::decide::Level;
 use crate::master::Master;
 use crate::master::files::{self, Undo};
-use crate::master::tokens::{COMMAND_SOCKET_TOKEN, WATCHED};
+use crate::master::source::Source;
 use crate::sys::file::Owned;
+use crate::sys::poll::Interest;
 use crate::sys::socket;
 
 impl Master {
@@ -48,7 +49,7 @@ impl Master {
         let mut undo = Undo::default();
         let bound = files::claim_command_socket(&path, &mut undo).and_then(|socket| {
             socket::set_nonblocking(socket.as_fd())?;
-            self.poll.add(&socket, COMMAND_SOCKET_TOKEN, WATCHED)?;
+            self.poll.add(&socket, Source::CommandSocket, Interest::READ)?;
             Ok(socket)
         });
         match bound {

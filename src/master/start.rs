@@ -17,8 +17,8 @@ use crate::master::launch::Launch;
 use crate::master::listeners::Binder;
 use crate::master::log::Log;
 use crate::master::program::find_program;
+use crate::master::source::Source;
 use crate::master::status::metrics_file::MetricsFile;
-use crate::master::tokens::{COMMAND_SOCKET_TOKEN, SIGNALS_TOKEN};
 use crate::master::workers::deployment;
 use crate::master::workers::stderr::Captured;
 use crate::state::{self, Config, Generation, Listener, Pid, State};
@@ -116,9 +116,8 @@ impl Master {
 
     fn watch(&self) -> Result<()> {
         socket::set_nonblocking(self.command_socket.as_fd())?;
-        let read = Interest { read: true, write: false };
-        self.poll.add(self.signals.descriptor(), SIGNALS_TOKEN, read)?;
-        self.poll.add(&self.command_socket, COMMAND_SOCKET_TOKEN, read)?;
+        self.poll.add(self.signals.descriptor(), Source::Signals, Interest::READ)?;
+        self.poll.add(&self.command_socket, Source::CommandSocket, Interest::READ)?;
         Ok(())
     }
 

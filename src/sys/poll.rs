@@ -22,6 +22,13 @@ pub struct Interest {
     pub write: bool,
 }
 
+impl Interest {
+    /// Something to read only.
+    pub const READ: Interest = Interest { read: true, write: false };
+    /// Room to write only.
+    pub const WRITE: Interest = Interest { read: false, write: true };
+}
+
 /// A descriptor that is ready, by the token that it was added with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
@@ -52,16 +59,26 @@ impl Poll {
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub fn add(&self, descriptor: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
-        Ok(self.0.add(descriptor, EpollEvent::new(flags(interest), token))?)
+    pub fn add(
+        &self,
+        descriptor: impl AsFd,
+        token: impl Into<u64>,
+        interest: Interest,
+    ) -> io::Result<()> {
+        Ok(self.0.add(descriptor, EpollEvent::new(flags(interest), token.into()))?)
     }
 
     /// Changes what is waited for.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub fn change(&self, descriptor: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
-        Ok(self.0.modify(descriptor, &mut EpollEvent::new(flags(interest), token))?)
+    pub fn change(
+        &self,
+        descriptor: impl AsFd,
+        token: impl Into<u64>,
+        interest: Interest,
+    ) -> io::Result<()> {
+        Ok(self.0.modify(descriptor, &mut EpollEvent::new(flags(interest), token.into()))?)
     }
 
     /// Stops watching a descriptor.
@@ -160,8 +177,8 @@ mod tests {
         let poll = Poll::new().unwrap();
         assert_eq!(poll.next_ready().unwrap(), None);
         let pipes: Vec<_> = (0..3).map(|_| descriptor::pipe().unwrap()).collect();
-        for (token, (read, write)) in (0..).zip(&pipes) {
-            poll.add(read, token, Interest { read: true, write: false }).unwrap();
+        for (token, (read, write)) in (0u64..).zip(&pipes) {
+            poll.add(read, token, Interest::READ).unwrap();
             nix::unistd::write(write, b"x").unwrap();
         }
         let turns: Vec<u64> = (0..9).map(|_| poll.next_ready().unwrap().unwrap().token).collect();

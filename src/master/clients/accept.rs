@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::decide::{Event, Level};
 use crate::master::Master;
 use crate::master::now::now;
-use crate::master::tokens::COMMAND_SOCKET_TOKEN;
+use crate::master::source::Source;
 use crate::protocol::Request;
 use crate::sys::poll::Interest;
 use crate::sys::{socket, user};
@@ -110,7 +110,8 @@ impl Master {
 
     fn watch_command_socket(&mut self, read: bool) {
         let interest = Interest { read, write: false };
-        if let Err(error) = self.poll.change(&self.command_socket, COMMAND_SOCKET_TOKEN, interest) {
+        if let Err(error) = self.poll.change(&self.command_socket, Source::CommandSocket, interest)
+        {
             self.log(Level::Error, &format!("Cannot watch the command socket: {error}"));
         }
     }

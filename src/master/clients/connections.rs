@@ -7,7 +7,7 @@ use std::ops::Bound;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-use crate::master::tokens::{FIRST_TOKEN, WATCHED};
+use crate::master::source::{FIRST_CONNECTION, Source};
 use crate::protocol::{BadRequest, LineBuffer, Request};
 use crate::schema::CarriedConnection;
 use crate::state::ConnectionId;
@@ -88,7 +88,7 @@ impl Connection {
 #[derive(Debug)]
 pub struct Connections {
     table: BTreeMap<ConnectionId, Connection>,
-    next_id: u64,
+    next_id: ConnectionId,
     /// Those that something happened to in this turn.
     touched: BTreeSet<ConnectionId>,
     /// Those with requests that can be answered though nothing new is heard.
@@ -109,7 +109,7 @@ impl Connections {
         let half = usize::try_from(descriptors_max / 2).unwrap_or(CLIENTS_MAX);
         Connections {
             table: BTreeMap::new(),
-            next_id: FIRST_TOKEN,
+            next_id: FIRST_CONNECTION,
             touched: BTreeSet::new(),
             asking: BTreeSet::new(),
             last_answered: ConnectionId(0),
@@ -131,10 +131,9 @@ impl Connections {
         stream: UnixStream,
         is_given: bool,
     ) -> io::Result<ConnectionId> {
-        let id = ConnectionId(self.next_id);
-        let interest = WATCHED;
-        poll.add(&stream, id.0, interest)?;
-        self.next_id += 1;
+        let (id, interest) = (self.next_id, Interest::READ);
+        poll.add(&stream, Source::Connection(id), interest)?;
+        self.next_id = ConnectionId(id.0 + 1);
         self.given_count += usize::from(is_given);
         self.table.insert(
             id,
@@ -175,12 +174,12 @@ impl Connections {
 
     /// The id that the next connection gets.
     pub fn next_id(&self) -> ConnectionId {
-        ConnectionId(self.next_id)
+        self.next_id
     }
 
     /// Takes in connections of the image before this one; they are watched already, for reading.
     pub fn adopt(&mut self, connections: Vec<(CarriedConnection, OwnedFd)>, next: ConnectionId) {
-        self.next_id = next.0;
+        self.next_id = next;
         for (carried, stream) in connections {
             self.given_count += usize::from(carried.is_given);
             self.owed_total += carried.output.len();
@@ -196,7 +195,7 @@ impl Connections {
                 is_broken: false,
                 is_closing: carried.is_closing,
                 last_active: self.turn,
-                interest: WATCHED,
+                interest: Interest::READ,
             };
             self.table.insert(carried.id, connection);
         }
@@ -246,8 +245,7 @@ impl Connections {
     }
 
     /// Reads and writes what a connection is ready for.
-    pub fn serve(&mut self, ready: Ready) {
-        let id = ConnectionId(ready.token);
+    pub fn serve(&mut self, id: ConnectionId, ready: Ready) {
         let Some(connection) = self.table.get_mut(&id) else { return };
         self.touched.insert(id);
         if ready.read && connection.interest.read {
@@ -310,7 +308,7 @@ impl Connections {
             let is_done = |connection: &Connection| !is_awaited && connection.is_done();
             if interest != connection.interest && !is_done(connection) {
                 connection.interest = interest;
-                let changed = poll.change(&connection.stream, id.0, interest);
+                let changed = poll.change(&connection.stream, Source::Connection(id), interest);
                 connection.is_broken |= changed.is_err();
             }
             if is_done(connection) {

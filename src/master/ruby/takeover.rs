@@ -14,10 +14,10 @@ use crate::master::descriptors::{carried_file, identity};
 use crate::master::files::{COMMAND_BACKLOG, PIDFILE_MAX};
 use crate::master::launch::Launch;
 use crate::master::now::now;
-use crate::master::tokens::FIRST_TOKEN;
+use crate::master::source::FIRST_CONNECTION;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
 use crate::schema::{self, Handover, Role};
-use crate::state::{ConnectionId, Family, Pid};
+use crate::state::{Family, Pid};
 use crate::sys::entry::{Access, Entry};
 use crate::sys::file::{self, Owned};
 use crate::sys::{descriptor, limit, memfd, pipe, process, socket};
@@ -178,7 +178,7 @@ fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: 
         parentage: original.workers().map(|pid| (pid, parentage(pid))).collect(),
         files: Vec::new(),
         strays: strays.filter_map(|number| Some((*number, identity(*number).ok()?))).collect(),
-        first_connection: ConnectionId(FIRST_TOKEN),
+        first_connection: FIRST_CONNECTION,
         found: found.collect::<BTreeMap<_, _>>(),
     }
 }

@@ -15,8 +15,8 @@ use crate::master::descriptors::{
 use crate::master::environment::Inheritance;
 use crate::master::log::Log;
 use crate::master::ruby::takeover::{self, Note};
+use crate::master::source::Source;
 use crate::master::status::metrics_file::MetricsFile;
-use crate::master::tokens::{COMMAND_SOCKET_TOKEN, SIGNALS_TOKEN, WATCHED};
 use crate::master::upgrade::candidate::{Candidate, Successor};
 use crate::master::upgrade::exec::{Estate, failed};
 use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, original_limit};
@@ -27,7 +27,7 @@ use crate::preflight::PinnedFrom;
 use crate::ruby::Original;
 use crate::schema::{self, Carried, Handover, Role};
 use crate::state::{ExitStatus, Pid, Reexec, Rollout, Stage, release};
-use crate::sys::poll::Poll;
+use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::{self, Signals, Stranger};
 use crate::sys::{descriptor, limit, memfd, pidfd, process, title};
 
@@ -365,14 +365,14 @@ fn is_lost(pid: Pid) -> bool {
 
 fn watch(handover: &Handover, signals: &Signals) -> io::Result<Poll> {
     let poll = Poll::new()?;
-    poll.add(signals.descriptor(), SIGNALS_TOKEN, WATCHED)?;
+    poll.add(signals.descriptor(), Source::Signals, Interest::READ)?;
     for carried in &handover.descriptors {
-        let token = match carried.role {
-            Role::CommandSocket => COMMAND_SOCKET_TOKEN,
-            Role::Connection(id) => id.0,
+        let source = match carried.role {
+            Role::CommandSocket => Source::CommandSocket,
+            Role::Connection(id) => Source::Connection(id),
             _ => continue,
         };
-        poll.add(descriptor::borrow(carried.number), token, WATCHED)?;
+        poll.add(descriptor::borrow(carried.number), source, Interest::READ)?;
     }
     Ok(poll)
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::master::tokens::{CANDIDATE_OUTPUT_TOKEN, CANDIDATE_REPORT_TOKEN};
+use crate::master::source::Source;
 use crate::master::upgrade::candidate::Candidate;
 use crate::master::upgrade::pin::Asked;
 use crate::state::Pid;
@@ -66,9 +66,8 @@ impl Stream {
 
 impl Preflight {
     pub(super) fn watch(&self, poll: &Poll) -> io::Result<()> {
-        let read = Interest { read: true, write: false };
-        poll.add(&self.report.pipe, CANDIDATE_REPORT_TOKEN, read)?;
-        poll.add(&self.output.pipe, CANDIDATE_OUTPUT_TOKEN, read)
+        poll.add(&self.report.pipe, Source::Candidate, Interest::READ)?;
+        poll.add(&self.output.pipe, Source::Candidate, Interest::READ)
     }
 
     pub(super) fn hear(&mut self, poll: &Poll) {

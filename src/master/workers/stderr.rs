@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use crate::decide::Level;
 use crate::master::descriptors::identity;
 use crate::master::log::{BACKLOG_MAX, Log};
-use crate::master::tokens::CAPTURED_TOKEN;
+use crate::master::source::Source;
 use crate::schema::CarriedPipe;
 use crate::state::{CAPTURED_LINE_MAX, Pid, TAIL_MAX, Verbosity};
 use crate::sys::descriptor;
@@ -37,8 +37,6 @@ const OWED_MAX: usize = BACKLOG_MAX / 2;
 /// How many pipes of workers that have ended are heard, or a quarter of the descriptors: of each
 /// somebody is left who holds the other end, such as a helper that a worker has started.
 const ORPHANS_MAX: usize = 1024;
-
-const READ: Interest = Interest { read: true, write: false };
 
 /// All pipes, by the numbers of their reading ends.
 #[derive(Debug)]
@@ -128,7 +126,7 @@ impl Captured {
     pub fn watch_carried(carried: &[CarriedPipe]) -> io::Result<Poll> {
         let poll = Poll::new()?;
         for CarriedPipe { number, .. } in carried {
-            poll.add(descriptor::borrow(*number), token(*number), READ)?;
+            poll.add(descriptor::borrow(*number), token(*number), Interest::READ)?;
         }
         Ok(poll)
     }
@@ -186,7 +184,7 @@ impl Captured {
     /// Those of pipe2(2) and epoll_ctl(2).
     pub fn pipe(&self) -> io::Result<(OwnedFd, OwnedFd)> {
         let (ours, theirs) = descriptor::pipe()?;
-        self.poll.add(&ours, token(ours.as_raw_fd()), READ)?;
+        self.poll.add(&ours, token(ours.as_raw_fd()), Interest::READ)?;
         Ok((ours, theirs))
     }
 
@@ -202,7 +200,7 @@ impl Captured {
     pub fn watch(&mut self, outer: &Poll, is_wanted: bool) {
         if is_wanted != self.is_watched {
             let changed = match is_wanted {
-                true => outer.add(&self.poll, CAPTURED_TOKEN, READ),
+                true => outer.add(&self.poll, Source::Workers, Interest::READ),
                 false => outer.remove(&self.poll),
             };
             self.is_watched = is_wanted == changed.is_ok();
