@@ -1,5 +1,6 @@
 //! The children that are no workers, and how a child ends.
 
+use crate::master::upgrade::preflight::Preflight;
 use crate::state::{ExitStatus, Signal};
 use crate::sys::process::WaitStatus;
 use crate::sys::signal;
@@ -8,7 +9,7 @@ use crate::sys::signal;
 #[derive(Debug)]
 pub enum Child {
     /// It is asked whether it can take over.
-    Candidate,
+    Candidate(Box<Preflight>),
     /// It runs the command of `--on-canary`.
     CanaryCheck,
     /// It does something, and only a failure is told.

@@ -20,7 +20,7 @@ impl Master {
 
     fn reaped(&mut self, pid: Pid, status: ExitStatus) {
         match self.children.remove(&pid) {
-            Some(Child::Candidate) => self.candidate_ended(pid, status),
+            Some(Child::Candidate(preflight)) => self.candidate_ended(pid, *preflight, status),
             Some(Child::CanaryCheck) => {
                 // What it has left running must not outlive its purpose.
                 self.kill_all_of(pid, "what --on-canary has left running");

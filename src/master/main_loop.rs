@@ -23,14 +23,14 @@ impl Master {
         self.take_exits();
         loop {
             self.settle();
-            if let Some(successor) = self.handover_due.take() {
+            if let Some(successor) = self.upgrade.handover_due.take() {
                 self.hand_over(successor);
                 continue;
             }
             if let Some(code) = self.exit_code {
                 return self.leave(code);
             }
-            match self.poll.wait(self.patience(), &self.open_mask) {
+            match self.wakeups.poll.wait(self.patience(), &self.wakeups.open_mask) {
                 Ok(ready) => self.turn(&ready),
                 Err(error) => {
                     self.log(Level::Error, &format!("Cannot wait for events any more: {error}"));
@@ -52,14 +52,14 @@ impl Master {
             self.take_signals();
         }
         self.tell_events();
-        self.connections.begin_turn();
+        self.clients.connections.begin_turn();
         for ready in ready {
             match Source::of(ready.token) {
                 None | Some(Source::Signals | Source::CommandSocket) => {}
                 Some(Source::Log) => self.log.flush(),
                 Some(Source::Workers) => self.hear_workers(),
-                Some(Source::Candidate) => self.hear_candidate(),
-                Some(Source::Connection(id)) => self.connections.serve(id, *ready),
+                Some(Source::Candidate) => self.hear_candidates(),
+                Some(Source::Connection(id)) => self.clients.connections.serve(id, *ready),
             }
         }
         self.answer_clients();
@@ -74,16 +74,16 @@ impl Master {
         self.events.push_back(Event::Turn);
         self.tell_events();
         let waiting = self.state.waiters.iter().map(|waiter| waiter.connection).collect();
-        for connection in self.connections.settle(&self.poll, &waiting) {
+        for connection in self.clients.connections.settle(&self.wakeups.poll, &waiting) {
             self.events.push_back(Event::Closed { connection });
         }
         self.tell_events();
         if self.state.reexec.is_none() {
             // One that was refused is not kept open.
-            self.candidate = None;
+            self.upgrade.candidate = None;
         }
         debug_assert_eq!(self.state.check(), Ok(()));
-        self.log.watch(&self.poll);
+        self.log.watch(&self.wakeups.poll);
         self.watch_workers();
         self.resume_accepting();
         self.keep_metrics();
@@ -91,10 +91,11 @@ impl Master {
 
     /// How long the next wait may last; `None` until something happens.
     fn patience(&self) -> Option<Duration> {
-        if self.connections.is_asked() {
+        if self.clients.connections.is_asked() {
             return Some(Duration::ZERO);
         }
-        let deadlines = [next_deadline(&self.state), self.accept_again_at, self.metrics_due_at()];
+        let deadlines =
+            [next_deadline(&self.state), self.clients.accept_again_at, self.metrics_due_at()];
         deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now().monotonic))
     }
 
@@ -124,20 +125,20 @@ impl Master {
             Action::Signal { pid, signal } => self.send_signal(pid, signal),
             // How it goes on is not told to those who do not read; how it ends is.
             Action::Reply { connection, reply }
-                if reply.wait && !self.connections.is_patient(connection) => {}
+                if reply.wait && !self.clients.connections.is_patient(connection) => {}
             Action::Reply { connection, reply } => {
-                self.connections.send(connection, &reply.to_line());
+                self.clients.connections.send(connection, &reply.to_line());
             }
             Action::Report { connection, kind, reply } => {
                 let reply = reply.with_message(self.report(kind));
-                self.connections.send(connection, &reply.to_line());
+                self.clients.connections.send(connection, &reply.to_line());
             }
-            Action::Close { connection } => self.connections.close(connection),
+            Action::Close { connection } => self.clients.connections.close(connection),
             Action::Log { level, message } => self.log(level, &message),
             Action::StartPreflight => self.start_preflight(),
             Action::KillPreflight => self.kill_preflight(),
-            Action::HandOver => self.handover_due = Some(Successor::Einhorn),
-            Action::HandBack => self.handover_due = Some(Successor::Ruby),
+            Action::HandOver => self.upgrade.handover_due = Some(Successor::Einhorn),
+            Action::HandBack => self.upgrade.handover_due = Some(Successor::Ruby),
             Action::RunCanaryCheck { worker, generation } => self.run_check(worker, generation),
             Action::KillCheck { process } => self.kill_check(process),
             Action::Exit { code } => self.exit_code = Some(code),
@@ -146,14 +147,14 @@ impl Master {
 
     /// Takes the signals that wait in the kernel, now and not with the next wait.
     pub(super) fn let_signals_in(&mut self) {
-        if let Err(error) = self.open_mask.let_in() {
+        if let Err(error) = self.wakeups.open_mask.let_in() {
             self.log(Level::Error, &format!("Cannot let signals in: {error}"));
         }
         self.take_signals();
     }
 
     pub(super) fn take_signals(&mut self) {
-        for received in self.signals.received() {
+        for received in self.wakeups.signals.received() {
             let Some(signal) = signal::name(received.number).and_then(Signal::parse) else {
                 continue;
             };
@@ -164,7 +165,7 @@ impl Master {
 
     /// Removes what is its own and says good-bye.
     fn leave(mut self, code: i32) -> i32 {
-        for file in std::mem::take(&mut self.files) {
+        for file in std::mem::take(&mut self.held.files) {
             if let Err(error) = file.remove() {
                 let path = file.path().display().to_string();
                 self.log(Level::Error, &format!("Cannot remove {path}: {error}"));

@@ -19,20 +19,20 @@ impl Master {
         let config = self.state.config.clone();
         // A lock file that is made here stays, as that of a start does.
         let mut made = Undo::default();
-        if self.socket_lock.is_none() {
+        if self.held.socket_lock.is_none() {
             match files::take_lock(&config.socket_lock(), &[], &mut made) {
-                Ok(lock) => self.socket_lock = lock,
+                Ok(lock) => self.held.socket_lock = lock,
                 Err(error) => self.log(
                     Level::Error,
                     &format!("Runs without the lock of its command socket: {error:#}"),
                 ),
             }
         }
-        if self.lock.is_none() && config.is_lockfile_named {
-            let held = self.socket_lock.iter();
+        if self.held.lock.is_none() && config.is_lockfile_named {
+            let held = self.held.socket_lock.iter();
             let held = held.filter_map(|lock| Owned::of(&config.socket_lock(), lock).ok());
             match files::take_lock(&config.lockfile, &held.collect::<Vec<_>>(), &mut made) {
-                Ok(lock) => self.lock = lock,
+                Ok(lock) => self.held.lock = lock,
                 Err(error) => self.log(Level::Error, &format!("Runs without its lock: {error:#}")),
             }
         }
@@ -49,19 +49,19 @@ impl Master {
         let mut undo = Undo::default();
         let bound = files::claim_command_socket(&path, &mut undo).and_then(|socket| {
             socket::set_nonblocking(socket.as_fd())?;
-            self.poll.add(&socket, Source::CommandSocket, Interest::READ)?;
+            self.wakeups.poll.add(&socket, Source::CommandSocket, Interest::READ)?;
             Ok(socket)
         });
         match bound {
             Ok(socket) => {
                 // Whoever has connected before the file was removed is still served.
-                while let Ok(Some(stream)) = socket::accept(&self.command_socket) {
+                while let Ok(Some(stream)) = socket::accept(&self.clients.command_socket) {
                     self.admit(stream);
                 }
-                let _ = self.poll.remove(&self.command_socket);
-                self.command_socket = socket;
-                self.files.retain(|file| file.path() != path);
-                self.files.extend(undo.keep());
+                let _ = self.wakeups.poll.remove(&self.clients.command_socket);
+                self.clients.command_socket = socket;
+                self.held.files.retain(|file| file.path() != path);
+                self.held.files.extend(undo.keep());
                 self.log(Level::Info, &format!("Bound {} anew: it was removed", path.display()));
             }
             Err(error) => {

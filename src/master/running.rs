@@ -12,7 +12,6 @@ use crate::master::environment::Inheritance;
 use crate::master::log::Log;
 use crate::master::status::metrics_file::MetricsFile;
 use crate::master::upgrade::candidate::{Candidate, Successor};
-use crate::master::upgrade::preflight::Preflight;
 use crate::master::workers::stderr::Captured;
 use crate::state::{Monotonic, Pid, State};
 use crate::sys::file::Owned;
@@ -25,15 +24,10 @@ pub struct Master {
     pub(super) state: State,
     pub(super) log: Log,
     pub(super) inheritance: Inheritance,
-    pub(super) command_socket: OwnedFd,
-    /// While set, the command socket is not watched.
-    pub(super) accept_again_at: Option<Monotonic>,
-    pub(super) connections: Connections,
+    pub(super) clients: Clients,
     /// The workers' standard error, with `--capture-stderr`.
     pub(super) captured: Option<Captured>,
-    pub(super) poll: Poll,
-    pub(super) signals: Signals,
-    pub(super) open_mask: Mask,
+    pub(super) wakeups: Wakeups,
     /// What has happened and was not told to `decide` yet.
     pub(super) events: VecDeque<Event>,
     /// Those that are no workers, until they are reaped.
@@ -41,16 +35,43 @@ pub struct Master {
     /// The kernel did not tell which children have ended, and that was logged.
     pub(super) cannot_reap: bool,
     pub(super) exit_code: Option<i32>,
-    /// A candidate that is being asked.
-    pub(super) preflight: Option<Preflight>,
+    pub(super) upgrade: Upgrade,
+    pub(super) held: Held,
+    pub(super) metrics_file: MetricsFile,
+}
+
+/// What the loop waits for.
+#[derive(Debug)]
+pub struct Wakeups {
+    pub(super) poll: Poll,
+    pub(super) signals: Signals,
+    /// In force while it waits.
+    pub(super) open_mask: Mask,
+}
+
+/// Those who speak to the master.
+#[derive(Debug)]
+pub struct Clients {
+    pub(super) command_socket: OwnedFd,
+    /// While set, the command socket is not watched.
+    pub(super) accept_again_at: Option<Monotonic>,
+    pub(super) connections: Connections,
+}
+
+/// How far the next image is.
+#[derive(Debug, Default)]
+pub struct Upgrade {
     /// The candidate that was asked last.
     pub(super) candidate: Option<Candidate>,
     /// Whom to hand over to at the end of this turn.
     pub(super) handover_due: Option<Successor>,
-    /// The image that this process runs, by its inode: what the next one goes back to.
-    pub(super) image: Option<OwnedFd>,
-    /// Only held open: the listeners.
-    pub(super) _sockets: Vec<OwnedFd>,
+}
+
+/// What is held open, and the files that are the master's.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Only held open.
+    pub(super) _listeners: Vec<OwnedFd>,
     /// The lock that belongs to the command socket, held open for life; `None` while somebody else
     /// has it.
     pub(super) socket_lock: Option<File>,
@@ -60,12 +81,40 @@ pub struct Master {
     pub(super) pidfile: Option<File>,
     /// What the master was started with and keeps open for whoever counts on it.
     pub(super) strays: Vec<OwnedFd>,
+    /// The image that this process runs, by its inode: what the next one goes back to.
+    pub(super) image: Option<OwnedFd>,
     /// Removed when it leaves.
     pub(super) files: Vec<Owned>,
-    pub(super) metrics_file: MetricsFile,
 }
 
 impl Master {
+    /// One to which nothing has happened yet.
+    pub(super) fn new(
+        state: State,
+        log: Log,
+        inheritance: Inheritance,
+        clients: Clients,
+        captured: Option<Captured>,
+        wakeups: Wakeups,
+        held: Held,
+    ) -> Master {
+        Master {
+            state,
+            log,
+            inheritance,
+            clients,
+            captured,
+            wakeups,
+            events: VecDeque::new(),
+            children: BTreeMap::new(),
+            cannot_reap: false,
+            exit_code: None,
+            upgrade: Upgrade::default(),
+            held,
+            metrics_file: MetricsFile::default(),
+        }
+    }
+
     pub(super) fn log(&mut self, level: Level, message: &str) {
         self.log.write(self.state.config.verbosity, level, message);
     }

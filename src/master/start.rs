@@ -1,8 +1,6 @@
 //! The start-up: everything that can fail, in an order in which a failure leaves nothing behind.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -17,8 +15,8 @@ use crate::master::launch::Launch;
 use crate::master::listeners::Binder;
 use crate::master::log::Log;
 use crate::master::program::find_program;
+use crate::master::running::{Clients, Held, Wakeups};
 use crate::master::source::Source;
-use crate::master::status::metrics_file::MetricsFile;
 use crate::master::workers::deployment;
 use crate::master::workers::stderr::Captured;
 use crate::state::{self, Config, Generation, Listener, Pid, State};
@@ -40,12 +38,9 @@ pub struct Start {
 struct Claims {
     /// Which default files it does without, and why.
     notes: Vec<String>,
-    socket_lock: File,
-    lock: Option<File>,
-    pidfile: Option<File>,
     command_socket: OwnedFd,
     listeners: Vec<Listener>,
-    sockets: Vec<OwnedFd>,
+    held: Held,
 }
 
 impl Master {
@@ -78,46 +73,33 @@ impl Master {
         state.deployments.extend(deployment.map(|begun| (Generation(0), begun)));
         #[cfg(feature = "next")]
         let state = State { note: options.note, hint: options.hint, ..state };
-        let mut master = Master {
-            state,
-            log,
-            inheritance,
-            command_socket: claims.command_socket,
-            accept_again_at: None,
-            connections: Connections::new(open_files.hard),
-            captured,
-            poll,
-            signals,
-            open_mask: launch.mask.open(),
-            events: VecDeque::new(),
-            children: BTreeMap::new(),
-            cannot_reap: false,
-            exit_code: None,
-            preflight: None,
-            candidate: None,
-            handover_due: None,
-            image: descriptor::own_image().ok(),
-            _sockets: claims.sockets,
-            socket_lock: Some(claims.socket_lock),
-            lock: claims.lock,
-            pidfile: claims.pidfile,
-            strays: launch.open_at_start.into_iter().map(descriptor::claim).collect(),
-            files: Vec::new(),
-            metrics_file: MetricsFile::default(),
-        };
+        let Claims { notes, command_socket, mut held, .. } = claims;
+        held.strays = launch.open_at_start.into_iter().map(descriptor::claim).collect();
+        let connections = Connections::new(open_files.hard);
+        let clients = Clients { command_socket, accept_again_at: None, connections };
+        let wakeups = Wakeups { poll, signals, open_mask: launch.mask.open() };
+        let mut master = Master::new(state, log, inheritance, clients, captured, wakeups, held);
         master.watch()?;
-        master.files = undo.keep();
+        master.held.files = undo.keep();
         master.announce();
-        for note in claims.notes {
+        for note in notes {
             master.log(Level::Info, &note);
         }
         Ok(master)
     }
 
     fn watch(&self) -> Result<()> {
-        socket::set_nonblocking(self.command_socket.as_fd())?;
-        self.poll.add(self.signals.descriptor(), Source::Signals, Interest::READ)?;
-        self.poll.add(&self.command_socket, Source::CommandSocket, Interest::READ)?;
+        socket::set_nonblocking(self.clients.command_socket.as_fd())?;
+        self.wakeups.poll.add(
+            self.wakeups.signals.descriptor(),
+            Source::Signals,
+            Interest::READ,
+        )?;
+        self.wakeups.poll.add(
+            &self.clients.command_socket,
+            Source::CommandSocket,
+            Interest::READ,
+        )?;
         Ok(())
     }
 
@@ -187,7 +169,15 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
         Ok(pidfile) => pidfile,
     };
     lock_undo.keep();
-    Ok(Claims { notes, socket_lock, lock, pidfile, command_socket, listeners, sockets })
+    let held = Held {
+        _listeners: sockets,
+        socket_lock: Some(socket_lock),
+        lock,
+        pidfile,
+        image: descriptor::own_image().ok(),
+        ..Held::default()
+    };
+    Ok(Claims { notes, command_socket, listeners, held })
 }
 
 /// The descriptor of the same `srv:` word, if one stood before: both get the same.

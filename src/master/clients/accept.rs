@@ -25,10 +25,10 @@ impl Master {
     /// Answers the clients, for as long as signals and workers may wait.
     pub(in crate::master) fn answer_clients(&mut self) {
         let begun = now().monotonic;
-        while let Some((connection, request)) = self.connections.next_request() {
+        while let Some((connection, request)) = self.clients.connections.next_request() {
             // Nobody is there to hear; what it told us to do is done all the same.
             let is_in_vain = request.as_ref().is_ok_and(Request::only_asks)
-                && self.connections.is_gone(connection);
+                && self.clients.connections.is_gone(connection);
             if is_in_vain {
                 continue;
             }
@@ -42,13 +42,13 @@ impl Master {
 
     pub(in crate::master) fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            if self.connections.is_full() && !self.make_room("there are too many") {
+            if self.clients.connections.is_full() && !self.make_room("there are too many") {
                 return;
             }
-            match socket::accept(&self.command_socket) {
+            match socket::accept(&self.clients.command_socket) {
                 Ok(None) => return,
                 Ok(Some(stream)) => self.admit(stream),
-                Err(error) if !self.connections.has_clients() => {
+                Err(error) if !self.clients.connections.has_clients() => {
                     return self.pause_accepting(&error);
                 }
                 Err(error) => {
@@ -73,7 +73,7 @@ impl Master {
                 return self.log(Level::Error, &format!("Refused a nameless connection: {error}"));
             }
         }
-        match self.connections.add(&self.poll, stream, false) {
+        match self.clients.connections.add(&self.wakeups.poll, stream, false) {
             Ok(connection) => self.events.push_back(Event::Opened { connection }),
             Err(error) => self.log(Level::Error, &format!("Cannot watch a connection: {error}")),
         }
@@ -84,11 +84,11 @@ impl Master {
     /// whether there is room now; if not, another turn will tell who is silent.
     fn make_room(&mut self, why: &str) -> bool {
         // Without a free descriptor, accept(2) fails even when nobody waits.
-        if !socket::is_awaited(&self.command_socket) {
+        if !socket::is_awaited(&self.clients.command_socket) {
             return false;
         }
-        let Some(connection) = self.connections.most_silent() else { return false };
-        self.connections.remove(&self.poll, connection);
+        let Some(connection) = self.clients.connections.most_silent() else { return false };
+        self.clients.connections.remove(&self.wakeups.poll, connection);
         self.events.push_back(Event::Closed { connection });
         self.log(Level::Error, &format!("Dropped the most silent client: {why}"));
         self.tell_events();
@@ -97,20 +97,21 @@ impl Master {
 
     fn pause_accepting(&mut self, error: &std::io::Error) {
         self.log(Level::Error, &format!("Cannot accept clients for a moment: {error}"));
-        self.accept_again_at = Some(now().monotonic + ACCEPT_PAUSE);
+        self.clients.accept_again_at = Some(now().monotonic + ACCEPT_PAUSE);
         self.watch_command_socket(false);
     }
 
     pub(in crate::master) fn resume_accepting(&mut self) {
-        if self.accept_again_at.is_some_and(|at| at <= now().monotonic) {
-            self.accept_again_at = None;
+        if self.clients.accept_again_at.is_some_and(|at| at <= now().monotonic) {
+            self.clients.accept_again_at = None;
             self.watch_command_socket(true);
         }
     }
 
     fn watch_command_socket(&mut self, read: bool) {
         let interest = Interest { read, write: false };
-        if let Err(error) = self.poll.change(&self.command_socket, Source::CommandSocket, interest)
+        if let Err(error) =
+            self.wakeups.poll.change(&self.clients.command_socket, Source::CommandSocket, interest)
         {
             self.log(Level::Error, &format!("Cannot watch the command socket: {error}"));
         }

@@ -35,8 +35,8 @@ impl Master {
                     let shown = path.display();
                     self.log(Level::Info, &format!("The metrics file {shown} is written again"));
                 }
-                self.files.retain(|known| known.path() != path);
-                self.files.push(file);
+                self.held.files.retain(|known| known.path() != path);
+                self.held.files.push(file);
             }
         }
         self.metrics_file.has_failed = has_failed;

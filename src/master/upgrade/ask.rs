@@ -28,12 +28,10 @@ const OUTPUT_KEPT: usize = 4 * 1024;
 impl Master {
     /// Starts a candidate.
     pub(in crate::master) fn start_preflight(&mut self) {
-        self.candidate = None;
+        self.upgrade.candidate = None;
         let event = match self.try_preflight() {
-            Ok((preflight, deployment)) => {
-                let pid = preflight.pid;
-                self.children.insert(pid, Child::Candidate);
-                self.preflight = Some(preflight);
+            Ok((pid, preflight, deployment)) => {
+                self.children.insert(pid, Child::Candidate(Box::new(preflight)));
                 Event::PreflightStarted { pid, deployment }
             }
             Err(why) => Event::PreflightEnded { outcome: Outcome::NotStarted { why } },
@@ -41,7 +39,7 @@ impl Master {
         self.events.push_back(event);
     }
 
-    fn try_preflight(&self) -> Result<(Preflight, Option<Deployment>), String> {
+    fn try_preflight(&self) -> Result<(Pid, Preflight, Option<Deployment>), String> {
         let deployment = deployment::next(&self.state)?;
         let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_ref());
         let candidate = Candidate::find(
@@ -96,38 +94,45 @@ impl Master {
         })
         .map_err(|error| candidate.explain(&error))?;
         let preflight = Preflight {
-            pid: Pid(spawned.pid),
             candidate,
             pin,
             report: Stream::new(report, REPORT_MAX),
             output: Stream::new(output, OUTPUT_KEPT),
         };
-        preflight.watch(&self.poll).map_err(|error| {
+        preflight.watch(&self.wakeups.poll).map_err(|error| {
             let _ = process::kill_group(spawned.pid);
             failed("cannot watch it", error)
         })?;
-        Ok((preflight, deployment))
+        Ok((Pid(spawned.pid), preflight, deployment))
     }
 
-    /// Reads what the candidate says.
-    pub(in crate::master) fn hear_candidate(&mut self) {
-        if let Some(preflight) = &mut self.preflight {
-            preflight.hear(&self.poll);
+    /// Reads what candidates say: one that was killed may be asked no more and not have ended yet.
+    pub(in crate::master) fn hear_candidates(&mut self) {
+        for child in self.children.values_mut() {
+            if let Child::Candidate(preflight) = child {
+                preflight.hear(&self.wakeups.poll);
+            }
         }
     }
 
-    /// Ends the candidate and everything that it started.
+    /// Ends candidates and everything that they started.
     pub(in crate::master) fn kill_preflight(&mut self) {
-        if let Some(preflight) = &self.preflight {
-            self.kill_all_of(preflight.pid, "the candidate");
+        let is_candidate = |(_, child): &(&Pid, &Child)| matches!(child, Child::Candidate(_));
+        let candidates = self.children.iter().filter(is_candidate).map(|(pid, _)| *pid);
+        for pid in candidates.collect::<Vec<Pid>>() {
+            self.kill_all_of(pid, "the candidate");
         }
     }
 
-    /// Takes the end of the candidate.
-    pub(in crate::master) fn candidate_ended(&mut self, pid: Pid, status: ExitStatus) {
-        let Some(mut preflight) = self.preflight.take() else { return };
-        preflight.hear(&self.poll);
-        preflight.forget(&self.poll);
+    /// Takes the end of a candidate.
+    pub(in crate::master) fn candidate_ended(
+        &mut self,
+        pid: Pid,
+        mut preflight: Preflight,
+        status: ExitStatus,
+    ) {
+        preflight.hear(&self.wakeups.poll);
+        preflight.forget(&self.wakeups.poll);
         // What a wrapper has left running must not outlive its purpose.
         let _ = process::kill_group(pid.0);
         let subject = if preflight.candidate.is_wrapper() { "the wrapper" } else { "it" };
@@ -143,7 +148,7 @@ impl Master {
             last_words: preflight.output.text(),
             is_cut: preflight.output.is_cut,
         };
-        self.candidate = Some(preflight.candidate);
+        self.upgrade.candidate = Some(preflight.candidate);
         self.events.push_back(Event::PreflightEnded { outcome });
     }
 }

@@ -1,7 +1,7 @@
 //! The hand-over: this image writes down everything that it has and becomes the candidate; the next
 //! one adopts it, or gives it back (docs/handover.md). Both halves stand here, side by side.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -15,8 +15,8 @@ use crate::master::descriptors::{
 use crate::master::environment::Inheritance;
 use crate::master::log::Log;
 use crate::master::ruby::takeover::{self, Note};
+use crate::master::running::{Clients, Held, Wakeups};
 use crate::master::source::Source;
-use crate::master::status::metrics_file::MetricsFile;
 use crate::master::upgrade::candidate::{Candidate, Successor};
 use crate::master::upgrade::exec::{Estate, failed};
 use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, original_limit};
@@ -51,12 +51,12 @@ impl Master {
             return;
         }
         self.log.flush();
-        let tried = match &self.candidate {
+        let tried = match &self.upgrade.candidate {
             None => Err("there is no candidate".to_owned()),
             Some(candidate) => self.try_hand_over(candidate, successor),
         };
         let why = tried.unwrap_or_else(|why| why);
-        self.candidate = None;
+        self.upgrade.candidate = None;
         // The signals of exits meanwhile are gone where a wrapper was to be executed.
         self.take_exits();
         self.events.push_back(Event::HandOverFailed { why });
@@ -81,7 +81,7 @@ impl Master {
         };
         let handover =
             self.handover(&pidfds).map_err(|error| failed("cannot list descriptors", &error))?;
-        let rollback = self.image.as_ref().map(|image| image.as_raw_fd());
+        let rollback = self.held.image.as_ref().map(|image| image.as_raw_fd());
         let bytes = schema::encode(&handover, rollback, None).map_err(|error| error.to_string())?;
         let state = memfd::sealed("einhorn-state", &bytes)
             .map_err(|error| failed("cannot make a memfd for the state", &error))?;
@@ -100,17 +100,17 @@ impl Master {
 
     /// Everything that the next image needs, as of now.
     pub(in crate::master) fn handover(&self, pidfds: &[(Pid, OwnedFd)]) -> io::Result<Handover> {
-        let connections = self.connections.carried();
-        let mut numbers = vec![(Role::CommandSocket, self.command_socket.as_raw_fd())];
+        let connections = self.clients.connections.carried();
+        let mut numbers = vec![(Role::CommandSocket, self.clients.command_socket.as_raw_fd())];
         let listeners = self.state.listeners.iter().map(|listener| listener.descriptor);
         numbers.extend((0..).map(Role::Listener).zip(listeners));
         numbers.extend(connections.iter().map(|(c, number)| (Role::Connection(c.id), *number)));
-        let socket_lock = self.socket_lock.iter();
+        let socket_lock = self.held.socket_lock.iter();
         numbers.extend(socket_lock.map(|file| (Role::SocketLock, file.as_raw_fd())));
-        numbers.extend(self.lock.iter().map(|file| (Role::Lock, file.as_raw_fd())));
-        numbers.extend(self.pidfile.iter().map(|file| (Role::Pidfile, file.as_raw_fd())));
+        numbers.extend(self.held.lock.iter().map(|file| (Role::Lock, file.as_raw_fd())));
+        numbers.extend(self.held.pidfile.iter().map(|file| (Role::Pidfile, file.as_raw_fd())));
         numbers.extend(pidfds.iter().map(|(pid, fd)| (Role::Worker(*pid), fd.as_raw_fd())));
-        numbers.extend(self.strays.iter().map(|stray| (Role::Stray, stray.as_raw_fd())));
+        numbers.extend(self.held.strays.iter().map(|stray| (Role::Stray, stray.as_raw_fd())));
         let carry = |(role, number): (Role, RawFd)| -> io::Result<Carried> {
             Ok(Carried { role, number, identity: identity(number)? })
         };
@@ -120,9 +120,9 @@ impl Master {
             origin: self.inheritance.origin().clone(),
             descriptors: numbers.into_iter().map(carry).collect::<Result<_, _>>()?,
             connections: connections.into_iter().map(|(connection, _)| connection).collect(),
-            next_connection: self.connections.next_id(),
+            next_connection: self.clients.connections.next_id(),
             helpers: self.children.iter().filter_map(helper).collect(),
-            files: self.files.iter().map(carried_file).collect(),
+            files: self.held.files.iter().map(carried_file).collect(),
             captured: self.captured.as_ref().map_or(Ok(Vec::new()), Captured::carried)?,
             unlogged: self.log.unlogged(),
         })
@@ -132,7 +132,7 @@ impl Master {
 fn helper((pid, child): (&Pid, &Child)) -> Option<(Pid, String)> {
     match child {
         Child::Helper(what) => Some((*pid, what.clone())),
-        Child::Candidate | Child::CanaryCheck => None,
+        Child::Candidate(_) | Child::CanaryCheck => None,
     }
 }
 
@@ -262,33 +262,23 @@ impl Master {
         let children = helpers.chain(check.map(|pid| (pid, Child::CanaryCheck)));
         // A shell that ran in our place may have reaped it.
         let children = children.filter(|(pid, _)| !is_lost(*pid)).collect();
-        Master {
-            state: handover.state,
-            log: parts.log.owing(handover.unlogged),
-            open_mask: signal::Mask::from_bits(origin.blocked_signals).open(),
-            inheritance: Inheritance::new(origin),
-            command_socket,
-            accept_again_at: None,
-            connections,
-            captured,
-            poll: parts.poll,
-            signals: parts.signals,
-            events: VecDeque::new(),
-            children,
-            cannot_reap: false,
-            exit_code: None,
-            preflight: None,
-            candidate: None,
-            handover_due: None,
-            image: parts.image,
-            _sockets: listeners,
+        let held = Held {
+            _listeners: listeners,
             socket_lock: take(Role::SocketLock).map(Into::into),
             lock: take(Role::Lock).map(Into::into),
             pidfile: take(Role::Pidfile).map(Into::into),
             strays,
+            image: parts.image,
             files: handover.files.into_iter().map(owned_file).collect(),
-            metrics_file: MetricsFile::default(),
-        }
+        };
+        let clients = Clients { command_socket, accept_again_at: None, connections };
+        let open_mask = signal::Mask::from_bits(origin.blocked_signals).open();
+        let wakeups = Wakeups { poll: parts.poll, signals: parts.signals, open_mask };
+        let log = parts.log.owing(handover.unlogged);
+        let origin = Inheritance::new(origin);
+        let mut master = Master::new(handover.state, log, origin, clients, captured, wakeups, held);
+        master.children = children;
+        master
     }
 
     /// The point of no return: the way back is closed, and so is what is nobody's.

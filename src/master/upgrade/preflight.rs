@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::master::source::Source;
 use crate::master::upgrade::candidate::Candidate;
 use crate::master::upgrade::pin::Asked;
-use crate::state::Pid;
 use crate::sys::descriptor;
 use crate::sys::poll::{Interest, Poll};
 
@@ -16,7 +15,6 @@ const READS_PER_TURN: usize = 16;
 /// A preflight under way.
 #[derive(Debug)]
 pub struct Preflight {
-    pub(super) pid: Pid,
     pub(super) candidate: Candidate,
     pub(super) report: Stream,
     /// Where it says how it was executed, if that is asked.

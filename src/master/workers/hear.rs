@@ -19,7 +19,7 @@ impl Master {
     /// Listens to workers while whoever reads the log keeps up.
     pub(in crate::master) fn watch_workers(&mut self) {
         if let Some(captured) = &mut self.captured {
-            captured.watch(&self.poll, !self.log.is_behind());
+            captured.watch(&self.wakeups.poll, !self.log.is_behind());
         }
     }
 
@@ -33,7 +33,9 @@ impl Master {
             if !is_more || left.is_zero() {
                 return;
             }
-            if self.log.is_behind() && self.log.wait_for_room(left, &self.open_mask).is_err() {
+            if self.log.is_behind()
+                && self.log.wait_for_room(left, &self.wakeups.open_mask).is_err()
+            {
                 return;
             }
         }

@@ -54,7 +54,7 @@ impl Master {
 
     /// Takes in the master's end of a worker's own connection.
     fn give(&mut self, pid: i32, ours: UnixStream) -> Option<ConnectionId> {
-        match self.connections.add(&self.poll, ours, true) {
+        match self.clients.connections.add(&self.wakeups.poll, ours, true) {
             Ok(id) => Some(id),
             Err(error) => {
                 self.log(Level::Error, &format!("Cannot watch worker {pid}'s connection: {error}"));
