@@ -1,10 +1,9 @@
 //! The master of an input of `decide_step`, as its first line says.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use einhorn::state::{AckMode, Config, Nice, ReexecMode, RolloutBounds, Verbosity};
+use einhorn::state::{AckMode, Config, RolloutBounds};
 
 /// Reads `WORKERS [manual] [kill] [look] [SETTING=NUMBER …]`; with `look` there is a command that
 /// looks at canaries.
@@ -19,10 +18,7 @@ pub(super) fn read(line: &str) -> Config {
     let target = line.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(1);
     Config {
         original_command: vec![OsString::from("worker")],
-        command: vec![OsString::from("/bin/worker")],
         target: at_least_one(target),
-        backlog: 100,
-        respawn_interval: seconds(1),
         ack_mode: match has("manual") {
             true => AckMode::Manual,
             false => AckMode::Timer(seconds(number("ack").unwrap_or(1))),
@@ -33,18 +29,6 @@ pub(super) fn read(line: &str) -> Config {
         retries: number("retries").map(at_least_one),
         kill_children_on_exit: has("kill"),
         command_socket_as_fd: true,
-        command_name: None,
-        socket_path: PathBuf::from("/run/einhorn.sock"),
-        pidfile: PathBuf::from("/run/einhorn.pid"),
-        lockfile: PathBuf::from("/run/einhorn.lock"),
-        is_lockfile_named: false,
-        nice: Nice::default(),
-        reexec_as: Vec::new(),
-        drop_env_vars: Vec::new(),
-        verbosity: Verbosity::INFO,
-        syslog: false,
-        capture_stderr: false,
-        reexec_mode: ReexecMode::Exec,
         rollout: RolloutBounds {
             ack_timeout: number("late").map(seconds),
             upgrade_timeout: number("upgrade").map(seconds),
@@ -54,8 +38,6 @@ pub(super) fn read(line: &str) -> Config {
             // As the command line has it: above 0.
             on_canary_timeout: seconds(number("looks").unwrap_or(60).max(1)),
         },
-        chdir: None,
-        env_file: None,
-        metrics_file: None,
+        ..Config::new(vec![OsString::from("/bin/worker")])
     }
 }

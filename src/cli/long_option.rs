@@ -4,18 +4,20 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgGroup, Command, Id};
+
+/// The group of options that the Ruby Einhorn lacks: its abbreviations mean what they meant.
+pub const NEWER: &str = "newer";
 
 /// Writes the long options of a command line out in full, and every value behind `=`, where clap
 /// takes it whatever it looks like. A value that may be left out is taken where it is a number.
-/// What is no option of `command` stays as it is, for clap to refuse. Options of `newer` give way:
-/// a beginning that means one of the others means that one.
+/// What is no option of `command` stays as it is, for clap to refuse. Options of its group `newer`
+/// give way: a beginning that means one of the others means that one.
 ///
 /// # Errors
 /// A sentence that names the options that a beginning may mean.
 pub fn spell_out(
     command: &Command,
-    newer: &[&str],
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Vec<OsString>, String> {
     let is_program_last = command.get_positionals().any(Arg::is_trailing_var_arg_set);
@@ -36,7 +38,7 @@ pub fn spell_out(
         };
         let equals = text.iter().position(|byte| *byte == b'=');
         let name = &text[..equals.unwrap_or(text.len())];
-        let Some(option) = find(command, newer, &String::from_utf8_lossy(name))? else {
+        let Some(option) = find(command, &String::from_utf8_lossy(name))? else {
             spelt.push(word);
             continue;
         };
@@ -88,18 +90,16 @@ fn takes_next_word(command: &Command, word: &OsStr) -> bool {
 }
 
 /// The option that a name or its beginning means; `None` if there is none.
-fn find<'c>(
-    command: &'c Command,
-    newer: &[&str],
-    beginning: &str,
-) -> Result<Option<&'c Arg>, String> {
+fn find<'c>(command: &'c Command, beginning: &str) -> Result<Option<&'c Arg>, String> {
     let wanted = beginning.to_ascii_lowercase().replace('_', "-");
     let long = |option: &Arg| option.get_long().unwrap_or_default().to_owned();
     let fitting = command.get_arguments().filter(|option| {
         option.get_long().is_some_and(|name| name.starts_with(&wanted)) && !wanted.is_empty()
     });
+    let newer = command.get_groups().filter(|group| group.get_id() == NEWER);
+    let newer: Vec<&Id> = newer.flat_map(ArgGroup::get_args).collect();
     let (mut newer, mut fitting): (Vec<&Arg>, Vec<&Arg>) =
-        fitting.partition(|option| newer.contains(&long(option).as_str()));
+        fitting.partition(|option| newer.contains(&option.get_id()));
     if fitting.is_empty() {
         fitting.append(&mut newer);
     }

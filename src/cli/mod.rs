@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, ArgGroup, CommandFactory, FromArgMatches, Parser};
 
 use crate::cli::value::{
     Limit, Words, above_zero_or_none, ack_mode, at_least_one, backlog, nice, reexec_mode, retries,
@@ -24,33 +24,10 @@ use crate::state::{
 
 pub use address::parse_bind;
 pub use check::around_state;
+use long_option::NEWER;
 pub use long_option::spell_out;
 pub use value::above_zero;
 pub use variables::parse_variables;
-
-/// Long options that the Ruby Einhorn lacks: its abbreviations go on to mean what they meant.
-const NEWER_OPTIONS: &[&str] = &[
-    "retries",
-    "ipv4",
-    "ipv6",
-    "syslog",
-    "rolled-back",
-    "pinned",
-    "describe-state",
-    "test-note",
-    "test-hint",
-    "ack-timeout",
-    "upgrade-timeout",
-    "upgrade-max-failures",
-    "canary-seconds",
-    "on-canary",
-    "on-canary-timeout",
-    "chdir",
-    "env-file",
-    "metrics-file",
-    "reexec-mode",
-    "capture-stderr",
-];
 
 /// Runs copies of a program behind shared sockets, and keeps them running.
 ///
@@ -58,6 +35,7 @@ const NEWER_OPTIONS: &[&str] = &[
 /// EINHORN_FD_0 and so on. Talk to the running master with einhornsh.
 #[derive(Parser, Debug)]
 #[command(name = "einhorn", disable_version_flag = true, args_override_self = true)]
+#[command(group = ArgGroup::new(NEWER).multiple(true))]
 #[command(
     override_usage = "einhorn [options] [--] PROGRAM [ARGUMENTS...]",
     disable_help_flag = true
@@ -115,7 +93,8 @@ struct Args {
     #[arg(allow_hyphen_values = true)]
     signal_timeout: Option<Duration>,
     /// Give up after this many consecutive deaths before an ACK
-    #[arg(short, long, value_name = "COUNT", value_parser = retries, allow_hyphen_values = true)]
+    #[arg(short, long, group = NEWER, value_name = "COUNT")]
+    #[arg(value_parser = retries, allow_hyphen_values = true)]
     retries: Option<u32>,
     /// At most this many new workers wait for their ACK while replacing [default: processors]
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_hyphen_values = true)]
@@ -131,40 +110,42 @@ struct Args {
     reexec_as: Option<Words>,
     /// What a re-exec runs: `exec` runs the command in the master's place; `pinned` runs it once to
     /// ask, and then exactly the einhorn that it has executed
-    #[arg(long, value_name = "MODE", default_value = "exec", value_parser = reexec_mode)]
+    #[arg(long, group = NEWER, value_name = "MODE", default_value = "exec")]
+    #[arg(value_parser = reexec_mode)]
     reexec_mode: ReexecMode,
     /// In an upgrade: a new worker not ACKed after this many seconds has failed; `none` waits for
     /// ever
-    #[arg(long, value_name = "T", default_value = "120", value_parser = above_zero_or_none)]
-    #[arg(allow_hyphen_values = true)]
+    #[arg(long, group = NEWER, value_name = "T", default_value = "120")]
+    #[arg(value_parser = above_zero_or_none, allow_hyphen_values = true)]
     ack_timeout: Limit,
     /// How many seconds a roll-out of new workers may take, or `none`
-    #[arg(long, value_name = "T", default_value = "none", value_parser = above_zero_or_none)]
-    #[arg(allow_hyphen_values = true)]
+    #[arg(long, group = NEWER, value_name = "T", default_value = "none")]
+    #[arg(value_parser = above_zero_or_none, allow_hyphen_values = true)]
     upgrade_timeout: Limit,
     /// The failure of new workers that ends an upgrade [default: a tenth of the workers, 3 at
     /// least]
-    #[arg(long, value_name = "N", value_parser = retries, allow_hyphen_values = true)]
+    #[arg(long, group = NEWER, value_name = "N")]
+    #[arg(value_parser = retries, allow_hyphen_values = true)]
     upgrade_max_failures: Option<u32>,
     /// How long the first new worker, or a whole new fleet, must be up before old ones go
-    #[arg(long, value_name = "T", default_value = "0", value_parser = zero_or_more)]
+    #[arg(long, group = NEWER, value_name = "T", default_value = "0", value_parser = zero_or_more)]
     #[arg(allow_hyphen_values = true)]
     canary_seconds: Duration,
     /// A command, as shell words, that must then exit 0 for the upgrade to go on
-    #[arg(long, value_name = "CMDLINE", value_parser = shell_words)]
+    #[arg(long, group = NEWER, value_name = "CMDLINE", value_parser = shell_words)]
     on_canary: Option<Words>,
     /// How many seconds that command may take
-    #[arg(long, value_name = "T", default_value = "60", value_parser = above_zero)]
+    #[arg(long, group = NEWER, value_name = "T", default_value = "60", value_parser = above_zero)]
     #[arg(allow_hyphen_values = true)]
     on_canary_timeout: Duration,
     /// Start workers in this directory; a symbolic link is followed anew by every upgrade
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, group = NEWER, value_name = "PATH")]
     chdir: Option<PathBuf>,
     /// Add NAME=VALUE lines of this file to the workers' environment; read again by every re-exec
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, group = NEWER, value_name = "PATH")]
     env_file: Option<PathBuf>,
     /// Keep this file up to date with OpenMetrics text
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, group = NEWER, value_name = "PATH")]
     metrics_file: Option<PathBuf>,
     /// Nice levels, -20 to 19
     #[arg(long, value_name = "MASTER[:WORKER[:RENICE_CMD]]", value_parser = nice)]
@@ -174,17 +155,17 @@ struct Args {
     #[arg(long)]
     gc_before_fork: bool,
     /// Host names become IPv4 addresses
-    #[arg(short = '4', long, overrides_with = "ipv6")]
+    #[arg(short = '4', long, group = NEWER, overrides_with = "ipv6")]
     ipv4: bool,
     /// Host names become IPv6 addresses
-    #[arg(short = '6', long, overrides_with = "ipv4")]
+    #[arg(short = '6', long, group = NEWER, overrides_with = "ipv4")]
     ipv6: bool,
     /// Log to the system's log instead of standard error
-    #[arg(long)]
+    #[arg(long, group = NEWER)]
     syslog: bool,
     /// Workers' standard error comes to the master, which passes it on and keeps the last lines for
     /// reports
-    #[arg(long)]
+    #[arg(long, group = NEWER)]
     capture_stderr: bool,
     /// Internal: adopt a running master's state
     #[arg(long, value_name = "FD", hide = true)]
@@ -193,21 +174,21 @@ struct Args {
     #[arg(long)]
     upgrade_check: bool,
     /// Internal: the image after this one gave the state back, for this reason
-    #[arg(long, value_name = "WHY", hide = true, allow_hyphen_values = true)]
+    #[arg(long, group = NEWER, value_name = "WHY", hide = true, allow_hyphen_values = true)]
     rolled_back: Option<String>,
     /// Internal: how the process was before this image, which was pinned, was executed
-    #[arg(long, value_name = "BEFORE", hide = true)]
+    #[arg(long, group = NEWER, value_name = "BEFORE", hide = true)]
     pinned: Option<String>,
     /// Print a state, as one master hands it to the next, for people to read
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, group = NEWER, value_name = "FILE")]
     describe_state: Option<PathBuf>,
     /// For tests: a fact that only this release knows
     #[cfg(feature = "next")]
-    #[arg(long, value_name = "TEXT", hide = true)]
+    #[arg(long, group = NEWER, value_name = "TEXT", hide = true)]
     test_note: Option<String>,
     /// For tests: another one, that an older release can do without
     #[cfg(feature = "next")]
-    #[arg(long, value_name = "TEXT", hide = true)]
+    #[arg(long, group = NEWER, value_name = "TEXT", hide = true)]
     test_hint: Option<String>,
     /// Print release and state format
     #[arg(long)]
@@ -320,8 +301,9 @@ pub fn parse(
     folder: &Path,
     directory: &Path,
 ) -> Result<Task, Refusal> {
-    let command = Args::command();
-    let arguments = spell_out(&command, NEWER_OPTIONS, arguments).map_err(Refusal::Invalid)?;
+    let mut command = Args::command();
+    command.build();
+    let arguments = spell_out(&command, arguments).map_err(Refusal::Invalid)?;
     let matches = command.try_get_matches_from(arguments);
     let args = matches.and_then(|mut matches| Args::from_arg_matches_mut(&mut matches));
     let args = args.map_err(|error| match error.kind() {

@@ -9,8 +9,8 @@ use crate::ruby::original::{self, Options, Original};
 use crate::schema::{Carried, CarriedConnection, Handover, Identity, Origin, Role};
 use crate::state::{
     self, AckMode, Address, Config, Connection, ConnectionId, Family, Generation, Listener,
-    Monotonic, Nice, Now, Pid, Ping, Realtime, Reexec, ReexecMode, Rollout, RolloutBounds,
-    RolloutKind, Slot, Stage, State, Stopping, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
+    Monotonic, Nice, Now, Pid, Ping, Realtime, Reexec, Rollout, RolloutKind, Slot, Stage, State,
+    Stopping, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
 };
 
 /// What only the machine knows.
@@ -344,7 +344,6 @@ fn config(options: &Options, original: &Original, facts: &Facts) -> Result<Confi
     });
     Ok(Config {
         original_command: options.original_command.clone(),
-        command: options.command.clone(),
         target: options.number,
         backlog: options.backlog,
         respawn_interval: options.seconds,
@@ -352,7 +351,6 @@ fn config(options: &Options, original: &Original, facts: &Facts) -> Result<Confi
         signal_timeout: options.signal_timeout,
         max_unacked: options.max_unacked,
         max_upgrade_additional: options.max_upgrade_additional,
-        retries: None,
         kill_children_on_exit: options.kill_children_on_exit,
         command_socket_as_fd: options.command_socket_as_fd,
         command_name: options.command_name.clone(),
@@ -362,15 +360,9 @@ fn config(options: &Options, original: &Original, facts: &Facts) -> Result<Confi
         is_lockfile_named: options.lockfile.is_some(),
         nice: Nice { master, worker, renice_command },
         reexec_as: options.reexec_as.clone(),
-        reexec_mode: ReexecMode::Exec,
         drop_env_vars: options.drop_env_vars.clone(),
         verbosity: Verbosity(options.verbosity),
-        syslog: false,
-        capture_stderr: false,
-        rollout: RolloutBounds::default(),
-        chdir: None,
-        env_file: None,
-        metrics_file: None,
+        ..Config::new(options.command.clone())
     })
 }
 

@@ -53,6 +53,42 @@ pub fn default_file_name(name: Option<&str>, extension: &str) -> String {
 }
 
 impl Config {
+    /// What a command line asks for that says no more than which command to run: one worker, the
+    /// default files in `/tmp`.
+    pub fn new(command: Vec<OsString>) -> Config {
+        let file = |extension| PathBuf::from("/tmp").join(default_file_name(None, extension));
+        Config {
+            original_command: command.clone(),
+            command,
+            target: 1,
+            backlog: 100,
+            respawn_interval: Duration::from_secs(1),
+            ack_mode: AckMode::Timer(Duration::from_secs(1)),
+            signal_timeout: None,
+            max_unacked: None,
+            max_upgrade_additional: None,
+            retries: None,
+            kill_children_on_exit: false,
+            command_socket_as_fd: false,
+            command_name: None,
+            socket_path: file("sock"),
+            pidfile: file("pid"),
+            lockfile: file("lock"),
+            is_lockfile_named: false,
+            nice: Nice::default(),
+            reexec_as: Vec::new(),
+            reexec_mode: ReexecMode::default(),
+            drop_env_vars: Vec::new(),
+            verbosity: Verbosity::INFO,
+            syslog: false,
+            capture_stderr: false,
+            rollout: RolloutBounds::default(),
+            chdir: None,
+            env_file: None,
+            metrics_file: None,
+        }
+    }
+
     /// The lock that belongs to the command socket: whoever serves that holds it.
     pub fn socket_lock(&self) -> PathBuf {
         let mut name = self.socket_path.clone().into_os_string();
@@ -138,41 +174,4 @@ pub struct Config {
     pub env_file: Option<PathBuf>,
     /// `--metrics-file`, absolute.
     pub metrics_file: Option<PathBuf>,
-}
-
-impl Config {
-    /// What holds of this program where the command line says nothing else. The files are named by
-    /// who knows the folder.
-    pub fn new(command: Vec<OsString>) -> Config {
-        Config {
-            original_command: command.clone(),
-            command,
-            target: 1,
-            backlog: 100,
-            respawn_interval: Duration::from_secs(1),
-            ack_mode: AckMode::Timer(Duration::from_secs(1)),
-            signal_timeout: None,
-            max_unacked: None,
-            max_upgrade_additional: None,
-            retries: None,
-            kill_children_on_exit: false,
-            command_socket_as_fd: false,
-            command_name: None,
-            socket_path: PathBuf::new(),
-            pidfile: PathBuf::new(),
-            lockfile: PathBuf::new(),
-            is_lockfile_named: false,
-            nice: Nice::default(),
-            reexec_as: Vec::new(),
-            reexec_mode: ReexecMode::default(),
-            drop_env_vars: Vec::new(),
-            verbosity: Verbosity::INFO,
-            syslog: false,
-            capture_stderr: false,
-            rollout: RolloutBounds::default(),
-            chdir: None,
-            env_file: None,
-            metrics_file: None,
-        }
-    }
 }

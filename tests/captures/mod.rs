@@ -9,8 +9,8 @@ use einhorn::scalar::Scalar;
 use einhorn::schema::{Carried, CarriedConnection, Handover, Identity, Origin, Role};
 use einhorn::state::{
     AckMode, Address, Bind, Config, Connection, ConnectionId, Family, Generation, Listener,
-    ListenerOptions, Monotonic, Nice, Now, Pid, Realtime, Reexec, ReexecMode, RolloutBounds, Slot,
-    Stage, State, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
+    ListenerOptions, Monotonic, Nice, Now, Pid, Realtime, Reexec, Slot, Stage, State, UpgradeKind,
+    Waiter, WaitsFor, Worker,
 };
 
 /// A capture, and what a master of ours hands over that is in the same state.
@@ -88,36 +88,16 @@ pub(crate) fn connect(handover: &mut Handover, number: i32) -> ConnectionId {
 }
 
 fn config() -> Config {
-    let program = vec![OsString::from("/srv/web/current/bin/worker")];
     Config {
-        original_command: program.clone(),
-        command: program,
         target: 2,
         backlog: 1024,
-        respawn_interval: Duration::from_secs(1),
         ack_mode: AckMode::Manual,
-        signal_timeout: None,
-        max_unacked: None,
-        max_upgrade_additional: None,
-        retries: None,
-        kill_children_on_exit: false,
-        command_socket_as_fd: false,
-        command_name: None,
         socket_path: PathBuf::from("/run/web/e.sock"),
         pidfile: PathBuf::from("/run/web/pid"),
         lockfile: PathBuf::from("/run/web/lock"),
         is_lockfile_named: true,
-        nice: Nice::default(),
         reexec_as: vec![OsString::from("/srv/web/current/bin/reexec")],
-        drop_env_vars: Vec::new(),
-        verbosity: Verbosity::INFO,
-        syslog: false,
-        capture_stderr: false,
-        reexec_mode: ReexecMode::Exec,
-        rollout: RolloutBounds::default(),
-        chdir: None,
-        env_file: None,
-        metrics_file: None,
+        ..Config::new(vec![OsString::from("/srv/web/current/bin/worker")])
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use einhorn::decide::{Action, Event, Preflight, step};
 use einhorn::protocol::{Line, Request};
 use einhorn::state::{
-    AckMode, CandidateReport, Config, ConnectionId, ExitStatus, Monotonic, Nice, Now, Pid,
-    Realtime, ReexecMode, RolloutBounds, STATE_FORMAT, Signal, Slot, State, Verbosity,
+    CandidateReport, Config, ConnectionId, ExitStatus, Monotonic, Now, Pid, Realtime, STATE_FORMAT,
+    Signal, Slot, State,
 };
 
 /// The master's own pid.
@@ -18,33 +17,11 @@ pub(crate) const MASTER: Pid = Pid(900);
 pub(crate) fn config(target: u32) -> Config {
     Config {
         original_command: vec![OsString::from("web")],
-        command: vec![OsString::from("/srv/web")],
         target,
-        backlog: 100,
-        respawn_interval: Duration::from_secs(1),
-        ack_mode: AckMode::Timer(Duration::from_secs(1)),
-        signal_timeout: None,
-        max_unacked: None,
-        max_upgrade_additional: None,
-        retries: None,
-        kill_children_on_exit: false,
-        command_socket_as_fd: false,
-        command_name: None,
         socket_path: PathBuf::from("/run/einhorn.sock"),
         pidfile: PathBuf::from("/run/einhorn.pid"),
         lockfile: PathBuf::from("/run/einhorn.lock"),
-        is_lockfile_named: false,
-        nice: Nice::default(),
-        reexec_as: Vec::new(),
-        drop_env_vars: Vec::new(),
-        verbosity: Verbosity::INFO,
-        syslog: false,
-        capture_stderr: false,
-        reexec_mode: ReexecMode::Exec,
-        rollout: RolloutBounds::default(),
-        chdir: None,
-        env_file: None,
-        metrics_file: None,
+        ..Config::new(vec![OsString::from("/srv/web")])
     }
 }
 

@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     let mut command = Args::command();
     // Adds --help and --version, which may be abbreviated too.
     command.build();
-    let arguments = match spell_out(&command, &[], std::env::args_os()) {
+    let arguments = match spell_out(&command, std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(why) => {
             complain(&why);

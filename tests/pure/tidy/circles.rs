@@ -15,8 +15,7 @@ use super::{is_word, mentions, refuse};
 
 /// Imports from one path to another, or below, that still close circles; each is taken out with the
 /// work that ends them.
-const LEFT: &[(&str, &str)] = &[
-];
+const LEFT: &[(&str, &str)] = &[];
 
 /// The files, and what each passes on.
 struct Tree {
