@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 
-use einhorn::cli::{self, Refusal, Task};
-use einhorn::master::{self, Adoption, Launch, Master, Start};
+use einhorn::cli::{self, Options, Refusal, Task};
+use einhorn::master::{self, Adoption, Launch, Master};
 use einhorn::schema;
 use einhorn::sys::descriptor;
 use einhorn::sys::signal;
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     };
     let folder = cli::default_folder(std::env::var_os("TMPDIR"));
     match cli::parse(std::env::args_os(), &folder, &launch.directory) {
-        Ok(Task::Start(options)) => start(Start { options: *options, launch }),
+        Ok(Task::Start(options)) => start(*options, launch),
         Ok(Task::Adopt { state: state_number, rolled_back, pinned, program }) => {
             adopt(&Adoption { state_number, rolled_back, pinned, launch, program })
         }
@@ -57,8 +57,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(start: Start) -> ExitCode {
-    match Master::start(start) {
+fn start(options: Options, launch: Launch) -> ExitCode {
+    match Master::start(options, launch) {
         Ok(master) => run(master),
         Err(error) => fail(1, &format!("{error:#}")),
     }

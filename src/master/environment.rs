@@ -1,4 +1,5 @@
-//! What the master was started with, which it hands on to workers and to its next image.
+//! The environment that the master was started with, and what else it hands on to workers and to
+//! its next image.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -7,67 +8,61 @@ use crate::schema::Origin;
 use crate::sys::limit::OpenFiles;
 use crate::sys::signal::Mask;
 
-/// What the master was started with, which it hands on to workers and to its next image.
-#[derive(Debug)]
-pub struct Inheritance {
-    origin: Origin,
+/// Names and values, in their order.
+pub type Environment = [(OsString, OsString)];
+
+/// The value of a variable.
+pub fn variable<'e>(environment: &'e Environment, name: &str) -> Option<&'e OsStr> {
+    let found = environment.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.as_os_str())
 }
 
-impl Inheritance {
-    /// What this process was started with.
-    pub fn new(origin: Origin) -> Inheritance {
-        let mut origin = origin;
-        origin.environment.retain(|(name, _)| !is_ours(name));
-        Inheritance { origin }
+/// What of an environment is handed on.
+pub fn without_ours(environment: &Environment) -> Vec<(OsString, OsString)> {
+    environment.iter().filter(|(name, _)| !is_ours(name)).cloned().collect()
+}
+
+impl Origin {
+    /// The limit of open files.
+    pub(super) fn open_files(&self) -> OpenFiles {
+        OpenFiles { soft: self.open_files_soft, hard: self.open_files_hard }
     }
 
-    /// What this process was started with.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// The limit of open files that this process was started with.
-    pub fn open_files(&self) -> OpenFiles {
-        OpenFiles { soft: self.origin.open_files_soft, hard: self.origin.open_files_hard }
-    }
-
-    /// The mask that this process was started with.
-    pub fn mask(&self) -> Mask {
-        Mask::from_bits(self.origin.blocked_signals)
+    /// The blocked signals.
+    pub(super) fn mask(&self) -> Mask {
+        Mask::from_bits(self.blocked_signals)
     }
 
     /// Where a bare name is looked up.
-    pub fn path(&self) -> Option<&OsStr> {
-        let path = self.origin.environment.iter().find(|(name, _)| name == "PATH");
-        path.map(|(_, value)| value.as_os_str())
+    pub(super) fn path(&self) -> Option<&OsStr> {
+        variable(&self.environment, "PATH")
     }
 
     /// The environment for the next image: the original one without the variables to drop.
-    pub fn environment_without(&self, dropped: &[OsString]) -> Vec<CString> {
-        let kept = self.origin.environment.iter().filter(|(name, _)| !dropped.contains(name));
-        kept.filter_map(|(name, value)| variable(name, value).ok()).collect()
+    pub(super) fn environment_without(&self, dropped: &[OsString]) -> Vec<CString> {
+        let is_kept = |(name, _): &&(OsString, OsString)| !dropped.contains(name);
+        assignments(self.environment.iter().filter(is_kept)).collect()
     }
 
     /// The original environment with further variables, which replace those of the same name.
-    pub fn environment_with(&self, added: &[(OsString, OsString)]) -> Vec<CString> {
+    pub(super) fn environment_with(&self, added: &Environment) -> Vec<CString> {
         let replaced: Vec<OsString> = added.iter().map(|(name, _)| name.clone()).collect();
-        let mut environment = self.environment_without(&replaced);
-        environment.extend(added.iter().filter_map(|(name, value)| variable(name, value).ok()));
-        environment
+        self.environment_without(&replaced).into_iter().chain(assignments(added)).collect()
     }
 }
 
-/// `NAME=value`.
-///
-/// # Errors
-/// It has a zero byte.
-pub fn variable(name: &OsStr, value: &OsStr) -> Result<CString, std::ffi::NulError> {
-    // With room for the zero at the end: a start makes every variable anew.
-    let mut bytes = Vec::with_capacity(name.len() + value.len() + 2);
-    bytes.extend_from_slice(name.as_bytes());
-    bytes.push(b'=');
-    bytes.extend_from_slice(value.as_bytes());
-    CString::new(bytes)
+/// `NAME=value` of each; those with a zero byte are left out.
+pub fn assignments<'e>(
+    variables: impl IntoIterator<Item = &'e (OsString, OsString)>,
+) -> impl Iterator<Item = CString> {
+    variables.into_iter().filter_map(|(name, value)| {
+        // With room for the zero at the end: a start makes every variable anew.
+        let mut bytes = Vec::with_capacity(name.len() + value.len() + 2);
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.push(b'=');
+        bytes.extend_from_slice(value.as_bytes());
+        CString::new(bytes).ok()
+    })
 }
 
 /// Whether einhorn itself sets a variable: a master that is a worker of another must not hand on

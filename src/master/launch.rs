@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
+use crate::master::environment::{variable, without_ours};
 use crate::master::program::find_program;
 use crate::schema::Origin;
 use crate::sys::limit::OpenFiles;
@@ -33,7 +34,7 @@ impl Launch {
         Origin {
             own_path: self.own_path(),
             own_name: self.own_name.clone(),
-            environment: self.environment.clone(),
+            environment: without_ours(&self.environment),
             blocked_signals: self.mask.to_bits(),
             open_files_soft: open_files.soft,
             open_files_hard: open_files.hard,
@@ -44,8 +45,7 @@ impl Launch {
     /// The master's own program as it was typed: what its name means is looked up anew at every
     /// re-exec, so symbolic links stay unresolved (behaviour.md section 8).
     fn own_path(&self) -> PathBuf {
-        let path = self.environment.iter().find(|(name, _)| name == "PATH");
-        match find_program(&self.own_name, path.map(|(_, value)| value.as_os_str())) {
+        match find_program(&self.own_name, variable(&self.environment, "PATH")) {
             Ok(found) => self.directory.join(found),
             // A launcher has made the name up.
             Err(_) => std::fs::read_link("/proc/self/exe")

@@ -24,6 +24,5 @@ mod workers;
 
 pub use launch::Launch;
 pub use running::Master;
-pub use start::Start;
 pub use upgrade::check::check;
 pub use upgrade::rollback::Adoption;

@@ -8,11 +8,11 @@ use std::os::fd::OwnedFd;
 use crate::decide::{Event, Level};
 use crate::master::child::Child;
 use crate::master::clients::connections::Connections;
-use crate::master::environment::Inheritance;
 use crate::master::log::Log;
 use crate::master::status::metrics_file::MetricsFile;
 use crate::master::upgrade::candidate::{Candidate, Successor};
 use crate::master::workers::stderr::Captured;
+use crate::schema::Origin;
 use crate::state::{Monotonic, Pid, State};
 use crate::sys::file::Owned;
 use crate::sys::poll::Poll;
@@ -23,7 +23,8 @@ use crate::sys::signal::{Mask, Signals};
 pub struct Master {
     pub(super) state: State,
     pub(super) log: Log,
-    pub(super) inheritance: Inheritance,
+    /// What it was started with.
+    pub(super) origin: Origin,
     pub(super) clients: Clients,
     /// The workers' standard error, with `--capture-stderr`.
     pub(super) captured: Option<Captured>,
@@ -92,7 +93,7 @@ impl Master {
     pub(super) fn new(
         state: State,
         log: Log,
-        inheritance: Inheritance,
+        origin: Origin,
         clients: Clients,
         captured: Option<Captured>,
         wakeups: Wakeups,
@@ -101,7 +102,7 @@ impl Master {
         Master {
             state,
             log,
-            inheritance,
+            origin,
             clients,
             captured,
             wakeups,

@@ -1,6 +1,5 @@
 //! The start-up: everything that can fail, in an order in which a failure leaves nothing behind.
 
-use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,7 +8,7 @@ use crate::cli::{BindWord, Options};
 use crate::decide::Level;
 use crate::master::Master;
 use crate::master::clients::connections::Connections;
-use crate::master::environment::Inheritance;
+use crate::master::environment::{Environment, variable};
 use crate::master::files::{self, Undo};
 use crate::master::launch::Launch;
 use crate::master::listeners::Binder;
@@ -25,15 +24,6 @@ use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::Signals;
 use crate::sys::{descriptor, limit, process, socket, title};
 
-/// A master to be.
-#[derive(Debug)]
-pub struct Start {
-    /// The command line, understood.
-    pub options: Options,
-    /// What the process was started with.
-    pub launch: Launch,
-}
-
 /// What a master holds and no other may have.
 struct Claims {
     /// Which default files it does without, and why.
@@ -48,8 +38,7 @@ impl Master {
     ///
     /// # Errors
     /// What stands in the way and what to do about it; nothing is bound, written or left then.
-    pub fn start(start: Start) -> Result<Master> {
-        let Start { mut options, launch } = start;
+    pub fn start(mut options: Options, launch: Launch) -> Result<Master> {
         let pid = process::own_pid();
         descriptor::close_inherited_on_exec()?;
         // Of whoever had this process before; what matters is that it can be asked.
@@ -58,7 +47,7 @@ impl Master {
         let deployment = deployment::resolve(&options.config).map_err(|why| anyhow!(why))?;
         let mut log = open_log(&options.config, pid)?;
         let open_files = limit::open_files()?;
-        let inheritance = Inheritance::new(launch.origin(open_files));
+        let origin = launch.origin(open_files);
         let poll = Poll::new()?;
         let signals = Signals::new()?;
         let captured = options.config.capture_stderr;
@@ -78,7 +67,7 @@ impl Master {
         let connections = Connections::new(open_files.hard);
         let clients = Clients { command_socket, accept_again_at: None, connections };
         let wakeups = Wakeups { poll, signals, open_mask: launch.mask.open() };
-        let mut master = Master::new(state, log, inheritance, clients, captured, wakeups, held);
+        let mut master = Master::new(state, log, origin, clients, captured, wakeups, held);
         master.watch()?;
         master.held.files = undo.keep();
         master.announce();
@@ -186,9 +175,8 @@ fn bound_before(listeners: &[Listener], word: &BindWord) -> Option<i32> {
     words.find(|listener| listener.bind == word.bind).map(|listener| listener.descriptor)
 }
 
-fn resolve_program(config: &mut Config, environment: &[(OsString, OsString)]) -> Result<()> {
-    let path = environment.iter().find(|(name, _)| name == "PATH");
-    let program = find_program(&config.command[0], path.map(|(_, value)| value.as_os_str()));
+fn resolve_program(config: &mut Config, environment: &Environment) -> Result<()> {
+    let program = find_program(&config.command[0], variable(environment, "PATH"));
     config.command[0] = program.map_err(|why| anyhow!(why))?.into_os_string();
     Ok(())
 }

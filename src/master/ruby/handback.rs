@@ -28,9 +28,9 @@ impl Master {
         let descriptors =
             descriptors.filter(|one| is_for_ruby(one.role) && !left.contains(&one.role));
         let carried: Vec<RawFd> = descriptors.map(|carried| carried.number).collect();
-        let open_files = original_limit(&self.inheritance, &carried);
+        let open_files = original_limit(&self.origin, &carried);
         // An alarm would not end a wrapper that hangs, but begin an upgrade later.
-        let stranger = Some(Stranger::Ruby { mask: self.inheritance.mask() });
+        let stranger = Some(Stranger::Ruby { mask: self.origin.mask() });
         self.execute(candidate, Estate { state: &state, carried, open_files, stranger })
     }
 }

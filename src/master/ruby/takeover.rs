@@ -2,6 +2,7 @@
 //! at, and what it does not hold itself is taken (docs/migrating.md).
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::cli;
 use crate::decide::Level;
 use crate::master::descriptors::{carried_file, identity};
+use crate::master::environment::variable;
 use crate::master::files::{COMMAND_BACKLOG, PIDFILE_MAX};
 use crate::master::launch::Launch;
 use crate::master::now::now;
@@ -161,7 +163,7 @@ fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: 
     let found = numbers.iter().filter_map(|number| Some((*number, found(*number)?)));
     let is_stray = |n: &&i32| !numbers.contains(n) && **n != state_number;
     let strays = launch.open_at_start.iter().filter(is_stray);
-    let tmpdir = launch.environment.iter().find(|(name, _)| name == "TMPDIR");
+    let tmpdir = variable(&launch.environment, "TMPDIR");
     let parentage = |pid: i32| match process::parent_of(pid) {
         Ok(Some(parent)) if parent == master_pid => Parentage::Ours,
         Ok(Some(_)) => Parentage::Foreign,
@@ -174,7 +176,7 @@ fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: 
         processor_count: limit::processor_count(),
         origin: launch.origin(open_files),
         directory: launch.directory.clone(),
-        default_folder: cli::default_folder(tmpdir.map(|(_, path)| path.clone())),
+        default_folder: cli::default_folder(tmpdir.map(OsStr::to_owned)),
         parentage: original.workers().map(|pid| (pid, parentage(pid))).collect(),
         files: Vec::new(),
         strays: strays.filter_map(|number| Some((*number, identity(*number).ok()?))).collect(),

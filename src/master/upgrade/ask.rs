@@ -42,11 +42,8 @@ impl Master {
     fn try_preflight(&self) -> Result<(Pid, Preflight, Option<Deployment>), String> {
         let deployment = deployment::next(&self.state)?;
         let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_ref());
-        let candidate = Candidate::find(
-            &self.state.config,
-            &self.inheritance,
-            directory.map(PathBuf::as_path),
-        )?;
+        let candidate =
+            Candidate::find(&self.state.config, &self.origin, directory.map(PathBuf::as_path))?;
         let failed = |what: &str, error: io::Error| format!("{what}: {error}");
         let pipe = || descriptor::pipe().map_err(|error| failed("cannot make a pipe", error));
         let (report, report_end) = pipe()?;
@@ -76,7 +73,7 @@ impl Master {
         let arguments = candidate
             .arguments(state.as_raw_fd(), &["--upgrade-check"], config)
             .map_err(|error| failed("its arguments", error))?;
-        let environment = self.inheritance.environment_without(&config.drop_env_vars);
+        let environment = self.origin.environment_without(&config.drop_env_vars);
         let spawned = spawn(&Plan {
             program: candidate.program(&path),
             arguments: &arguments,
@@ -84,11 +81,11 @@ impl Master {
             directory: directory.as_ref(),
             inherited: &inherited,
             stdio: Some(standard),
-            mask: self.inheritance.mask(),
+            mask: self.origin.mask(),
             // As the hand-over will have it: descriptors that travel need room below the limit.
-            open_files: original_limit(&self.inheritance, &inherited)
+            open_files: original_limit(&self.origin, &inherited)
                 .or_else(|| limit::open_files().ok())
-                .unwrap_or(self.inheritance.open_files()),
+                .unwrap_or(self.origin.open_files()),
             nice: None,
             death_signal: signal::number("KILL"),
         })

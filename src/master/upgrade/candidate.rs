@@ -8,10 +8,10 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::master::environment::Inheritance;
 use crate::master::program::{explain, find_program};
 use crate::master::upgrade::image::{Image, fingerprint, is_script};
 use crate::master::upgrade::pin::Pinned;
+use crate::schema::Origin;
 use crate::state::Config;
 use crate::sys::descriptor;
 use crate::sys::spawn::Program;
@@ -45,12 +45,12 @@ impl Candidate {
     /// What is missing or cannot be executed, in words.
     pub fn find(
         config: &Config,
-        inheritance: &Inheritance,
+        origin: &Origin,
         directory: Option<&Path>,
     ) -> Result<Candidate, String> {
         if let Some(name) = config.reexec_as.first() {
-            let path = find_program(name, inheritance.path())
-                .map_err(|why| format!("--reexec-as: {why}"))?;
+            let path =
+                find_program(name, origin.path()).map_err(|why| format!("--reexec-as: {why}"))?;
             return Ok(Candidate {
                 path: directory.unwrap_or(Path::new("")).join(path),
                 words: config.reexec_as.clone(),
@@ -58,7 +58,6 @@ impl Candidate {
                 pinned: None,
             });
         }
-        let origin = inheritance.origin();
         let path = origin.own_path.clone();
         let failed = |error: io::Error| explain(&path, &error);
         let metadata = fs::metadata(&path).map_err(failed)?;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::cli::Options;
 use crate::master::descriptors::{skipped, verify_descriptors};
+use crate::master::environment::variable;
 use crate::master::launch::Launch;
 use crate::master::program::find_program;
 use crate::master::ruby::takeover::{self, Peeked};
@@ -42,8 +43,7 @@ pub fn check(
         lines.push(check_state(number, launch)?);
         return Ok(lines.join("\n") + "\n");
     }
-    let path = launch.environment.iter().find(|(name, _)| name == "PATH");
-    let path = path.map(|(_, value)| value.as_os_str());
+    let path = variable(&launch.environment, "PATH");
     let config = &options.config;
     let deployment = deployment::resolve(config)?;
     let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_deref());

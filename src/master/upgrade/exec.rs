@@ -47,7 +47,7 @@ impl Master {
         let arguments = candidate
             .arguments(state.as_raw_fd(), &[], config)
             .map_err(|error| failed("its arguments", &error))?;
-        let environment = self.inheritance.environment_without(&config.drop_env_vars);
+        let environment = self.origin.environment_without(&config.drop_env_vars);
         let next = self.state.next_deployment.as_ref();
         let directory = next.and_then(|next| next.directory.as_deref());
         let directory = directory.map(descriptor::open_path).transpose();

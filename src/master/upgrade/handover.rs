@@ -12,7 +12,7 @@ use crate::master::clients::connections::Connections;
 use crate::master::descriptors::{
     carried_file, identity, owned_file, skipped, used_numbers, verify_descriptors,
 };
-use crate::master::environment::Inheritance;
+use crate::master::environment::without_ours;
 use crate::master::log::Log;
 use crate::master::ruby::takeover::{self, Note};
 use crate::master::running::{Clients, Held, Wakeups};
@@ -86,7 +86,7 @@ impl Master {
         let state = memfd::sealed("einhorn-state", &bytes)
             .map_err(|error| failed("cannot make a memfd for the state", &error))?;
         let mut carried: Vec<RawFd> = handover.numbers().collect();
-        let open_files = original_limit(&self.inheritance, &carried);
+        let open_files = original_limit(&self.origin, &carried);
         carried.extend(rollback);
         let stranger = Stranger::Wrapper { seconds_max: WRAPPER_SECONDS_MAX };
         let stranger = candidate.is_wrapper().then_some(stranger);
@@ -117,7 +117,7 @@ impl Master {
         Ok(Handover {
             release: release().to_owned(),
             state: self.state.clone(),
-            origin: self.inheritance.origin().clone(),
+            origin: self.origin.clone(),
             descriptors: numbers.into_iter().map(carry).collect::<Result<_, _>>()?,
             connections: connections.into_iter().map(|(connection, _)| connection).collect(),
             next_connection: self.clients.connections.next_id(),
@@ -255,7 +255,7 @@ impl Master {
         origin.open_files_hard = parts.open_files.hard;
         if adoption.rolled_back.is_none() {
             // What a wrapper has set is what holds from now on.
-            origin.environment = adoption.launch.environment.clone();
+            origin.environment = without_ours(&adoption.launch.environment);
         }
         let check = handover.state.rollout.as_ref().and_then(Rollout::check);
         let helpers = handover.helpers.into_iter().map(|(pid, what)| (pid, Child::Helper(what)));
@@ -272,10 +272,9 @@ impl Master {
             files: handover.files.into_iter().map(owned_file).collect(),
         };
         let clients = Clients { command_socket, accept_again_at: None, connections };
-        let open_mask = signal::Mask::from_bits(origin.blocked_signals).open();
+        let open_mask = origin.mask().open();
         let wakeups = Wakeups { poll: parts.poll, signals: parts.signals, open_mask };
         let log = parts.log.owing(handover.unlogged);
-        let origin = Inheritance::new(origin);
         let mut master = Master::new(handover.state, log, origin, clients, captured, wakeups, held);
         master.children = children;
         master
@@ -293,7 +292,7 @@ impl Master {
         }
         self.restore_locks();
         self.restore_command_socket();
-        if let Some(name) = self.inheritance.origin().own_path.file_name() {
+        if let Some(name) = self.origin.own_path.file_name() {
             // Older kernels call what was executed by its inode after a number.
             title::set_process_name(name);
         }

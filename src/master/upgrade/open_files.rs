@@ -2,9 +2,8 @@
 
 use std::os::fd::RawFd;
 
-use crate::master::environment::Inheritance;
 use crate::preflight::{ChangedLimit, PinnedFrom};
-use crate::schema::Handover;
+use crate::schema::{Handover, Origin};
 use crate::sys::limit::{self, Limit};
 
 /// How many descriptors a process must be able to open above those that it has.
@@ -16,10 +15,10 @@ const OPEN_FILES: &str = "RLIMIT_NOFILE";
 /// The limit of open files that the first image was started with, unless the descriptors that
 /// travel leave no room below it.
 pub(in crate::master) fn original_limit(
-    inheritance: &Inheritance,
+    origin: &Origin,
     carried: &[RawFd],
 ) -> Option<limit::OpenFiles> {
-    let original = Some(inheritance.open_files()).filter(|limit| has_room(*limit, carried))?;
+    let original = Some(origin.open_files()).filter(|limit| has_room(*limit, carried))?;
     // Somebody may have lowered the hard limit of the running master, which only root can raise.
     let hard = limit::open_files().map_or(original.hard, |now| now.hard.min(original.hard));
     Some(limit::OpenFiles { soft: original.soft.min(hard), hard })
@@ -37,10 +36,7 @@ pub(super) fn current_limit(
     pinned_from: Option<&PinnedFrom>,
     is_rolled_back: bool,
 ) -> limit::OpenFiles {
-    let original = limit::OpenFiles {
-        soft: handover.origin.open_files_soft,
-        hard: handover.origin.open_files_hard,
-    };
+    let original = handover.origin.open_files();
     let mut found = limit::open_files().unwrap_or(original);
     let mut pinned = pinned_from.iter().flat_map(|from| &from.limits);
     if let Some(changed) = pinned.find(|changed| changed.before.name == OPEN_FILES) {

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::master::descriptors::identity;
+use crate::master::environment::assignments;
 use crate::master::launch::Launch;
 use crate::preflight::PinnedFrom;
 use crate::schema;
@@ -58,9 +59,10 @@ impl Adoption {
         let number = self.state_number.to_string();
         let why = why.replace('\0', " ");
         let ours = ["einhorn", "--with-state-fd", &number, "--rolled-back", &why, "--"];
-        let words = ours.iter().map(|word| word.as_bytes().to_vec());
-        let words = words.chain(self.program.iter().map(|word| word.as_bytes().to_vec()));
-        let arguments = strings(words);
+        let program = self.program.iter().map(|word| word.as_bytes());
+        let words = ours.iter().map(|word| word.as_bytes()).chain(program);
+        // None of them can hold a zero byte.
+        let arguments: Vec<CString> = words.filter_map(|word| CString::new(word).ok()).collect();
         let before = self.pinned_from().ok().flatten();
         let directory = before.as_ref().map(|before| before.directory);
         let limits = before.iter().flat_map(|before| &before.limits).map(|limit| &limit.before);
@@ -94,12 +96,6 @@ impl Adoption {
         };
         // That may be where a bug was met.
         let before = catch_unwind(AssertUnwindSafe(decode)).ok().flatten();
-        let variables = before.as_ref().unwrap_or(&self.launch.environment).iter();
-        strings(variables.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()))
+        assignments(before.as_ref().unwrap_or(&self.launch.environment)).collect()
     }
-}
-
-/// Words of a command line or an environment; none of them can hold a zero byte.
-fn strings(words: impl Iterator<Item = Vec<u8>>) -> Vec<CString> {
-    words.filter_map(|word| CString::new(word).ok()).collect()
 }

@@ -10,7 +10,7 @@ impl Master {
     /// Starts the command for a worker, in the directory and with the environment of that.
     pub(in crate::master) fn run_check(&mut self, worker: Pid, generation: Generation) {
         let started = deployment::place(&self.state, generation)
-            .and_then(|place| self.inheritance.start_check(&self.state, worker, generation, place));
+            .and_then(|place| self.start_check(worker, generation, place));
         self.events.push_back(match started {
             Ok(pid) => {
                 self.children.insert(Pid(pid), Child::CanaryCheck);

@@ -11,7 +11,7 @@ impl Master {
         let Some(words) = &self.state.config.nice.renice_command else { return };
         let arguments = [level.to_string(), "-p".to_owned(), pid.to_string()];
         let command: Vec<_> = words.iter().chain(&arguments).map(Into::into).collect();
-        match self.inheritance.start_helper(&command) {
+        match self.start_helper(&command) {
             Ok(helper) => {
                 let what = format!("setting the nice level of {pid}");
                 self.children.insert(Pid(helper), Child::Helper(what));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::decide::{Event, Level};
 use crate::master::Master;
 use crate::master::workers::deployment;
-use crate::master::workers::start::{Place, Started};
+use crate::master::workers::start::Started;
 use crate::master::workers::stderr::Captured;
 use crate::state::{ConnectionId, Generation, Pid, Slot};
 
@@ -39,13 +39,8 @@ impl Master {
         let pipe = pipe.map_err(|e| format!("cannot make a pipe for its standard error: {e}"))?;
         // The worker's end is closed here at the end: the pipe ends with those who have it.
         let (ours, theirs) = pipe.unzip();
-        let place = Place {
-            slot,
-            generation,
-            directory: directory.as_deref(),
-            standard_error: theirs.as_ref().map(AsRawFd::as_raw_fd),
-        };
-        let started = self.inheritance.start(&self.state, &place)?;
+        let standard_error = theirs.as_ref().map(AsRawFd::as_raw_fd);
+        let started = self.start_worker(slot, generation, directory.as_deref(), standard_error)?;
         if let (Some(captured), Some(ours)) = (&mut self.captured, ours) {
             captured.add(started.process.pid, ours);
         }

@@ -8,7 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use crate::master::environment::{Inheritance, variable};
+use crate::master::Master;
+use crate::master::environment::{Environment, assignments};
 use crate::master::program::{explain, find_program};
 use crate::state::{self, Generation, Listener, Pid, Slot, State};
 use crate::sys::signal;
@@ -23,26 +24,20 @@ pub struct Started {
     pub connection: Option<UnixStream>,
 }
 
-/// What is particular to a worker that is to be started.
-#[derive(Debug)]
-pub struct Place<'a> {
-    /// Its index.
-    pub slot: Slot,
-    /// Its code.
-    pub generation: Generation,
-    /// Its working directory; the master's when absent.
-    pub directory: Option<&'a Path>,
-    /// What becomes its standard error; the master's when absent.
-    pub standard_error: Option<RawFd>,
-}
-
-impl Inheritance {
-    /// Starts a worker in its place.
+impl Master {
+    /// Starts a worker, in the master's directory and with its standard error unless there is
+    /// another.
     ///
     /// # Errors
     /// What failed, on which path, and why, in words.
-    pub fn start(&self, state: &State, place: &Place<'_>) -> Result<Started, String> {
-        let Place { slot, generation, directory, standard_error } = *place;
+    pub(super) fn start_worker(
+        &self,
+        slot: Slot,
+        generation: Generation,
+        directory: Option<&Path>,
+        standard_error: Option<RawFd>,
+    ) -> Result<Started, String> {
+        let state = &self.state;
         let failed = |what: &str, error: &io::Error| format!("{what}: {error}");
         let given = match state.config.command_socket_as_fd {
             true => {
@@ -58,12 +53,12 @@ impl Inheritance {
         let mut inherited: Vec<i32> = state.listeners.iter().map(|l| l.descriptor).collect();
         inherited.extend(theirs);
         let deployed = deployed(state, generation, directory);
-        let environment = self.environment_of(state, slot, theirs, &deployed);
+        let environment = self.worker_environment(slot, theirs, &deployed);
         let config = &state.config;
         let nice = match (&config.nice.renice_command, config.nice.worker) {
             (None, Some(level)) => Some(level),
             // Back to the level of the first start: the master's own is not for workers.
-            _ => config.nice.master.is_some().then_some(self.origin().nice),
+            _ => config.nice.master.is_some().then_some(self.origin.nice),
         };
         let death_signal = config.kill_children_on_exit.then(|| signal::number("USR2")).flatten();
         let start = Start {
@@ -74,7 +69,7 @@ impl Inheritance {
             environment: &environment,
             standard_error,
         };
-        let process = self.spawn(&config.command, &start)?;
+        let process = self.start_process(&config.command, &start)?;
         Ok(Started { process, connection: given.map(|(ours, _)| ours) })
     }
 
@@ -82,60 +77,48 @@ impl Inheritance {
     ///
     /// # Errors
     /// What failed, on which path, and why, in words.
-    pub fn start_check(
+    pub(super) fn start_check(
         &self,
-        state: &State,
         worker: Pid,
         generation: Generation,
         directory: Option<PathBuf>,
     ) -> Result<i32, String> {
+        let state = &self.state;
         let mut command = state.config.rollout.on_canary.clone();
-        command[0] = find_program(&command[0], self.path())?.into_os_string();
+        command[0] = find_program(&command[0], self.origin.path())?.into_os_string();
         let facts = [
-            ("EINHORN_CANARY_PID", worker.to_string().into()),
-            ("EINHORN_CANARY_GENERATION", generation.0.to_string().into()),
-            ("EINHORN_MASTER_PID", state.master_pid.to_string().into()),
-            ("EINHORN_SOCK_PATH", state.config.socket_path.clone().into()),
+            ("EINHORN_CANARY_PID".into(), worker.to_string().into()),
+            ("EINHORN_CANARY_GENERATION".into(), generation.0.to_string().into()),
+            ("EINHORN_MASTER_PID".into(), state.master_pid.to_string().into()),
+            ("EINHORN_SOCK_PATH".into(), state.config.socket_path.clone().into()),
         ];
         let deployed = deployed(state, generation, directory.as_deref());
-        let mut environment = self.environment_with(&deployed);
-        environment.extend(
-            facts.iter().filter_map(|(name, value): &(&str, OsString)| {
-                variable(OsStr::new(name), value).ok()
-            }),
-        );
+        let mut environment = self.origin.environment_with(&deployed);
+        environment.extend(assignments(&facts));
         let start = Start {
             directory: directory.as_deref(),
             environment: &environment,
-            inherited: &[],
-            nice: Some(self.origin().nice),
-            death_signal: None,
-            standard_error: None,
+            nice: Some(self.origin.nice),
+            ..Start::default()
         };
-        Ok(self.spawn(&command, &start)?.pid)
+        Ok(self.start_process(&command, &start)?.pid)
     }
 
     /// Starts a program that is no worker, in the original environment. Answers its pid.
     ///
     /// # Errors
     /// What failed, on which path, and why, in words.
-    pub fn start_helper(&self, command: &[OsString]) -> Result<i32, String> {
-        let program = find_program(&command[0], self.path())?;
+    pub(super) fn start_helper(&self, command: &[OsString]) -> Result<i32, String> {
+        let program = find_program(&command[0], self.origin.path())?;
         let mut words = command.to_vec();
         words[0] = program.into_os_string();
-        let environment = self.environment_without(&[]);
-        let start = Start {
-            directory: None,
-            environment: &environment,
-            inherited: &[],
-            nice: Some(self.origin().nice),
-            death_signal: None,
-            standard_error: None,
-        };
-        Ok(self.spawn(&words, &start)?.pid)
+        let environment = self.origin.environment_without(&[]);
+        let start =
+            Start { environment: &environment, nice: Some(self.origin.nice), ..Start::default() };
+        Ok(self.start_process(&words, &start)?.pid)
     }
 
-    fn spawn(&self, command: &[OsString], start: &Start<'_>) -> Result<Spawned, String> {
+    fn start_process(&self, command: &[OsString], start: &Start<'_>) -> Result<Spawned, String> {
         let Start { directory, environment, inherited, nice, death_signal, standard_error } =
             *start;
         let program = directory.unwrap_or(Path::new("")).join(&command[0]);
@@ -153,52 +136,53 @@ impl Inheritance {
             directory: directory.as_ref(),
             inherited,
             stdio: standard_error.map(|number| [0, 1, number]),
-            mask: self.mask(),
-            open_files: self.open_files(),
+            mask: self.origin.mask(),
+            open_files: self.origin.open_files(),
             nice,
             death_signal,
         })
         .map_err(failed)
     }
 
-    fn environment_of(
+    fn worker_environment(
         &self,
-        state: &State,
         slot: Slot,
         given: Option<i32>,
-        deployed: &[(OsString, OsString)],
+        deployed: &Environment,
     ) -> Vec<CString> {
-        let config = &state.config;
+        let state = &self.state;
         let announced: Vec<&Listener> = state
             .listeners
             .iter()
             .filter(|listener| listener.origin == state::Origin::Option)
             .collect();
         let numbers: Vec<String> = announced.iter().map(|l| l.descriptor.to_string()).collect();
-        let mut ours: Vec<(String, OsString)> = vec![
-            ("EINHORN_MASTER_PID".to_owned(), state.master_pid.to_string().into()),
-            ("EINHORN_SOCK_PATH".to_owned(), config.socket_path.clone().into()),
-            ("EINHORN_CHILD_INDEX".to_owned(), slot.0.to_string().into()),
-            ("EINHORN_FD_COUNT".to_owned(), announced.len().to_string().into()),
+        let mut ours: Vec<(OsString, OsString)> = vec![
+            ("EINHORN_MASTER_PID".into(), state.master_pid.to_string().into()),
+            ("EINHORN_SOCK_PATH".into(), state.config.socket_path.clone().into()),
+            ("EINHORN_CHILD_INDEX".into(), slot.0.to_string().into()),
+            ("EINHORN_FD_COUNT".into(), announced.len().to_string().into()),
             // The original's older form, which workers may still read.
-            ("EINHORN_FDS".to_owned(), numbers.join(" ").into()),
+            ("EINHORN_FDS".into(), numbers.join(" ").into()),
         ];
         for (index, listener) in announced.iter().enumerate() {
             let descriptor = listener.descriptor.to_string();
             let kind = listener.socket_type_name();
-            ours.push((format!("EINHORN_FD_{index}"), descriptor.into()));
-            ours.push((format!("EINHORN_FD_FAMILY_{index}"), listener.family.name().into()));
-            ours.push((format!("EINHORN_FD_TYPE_{index}"), kind.into()));
+            ours.push((format!("EINHORN_FD_{index}").into(), descriptor.into()));
+            ours.push((format!("EINHORN_FD_FAMILY_{index}").into(), listener.family.name().into()));
+            ours.push((format!("EINHORN_FD_TYPE_{index}").into(), kind.into()));
         }
         if let Some(number) = given {
-            ours.push(("EINHORN_SOCK_FD".to_owned(), number.to_string().into()));
+            ours.push(("EINHORN_SOCK_FD".into(), number.to_string().into()));
         }
-        let ours = ours.iter().filter_map(|(name, value)| variable(OsStr::new(name), value).ok());
-        self.environment_with(deployed).into_iter().chain(ours).collect()
+        let mut environment = self.origin.environment_with(deployed);
+        environment.extend(assignments(&ours));
+        environment
     }
 }
 
 /// What is particular to a start.
+#[derive(Clone, Copy, Default)]
 struct Start<'a> {
     directory: Option<&'a Path>,
     environment: &'a [CString],
