@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         }
         Ok(Task::Check { options, state }) => match master::check(&options, state, &launch) {
             Ok(text) => print(0, &text),
-            Err(why) => fail(1, &why),
+            Err(why) => fail(1, &format!("{why:#}")),
         },
         Ok(Task::Describe(file)) => describe(&file),
         Err(Refusal::Asked(text)) => print(0, &text),
@@ -69,7 +69,7 @@ fn adopt(adoption: &Adoption) -> ExitCode {
     let way_back = adoption.way_back();
     let why = match catch_unwind(AssertUnwindSafe(|| Master::prepare(adoption))) {
         Ok(Ok(prepared)) => return run(Master::adopt(adoption, way_back, prepared)),
-        Ok(Err(why)) => why,
+        Ok(Err(why)) => format!("{why:#}"),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());

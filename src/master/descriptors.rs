@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use anyhow::{Result, anyhow};
+
 use crate::schema::{Carried, CarriedFile, CarriedPipe, Handover, Identity};
 use crate::state::release;
 use crate::sys::descriptor;
@@ -38,7 +40,7 @@ pub fn owned_file(file: CarriedFile) -> Owned {
 ///
 /// # Errors
 /// The first that is missing or something else, by number and role.
-pub fn verify_descriptors(handover: &Handover) -> Result<(), String> {
+pub fn verify_descriptors(handover: &Handover) -> Result<()> {
     for Carried { role, number, identity } in &handover.descriptors {
         verify(*number, *identity, || format!("{role:?}"))?;
     }
@@ -48,11 +50,11 @@ pub fn verify_descriptors(handover: &Handover) -> Result<(), String> {
     Ok(())
 }
 
-fn verify(number: RawFd, expected: Identity, what: impl Fn() -> String) -> Result<(), String> {
+fn verify(number: RawFd, expected: Identity, what: impl Fn() -> String) -> Result<()> {
     match identity(number) {
         Ok(found) if found == expected => Ok(()),
-        Ok(_) => Err(format!("descriptor {number} ({}) is something else", what())),
-        Err(error) => Err(format!("descriptor {number} ({}): {error}", what())),
+        Ok(_) => Err(anyhow!("descriptor {number} ({}) is something else", what())),
+        Err(error) => Err(anyhow!("descriptor {number} ({}): {error}", what())),
     }
 }
 

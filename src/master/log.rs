@@ -5,6 +5,8 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
+
 use crate::decide::Level;
 use crate::master::source::Source;
 use crate::state::Verbosity;
@@ -53,15 +55,14 @@ impl Log {
     ///
     /// # Errors
     /// Nothing listens at `/dev/log`.
-    pub fn to_syslog(master_pid: i32) -> Result<Log, String> {
+    pub fn to_syslog(master_pid: i32) -> Result<Log> {
         let connect = || -> io::Result<UnixDatagram> {
             let socket = unconnected()?;
             socket.connect(SYSLOG_SOCKET)?;
             Ok(socket)
         };
-        let socket = connect().map_err(|error| {
-            format!("--syslog: nothing takes messages at {SYSLOG_SOCKET}: {error}")
-        })?;
+        let socket = connect()
+            .with_context(|| format!("--syslog: nothing takes messages at {SYSLOG_SOCKET}"))?;
         Ok(Log::new(Sink::Syslog(socket), master_pid))
     }
 

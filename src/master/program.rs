@@ -7,11 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Error, Result, anyhow};
+
 /// Looks a program up: a name with a slash is a path, another one is searched in PATH.
 ///
 /// # Errors
 /// A sentence with the name and where it was searched.
-pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, String> {
+pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Ok(PathBuf::from(name));
     }
@@ -20,13 +22,13 @@ pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Strin
     let is_program = |file: &PathBuf| {
         fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
     };
-    std::env::split_paths(path).map(|folder| folder.join(name)).find(is_program).ok_or_else(|| {
-        format!("there is no program {name:?} in PATH ({}); give its path", path.display())
-    })
+    std::env::split_paths(path).map(|folder| folder.join(name)).find(is_program).with_context(
+        || format!("there is no program {name:?} in PATH ({}); give its path", path.display()),
+    )
 }
 
 /// Why a program could not be executed, with its path; execve(2) alone says too little.
-pub fn explain(program: &Path, error: &io::Error) -> String {
+pub fn explain(program: &Path, error: &io::Error) -> Error {
     const EXEC_FORMAT_ERROR: i32 = 8;
     let metadata = fs::metadata(program);
     let hint = match (error.kind(), &metadata) {
@@ -43,5 +45,5 @@ pub fn explain(program: &Path, error: &io::Error) -> String {
         }
         _ => "",
     };
-    format!("cannot execute {}: {error}{hint}", program.display())
+    anyhow!("cannot execute {}: {error}{hint}", program.display())
 }

@@ -1,12 +1,10 @@
 //! What the image before this one lacked, or somebody has removed since: locks, command socket.
 
-use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
 
 use crate::decide::Level;
 use crate::master::Master;
-use crate::master::environment::variable;
 use crate::master::files::{self, Undo};
 use crate::master::source::Source;
 use crate::sys::file::Owned;

@@ -44,7 +44,7 @@ impl Master {
         // Of whoever had this process before; what matters is that it can be asked.
         process::reap().context("cannot ask which children have ended (wait4)")?;
         resolve_program(&mut options.config, &launch.environment)?;
-        let deployment = deployment::resolve(&options.config).map_err(|why| anyhow!(why))?;
+        let deployment = deployment::resolve(&options.config)?;
         let mut log = open_log(&options.config, pid)?;
         let open_files = limit::open_files()?;
         let origin = launch.origin(open_files);
@@ -177,13 +177,13 @@ fn bound_before(listeners: &[Listener], word: &BindWord) -> Option<i32> {
 
 fn resolve_program(config: &mut Config, environment: &Environment) -> Result<()> {
     let program = find_program(&config.command[0], variable(environment, "PATH"));
-    config.command[0] = program.map_err(|why| anyhow!(why))?.into_os_string();
+    config.command[0] = program?.into_os_string();
     Ok(())
 }
 
 fn open_log(config: &Config, pid: i32) -> Result<Log> {
     match config.syslog {
-        true => Log::to_syslog(pid).map_err(|why| anyhow!(why)),
+        true => Log::to_syslog(pid),
         false => Ok(Log::to_standard_error(pid)),
     }
 }

@@ -2,12 +2,15 @@
 //! (docs/handover.md). There is no way back from there but an upgrade.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::os::fd::RawFd;
+
+use anyhow::{Context, Error, Result};
 
 use crate::master::Master;
 use crate::master::now::now;
 use crate::master::upgrade::candidate::Candidate;
-use crate::master::upgrade::exec::{Estate, failed};
+use crate::master::upgrade::exec::Estate;
 use crate::master::upgrade::open_files::original_limit;
 use crate::ruby;
 use crate::schema::Role;
@@ -15,13 +18,12 @@ use crate::sys::memfd;
 use crate::sys::signal::Stranger;
 
 impl Master {
-    /// Becomes a candidate that is a Ruby Einhorn. Answers why that failed.
-    pub(in crate::master) fn hand_back_to(&self, candidate: &Candidate) -> Result<String, String> {
-        let handover =
-            self.handover(&[]).map_err(|error| failed("cannot list descriptors", &error))?;
-        let document = ruby::write(&handover, now())?;
+    /// Becomes a candidate that is a Ruby Einhorn, or answers why that failed.
+    pub(in crate::master) fn hand_back_to(&self, candidate: &Candidate) -> Result<Infallible> {
+        let handover = self.handover(&[]).context("cannot list descriptors")?;
+        let document = ruby::write(&handover, now()).map_err(Error::msg)?;
         let state = memfd::sealed("einhorn-state", document.as_bytes())
-            .map_err(|error| failed("cannot make a memfd for the state", &error))?;
+            .context("cannot make a memfd for the state")?;
         let left = handover.connections.iter().filter(|connection| !ruby::goes_on(connection));
         let left: BTreeSet<Role> = left.map(|left| Role::Connection(left.id)).collect();
         let descriptors = handover.descriptors.iter();

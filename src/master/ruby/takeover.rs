@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Error, Result, anyhow, bail};
+
 use crate::cli;
 use crate::decide::Level;
 use crate::master::descriptors::{carried_file, identity};
@@ -37,7 +39,7 @@ const PEEKING_MAX: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// It cannot be read, in words.
-pub fn read_state(number: RawFd) -> Result<Vec<u8>, String> {
+pub fn read_state(number: RawFd) -> Result<Vec<u8>> {
     let bytes = match pipe::is_reading_end(number) {
         true => pipe::read_to_end(number, ruby::STATE_MAX, READING_MAX),
         false => memfd::read_all(number, schema::STATE_MAX),
@@ -48,12 +50,12 @@ pub fn read_state(number: RawFd) -> Result<Vec<u8>, String> {
                 true => ruby::STATE_MAX,
                 false => schema::STATE_MAX,
             };
-            format!("the state under {number} has more than {max} bytes")
+            anyhow!("the state under {number} has more than {max} bytes")
         }
         io::ErrorKind::NotSeekable => {
-            format!("what is open under {number} is neither a pipe nor a file, and no state")
+            anyhow!("what is open under {number} is neither a pipe nor a file, and no state")
         }
-        _ => format!("cannot read the state under {number}: {error}"),
+        _ => anyhow!("cannot read the state under {number}: {error}"),
     })
 }
 
@@ -61,13 +63,14 @@ pub fn read_state(number: RawFd) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// Why it could not, by the name of the field.
-pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover, String> {
+pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover> {
     let original = read(bytes)?;
     let parent = process::own_parent();
     if is_grandchild(&original, parent) {
-        return Err("the command that the Ruby master runs starts einhorn as a child: its last \
+        bail!(
+            "the command that the Ruby master runs starts einhorn as a child: its last \
                     command must be run with `exec`"
-            .to_owned());
+        );
     }
     let facts = facts(&original, launch, number, parent);
     let taken = take_over(&original, &facts)?;
@@ -79,7 +82,7 @@ pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover, S
     };
     match facts.strays.iter().find(|(number, _)| is_client(*number)) {
         None => Ok(taken),
-        Some((number, _)) => Err(format!(
+        Some((number, _)) => Err(anyhow!(
             "the Ruby master's state: it is cut short: descriptor {number} is a client of its \
              command socket, and `:persistent_descriptors:` has none of that number"
         )),
@@ -109,21 +112,17 @@ fn is_named_as_master(pid: i32) -> bool {
 ///
 /// # Errors
 /// Why it cannot go on, by the name of the field.
-pub fn adopt(
-    bytes: &[u8],
-    launch: &Launch,
-    state_number: RawFd,
-) -> Result<(Handover, Vec<Note>), String> {
+pub fn adopt(bytes: &[u8], launch: &Launch, state_number: RawFd) -> Result<(Handover, Vec<Note>)> {
     let original = read(bytes)?;
     let mut facts = facts(&original, launch, state_number, process::own_pid());
     let mut notes = Vec::new();
-    let pidfile = original.file_path("pid", &facts)?;
+    let pidfile = original.file_path("pid", &facts).map_err(Error::msg)?;
     let pidfile = claim_pidfile(&pidfile, facts.master_pid).map_err(|why| {
-        let note = format!("The pid file {} is left alone: {why}", pidfile.display());
+        let note = format!("The pid file {} is left alone: {why:#}", pidfile.display());
         notes.push((Level::Error, note));
     });
     if let Ok((open, _)) = &pidfile {
-        let found = identity(open.as_raw_fd()).map_err(|error| error.to_string())?;
+        let found = identity(open.as_raw_fd())?;
         facts.files.push((Role::Pidfile, open.as_raw_fd(), found));
     }
     let Takeover { mut handover, notes: told } = take_over(&original, &facts)?;
@@ -145,15 +144,15 @@ pub fn adopt(
     Ok((handover, notes))
 }
 
-fn read(bytes: &[u8]) -> Result<Original, String> {
-    Original::read(bytes).map_err(|why| format!("the Ruby master's state: {why}"))
+fn read(bytes: &[u8]) -> Result<Original> {
+    Original::read(bytes).map_err(Error::msg).context("the Ruby master's state")
 }
 
 /// The state as one of ours, which can be handed on like one of ours.
-fn take_over(original: &Original, facts: &Facts) -> Result<Takeover, String> {
+fn take_over(original: &Original, facts: &Facts) -> Result<Takeover> {
     let taken = original.take_over(facts);
-    let taken = taken.map_err(|why| format!("the Ruby master's state: {why}"))?;
-    schema::encode(&taken.handover, None, None).map_err(|error| error.to_string())?;
+    let taken = taken.map_err(Error::msg).context("the Ruby master's state")?;
+    schema::encode(&taken.handover, None, None)?;
     Ok(taken)
 }
 
@@ -216,18 +215,17 @@ fn make_ready(original: &Original) {
 }
 
 /// The pid file, if it is this master's, locked against others.
-fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned), String> {
-    let failed = |error: io::Error| error.to_string();
-    let entry = Entry::followed(path).map_err(failed)?;
-    let open = entry.open_there(Access::ReadWrite).map_err(failed)?;
+fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned)> {
+    let entry = Entry::followed(path)?;
+    let open = entry.open_there(Access::ReadWrite)?;
     let mut text = Vec::new();
-    (&open).take(PIDFILE_MAX).read_to_end(&mut text).map_err(failed)?;
+    (&open).take(PIDFILE_MAX).read_to_end(&mut text)?;
     let text = String::from_utf8_lossy(&text);
     if text.trim() != own.to_string() {
-        return Err(format!("it says {:?}", text.trim().chars().take(20).collect::<String>()));
+        bail!("it says {:?}", text.trim().chars().take(20).collect::<String>());
     }
-    file::lock_for_writing(&open).map_err(|error| format!("it cannot be locked: {error}"))?;
-    let owned = Owned::of(path, &open).map_err(failed)?;
+    file::lock_for_writing(&open).context("it cannot be locked")?;
+    let owned = Owned::of(path, &open)?;
     Ok((open, owned))
 }
 

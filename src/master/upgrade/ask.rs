@@ -3,10 +3,11 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+use anyhow::{Context, Result};
 
 use crate::decide::{Event, Preflight as Outcome};
 use crate::master::Master;
@@ -34,28 +35,28 @@ impl Master {
                 self.children.insert(pid, Child::Candidate(Box::new(preflight)));
                 Event::PreflightStarted { pid, deployment }
             }
-            Err(why) => Event::PreflightEnded { outcome: Outcome::NotStarted { why } },
+            Err(why) => {
+                let why = format!("{why:#}");
+                Event::PreflightEnded { outcome: Outcome::NotStarted { why } }
+            }
         };
         self.events.push_back(event);
     }
 
-    fn try_preflight(&self) -> Result<(Pid, Preflight, Option<Deployment>), String> {
+    fn try_preflight(&self) -> Result<(Pid, Preflight, Option<Deployment>)> {
         let deployment = deployment::next(&self.state)?;
         let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_ref());
         let candidate =
             Candidate::find(&self.state.config, &self.origin, directory.map(PathBuf::as_path))?;
-        let failed = |what: &str, error: io::Error| format!("{what}: {error}");
-        let pipe = || descriptor::pipe().map_err(|error| failed("cannot make a pipe", error));
+        let pipe = || descriptor::pipe().context("cannot make a pipe");
         let (report, report_end) = pipe()?;
         let (output, output_end) = pipe()?;
-        let nothing = File::open("/dev/null").map_err(|error| failed("/dev/null", error))?;
-        let mut handover =
-            self.handover(&[]).map_err(|error| failed("cannot list descriptors", error))?;
+        let nothing = File::open("/dev/null").context("/dev/null")?;
+        let mut handover = self.handover(&[]).context("cannot list descriptors")?;
         handover.state.next_deployment.clone_from(&deployment);
-        let bytes = schema::encode(&handover, None, Some(report_end.as_raw_fd()))
-            .map_err(|error| error.to_string())?;
+        let bytes = schema::encode(&handover, None, Some(report_end.as_raw_fd()))?;
         let state = memfd::sealed("einhorn-preflight", &bytes)
-            .map_err(|error| failed("cannot make a memfd for the state", error))?;
+            .context("cannot make a memfd for the state")?;
         let output_number = output_end.as_raw_fd();
         let standard = [nothing.as_raw_fd(), output_number, output_number];
         // A Ruby Einhorn says nothing there, and is executed as ever.
@@ -67,12 +68,12 @@ impl Master {
         inherited.extend([state.as_raw_fd(), report_end.as_raw_fd()]);
         inherited.extend(pin_end.as_ref().map(AsRawFd::as_raw_fd));
         let config = &self.state.config;
-        let path = candidate.path().map_err(|error| failed("its path", error))?;
+        let path = candidate.path().context("its path")?;
         let directory = directory.map(|path| CString::new(path.as_os_str().as_bytes()));
-        let directory = directory.transpose().map_err(|error| error.to_string())?;
+        let directory = directory.transpose()?;
         let arguments = candidate
             .arguments(state.as_raw_fd(), &["--upgrade-check"], config)
-            .map_err(|error| failed("its arguments", error))?;
+            .context("its arguments")?;
         let environment = self.origin.environment_without(&config.drop_env_vars);
         let spawned = spawn(&Plan {
             program: candidate.program(&path),
@@ -96,9 +97,8 @@ impl Master {
             report: Stream::new(report, REPORT_MAX),
             output: Stream::new(output, OUTPUT_KEPT),
         };
-        preflight.watch(&self.wakeups.poll).map_err(|error| {
+        preflight.watch(&self.wakeups.poll).context("cannot watch it").inspect_err(|_| {
             let _ = process::kill_group(spawned.pid);
-            failed("cannot watch it", error)
         })?;
         Ok((Pid(spawned.pid), preflight, deployment))
     }
@@ -137,6 +137,7 @@ impl Master {
         let pin = pin.map(|answer| {
             answer.map(|(executable, pinned)| preflight.candidate.pin(executable, pinned))
         });
+        let pin = pin.map(|pinned| pinned.map_err(|why| format!("{why:#}")));
         let outcome = Outcome::Ended {
             pid,
             status,

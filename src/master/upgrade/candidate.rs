@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Error, Result, anyhow};
+
 use crate::master::program::{explain, find_program};
 use crate::master::upgrade::image::{Image, fingerprint, is_script};
 use crate::master::upgrade::pin::Pinned;
@@ -43,14 +45,9 @@ impl Candidate {
     ///
     /// # Errors
     /// What is missing or cannot be executed, in words.
-    pub fn find(
-        config: &Config,
-        origin: &Origin,
-        directory: Option<&Path>,
-    ) -> Result<Candidate, String> {
+    pub fn find(config: &Config, origin: &Origin, directory: Option<&Path>) -> Result<Candidate> {
         if let Some(name) = config.reexec_as.first() {
-            let path =
-                find_program(name, origin.path()).map_err(|why| format!("--reexec-as: {why}"))?;
+            let path = find_program(name, origin.path()).context("--reexec-as")?;
             return Ok(Candidate {
                 path: directory.unwrap_or(Path::new("")).join(path),
                 words: config.reexec_as.clone(),
@@ -129,20 +126,20 @@ impl Candidate {
     ///
     /// # Errors
     /// A sentence that says what has changed.
-    pub fn verify_unchanged(&self) -> Result<(), String> {
+    pub fn verify_unchanged(&self) -> Result<()> {
         let Some(image) = &self.image else { return Ok(()) };
         match fingerprint(&image.file) {
             Ok(now) if now == image.fingerprint => Ok(()),
-            Ok(_) => Err(format!(
+            Ok(_) => Err(anyhow!(
                 "{} was written to after it was checked; install releases with `mv`",
                 self.path.display()
             )),
-            Err(error) => Err(format!("{}: {error}", self.path.display())),
+            Err(error) => Err(anyhow!("{}: {error}", self.path.display())),
         }
     }
 
     /// An error of executing it, in words.
-    pub fn explain(&self, error: &io::Error) -> String {
+    pub fn explain(&self, error: &io::Error) -> Error {
         explain(&self.path, error)
     }
 }

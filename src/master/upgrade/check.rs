@@ -8,6 +8,8 @@ use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use anyhow::{Context, Error, Result, anyhow, bail};
+
 use crate::cli::Options;
 use crate::master::descriptors::{skipped, verify_descriptors};
 use crate::master::environment::variable;
@@ -33,11 +35,7 @@ const DESCRIPTORS_LEFT_MIN: u64 = 24;
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn check(
-    options: &Options,
-    state_number: Option<RawFd>,
-    launch: &Launch,
-) -> Result<String, String> {
+pub fn check(options: &Options, state_number: Option<RawFd>, launch: &Launch) -> Result<String> {
     let mut lines = vec![format!("einhorn {}", release()), format!("state format: {STATE_FORMAT}")];
     if let Some(number) = state_number {
         lines.push(check_state(number, launch)?);
@@ -58,9 +56,10 @@ pub fn check(
         Peeked::Nothing => {}
         Peeked::Found(bytes, number) => lines.push(check_original(&bytes, launch, number)?),
         Peeked::Lost => {
-            return Err("the Ruby master's state: the pipe for it is empty, and the process that \
+            bail!(
+                "the Ruby master's state: the pipe for it is empty, and the process that \
                         was to write it has ended; its last words are in the Ruby master's log"
-                .to_owned());
+            );
         }
         Peeked::Hidden(why) => {
             lines.push(format!("state: of a Ruby Einhorn, and could not be looked at: {why}"));
@@ -70,7 +69,7 @@ pub fn check(
 }
 
 /// Looks whether the state of a Ruby master could be taken over.
-fn check_original(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<String, String> {
+fn check_original(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<String> {
     let Takeover { handover, notes } = takeover::check(bytes, launch, number)?;
     let count = handover.state.workers.len();
     let lines = [format!("state: of a Ruby Einhorn, {count} workers")];
@@ -79,15 +78,15 @@ fn check_original(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<String
 
 /// Decodes a state, and looks for the descriptors that it speaks of when a master asks; its answer
 /// goes to the master as well.
-fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
+fn check_state(number: RawFd, launch: &Launch) -> Result<String> {
     let bytes = takeover::read_state(number)?;
     if Original::is_meant(&bytes) {
         return check_original(&bytes, launch, number);
     }
-    let header = schema::read_header(&bytes).map_err(|error| error.to_string())?;
+    let header = schema::read_header(&bytes)?;
     // A file of such a state, given by hand, tells of a pipe that is not there.
     let report = header.report.filter(|number| descriptor::is_pipe(*number));
-    let decoded = schema::decode(&bytes).map_err(|error| error.to_string());
+    let decoded = schema::decode(&bytes).map_err(Error::from);
     let adopted = decoded.and_then(|Decoded { handover, skipped: unknown }| {
         if report.is_some() {
             verify_descriptors(&handover)?;
@@ -95,8 +94,7 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
             verify_user(handover.state.master_pid.0)?;
             verify_program(&handover.state)?;
             verify_limit(&handover)?;
-            pin::offer(launch, number, &handover)
-                .map_err(|error| format!("cannot tell how it was executed: {error}"))?;
+            pin::offer(launch, number, &handover).context("cannot tell how it was executed")?;
         }
         let count = handover.state.workers.len();
         let lines = [format!("state: format {}, {count} workers", header.format)];
@@ -104,23 +102,23 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String, String> {
         Ok(lines.into_iter().chain(unknown).collect::<Vec<_>>().join("\n"))
     });
     if let Some(report) = report {
-        say(report, adopted.is_ok()).map_err(|error| format!("cannot report: {error}"))?;
+        say(report, adopted.is_ok()).context("cannot report")?;
     }
     adopted
 }
 
 /// A master that cannot ask which of its children have ended replaces none.
-fn verify_reaping() -> Result<(), String> {
+fn verify_reaping() -> Result<()> {
     let asked = process::reap().map(drop);
-    asked.map_err(|error| format!("cannot ask which children have ended (wait4): {error}"))
+    asked.context("cannot ask which children have ended (wait4)")
 }
 
 /// A master of another user could not signal its workers.
-fn verify_user(master_pid: i32) -> Result<(), String> {
+fn verify_user(master_pid: i32) -> Result<()> {
     let own = user::effective_id();
     match fs::metadata(format!("/proc/{master_pid}")).map(|master| master.uid()) {
         Ok(uid) if uid != own => {
-            Err(format!("this runs as user {own}, and the master as user {uid}"))
+            Err(anyhow!("this runs as user {own}, and the master as user {uid}"))
         }
         // Without /proc nobody can tell.
         _ => Ok(()),
@@ -128,7 +126,7 @@ fn verify_user(master_pid: i32) -> Result<(), String> {
 }
 
 /// New workers could not be started from a program that is not there.
-fn verify_program(state: &State) -> Result<(), String> {
+fn verify_program(state: &State) -> Result<()> {
     if state.reexec.is_none_or(|reexec| reexec.kind == UpgradeKind::Reload) {
         return Ok(());
     }
@@ -138,14 +136,14 @@ fn verify_program(state: &State) -> Result<(), String> {
 }
 
 /// A master that cannot open anything more answers nobody, and cannot even be upgraded again.
-fn verify_limit(handover: &Handover) -> Result<(), String> {
+fn verify_limit(handover: &Handover) -> Result<()> {
     let Ok(limit::OpenFiles { hard, .. }) = limit::open_files() else { return Ok(()) };
     let is_below = |number: i32| u64::try_from(number).is_ok_and(|number| number < hard);
     let carried = handover.descriptors.iter().filter(|carried| is_below(carried.number)).count();
     let needed = DESCRIPTORS_STANDARD + carried as u64 + DESCRIPTORS_LEFT_MIN;
     match hard < needed {
         true => {
-            Err(format!("the limit of open files is {hard} here, and the master needs {needed}"))
+            Err(anyhow!("the limit of open files is {hard} here, and the master needs {needed}"))
         }
         false => Ok(()),
     }
@@ -164,13 +162,13 @@ fn say(number: RawFd, has_adopted: bool) -> io::Result<()> {
 
 /// The path of a program that can be executed.
 fn executable(
-    what: &str,
+    what: &'static str,
     name: &OsString,
     path: Option<&OsStr>,
     directory: Option<&Path>,
-) -> Result<String, String> {
-    let found = find_program(name, path).map_err(|why| format!("{what}: {why}"))?;
+) -> Result<String> {
+    let found = find_program(name, path).context(what)?;
     let found = directory.unwrap_or(Path::new("")).join(found);
-    deployment::executable(&found).map_err(|why| format!("{what}: {why}"))?;
+    deployment::executable(&found).context(what)?;
     Ok(found.display().to_string())
 }

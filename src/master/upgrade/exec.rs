@@ -1,7 +1,9 @@
 //! The exec by which another image goes on where this one stops.
 
-use std::io;
+use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use anyhow::{Context, Result};
 
 use crate::master::Master;
 use crate::master::upgrade::candidate::Candidate;
@@ -23,35 +25,34 @@ pub struct Estate<'a> {
 }
 
 impl Master {
-    /// Becomes the candidate. Answers why that failed; nothing has changed then.
+    /// Becomes the candidate.
     ///
     /// # Errors
-    /// What kept it from being tried, in words.
+    /// Why it failed, or was not tried; nothing has changed then.
     pub(in crate::master) fn execute(
         &self,
         candidate: &Candidate,
         estate: Estate<'_>,
-    ) -> Result<String, String> {
+    ) -> Result<Infallible> {
         let Estate { state, mut carried, open_files, stranger } = estate;
         carried.push(state.as_raw_fd());
-        let path = candidate.path().map_err(|error| failed("its path", &error))?;
+        let path = candidate.path().context("its path")?;
         let program = candidate.program(&path);
         if let Some(pinned) = candidate.pinned() {
             let error = pinned
                 .execute(program, state.as_raw_fd(), carried)
-                .map_err(|error| failed("what would be put back", &error))?;
-            return Ok(candidate.explain(&error));
+                .context("what would be put back")?;
+            return Err(candidate.explain(&error));
         }
         let limits: Vec<Limit> = open_files.into_iter().map(Limit::from).collect();
         let config = &self.state.config;
-        let arguments = candidate
-            .arguments(state.as_raw_fd(), &[], config)
-            .map_err(|error| failed("its arguments", &error))?;
+        let arguments =
+            candidate.arguments(state.as_raw_fd(), &[], config).context("its arguments")?;
         let environment = self.origin.environment_without(&config.drop_env_vars);
         let next = self.state.next_deployment.as_ref();
         let directory = next.and_then(|next| next.directory.as_deref());
         let directory = directory.map(descriptor::open_path).transpose();
-        let directory = directory.map_err(|error| failed("its directory", &error))?;
+        let directory = directory.context("its directory")?;
         let error = exec(&Exec {
             program,
             arguments: &arguments,
@@ -62,11 +63,6 @@ impl Master {
             limits: &limits,
             stranger,
         });
-        Ok(candidate.explain(&error))
+        Err(candidate.explain(&error))
     }
-}
-
-/// What failed, and why.
-pub fn failed(what: &str, error: &io::Error) -> String {
-    format!("{what}: {error}")
 }

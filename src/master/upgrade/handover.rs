@@ -2,8 +2,11 @@
 //! one adopts it, or gives it back (docs/handover.md). Both halves stand here, side by side.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::decide::{Event, Level};
 use crate::master::Master;
@@ -18,7 +21,7 @@ use crate::master::ruby::takeover::{self, Note};
 use crate::master::running::{Clients, Held, Wakeups};
 use crate::master::source::Source;
 use crate::master::upgrade::candidate::{Candidate, Successor};
-use crate::master::upgrade::exec::{Estate, failed};
+use crate::master::upgrade::exec::Estate;
 use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, original_limit};
 use crate::master::upgrade::pin::verify_directory;
 use crate::master::upgrade::rollback::Adoption;
@@ -52,10 +55,11 @@ impl Master {
         }
         self.log.flush();
         let tried = match &self.upgrade.candidate {
-            None => Err("there is no candidate".to_owned()),
+            None => Err(anyhow!("there is no candidate")),
             Some(candidate) => self.try_hand_over(candidate, successor),
         };
-        let why = tried.unwrap_or_else(|why| why);
+        let Err(why) = tried;
+        let why = format!("{why:#}");
         self.upgrade.candidate = None;
         // The signals of exits meanwhile are gone where a wrapper was to be executed.
         self.take_exits();
@@ -63,28 +67,26 @@ impl Master {
         self.tell_events();
     }
 
-    /// Answers why the exec returned, or why it was not tried.
-    fn try_hand_over(&self, candidate: &Candidate, successor: Successor) -> Result<String, String> {
+    fn try_hand_over(&self, candidate: &Candidate, successor: Successor) -> Result<Infallible> {
         candidate.verify_unchanged()?;
-        self.state.check().map_err(|why| format!("the state is inconsistent: {why}"))?;
+        self.state.check().map_err(Error::msg).context("the state is inconsistent")?;
         match successor {
             Successor::Einhorn => self.hand_over_to(candidate),
             Successor::Ruby => self.hand_back_to(candidate),
         }
     }
 
-    fn hand_over_to(&self, candidate: &Candidate) -> Result<String, String> {
+    fn hand_over_to(&self, candidate: &Candidate) -> Result<Infallible> {
         // Shells reap children that are not theirs; a pidfd still tells of those.
         let pidfds = match candidate.is_wrapper() {
             true => self.open_pidfds(),
             false => Vec::new(),
         };
-        let handover =
-            self.handover(&pidfds).map_err(|error| failed("cannot list descriptors", &error))?;
+        let handover = self.handover(&pidfds).context("cannot list descriptors")?;
         let rollback = self.held.image.as_ref().map(|image| image.as_raw_fd());
-        let bytes = schema::encode(&handover, rollback, None).map_err(|error| error.to_string())?;
-        let state = memfd::sealed("einhorn-state", &bytes)
-            .map_err(|error| failed("cannot make a memfd for the state", &error))?;
+        let bytes = schema::encode(&handover, rollback, None)?;
+        let state =
+            memfd::sealed("einhorn-state", &bytes).context("cannot make a memfd for the state")?;
         let mut carried: Vec<RawFd> = handover.numbers().collect();
         let open_files = original_limit(&self.origin, &carried);
         carried.extend(rollback);
@@ -144,14 +146,14 @@ impl Master {
     /// # Errors
     /// Anything that keeps this image from it, in words; without any effect, so that
     /// [`Adoption::roll_back`] is possible, as it is after a panic.
-    pub fn prepare(adoption: &Adoption) -> Result<Prepared, String> {
+    pub fn prepare(adoption: &Adoption) -> Result<Prepared> {
         let bytes = takeover::read_state(adoption.state_number)?;
         fail_point("decode")?;
         let pinned_from = adoption.pinned_from()?;
         let (handover, mut notes) = match Original::is_meant(&bytes) {
             true => takeover::adopt(&bytes, &adoption.launch, adoption.state_number)?,
             false => {
-                let decoded = schema::decode(&bytes).map_err(|error| error.to_string())?;
+                let decoded = schema::decode(&bytes)?;
                 let notes = decoded.skipped.iter().map(|name| (Level::Info, skipped(name)));
                 (decoded.handover, notes.collect())
             }
@@ -159,7 +161,7 @@ impl Master {
         let own = process::own_pid();
         if handover.state.master_pid != Pid(own) {
             let master = handover.state.master_pid;
-            return Err(format!("the state is of process {master}, and this is {own}"));
+            bail!("the state is of process {master}, and this is {own}");
         }
         fail_point("identity")?;
         verify_descriptors(&handover)?;
@@ -171,19 +173,19 @@ impl Master {
         // Room for what is opened below, and nothing given up that cannot be had back; told about
         // later if it fails.
         let _ = limit::open_files().and_then(limit::raise_open_files);
-        descriptor::close_inherited_on_exec().map_err(|e| failed("cannot set flags", &e))?;
+        descriptor::close_inherited_on_exec().context("cannot set flags")?;
         fail_point("workers")?;
         let lost = lost_workers(&handover, &mut notes);
         fail_point("build")?;
         let log = match handover.state.config.syslog {
-            true => Log::to_syslog_once_there(own).map_err(|e| failed("no log", &e))?,
+            true => Log::to_syslog_once_there(own).context("no log")?,
             false => Log::to_standard_error(own),
         };
-        let signals = Signals::new().map_err(|error| failed("cannot handle signals", &error))?;
-        let poll = watch(&handover, &signals).map_err(|e| failed("cannot watch", &e))?;
+        let signals = Signals::new().context("cannot handle signals")?;
+        let poll = watch(&handover, &signals).context("cannot watch")?;
         let captured = handover.state.config.capture_stderr;
         let captured = captured.then(|| Captured::watch_carried(&handover.captured));
-        let captured = captured.transpose().map_err(|e| failed("cannot watch workers", &e))?;
+        let captured = captured.transpose().context("cannot watch workers")?;
         let image = descriptor::own_image().ok();
         fail_point("panic")?;
         Ok(Prepared {
@@ -221,7 +223,7 @@ impl Master {
             master.log(Level::Error, &format!("Cannot raise the limit of open files: {error}"));
         }
         if let Some(Err(why)) = pinned_from.as_ref().map(lower_hard_limits) {
-            master.log(Level::Error, &why);
+            master.log(Level::Error, &format!("{why:#}"));
         }
         master.confirm(spent, foreign);
         master
@@ -367,11 +369,11 @@ fn watch(handover: &Handover, signals: &Signals) -> io::Result<Poll> {
 }
 
 /// Fails where a test asks for it, in builds for tests only.
-fn fail_point(step: &str) -> Result<(), String> {
+fn fail_point(step: &str) -> Result<()> {
     #[cfg(feature = "next")]
     if std::env::var_os("EINHORN_TEST_FAIL_ADOPT").is_some_and(|wanted| wanted == step) {
         assert!(step != "panic", "a panic that a test asked for");
-        return Err(format!("a failure at {step} that a test asked for"));
+        bail!("a failure at {step} that a test asked for");
     }
     let _ = step;
     Ok(())

@@ -2,6 +2,8 @@
 
 use std::os::fd::RawFd;
 
+use anyhow::{Context, Result};
+
 use crate::preflight::{ChangedLimit, PinnedFrom};
 use crate::schema::{Handover, Origin};
 use crate::sys::limit::{self, Limit};
@@ -59,7 +61,7 @@ pub(super) fn current_limit(
 ///
 /// # Errors
 /// The first that could not be set, in words.
-pub(super) fn lower_hard_limits(pinned_from: &PinnedFrom) -> Result<(), String> {
+pub(super) fn lower_hard_limits(pinned_from: &PinnedFrom) -> Result<()> {
     let others = pinned_from.limits.iter().filter(|changed| changed.before.name != OPEN_FILES);
     for ChangedLimit { before, hard } in others {
         let Some(limit) = Limit::named(&before.name, 0, 0) else { continue };
@@ -67,7 +69,7 @@ pub(super) fn lower_hard_limits(pinned_from: &PinnedFrom) -> Result<(), String> 
             limit.hard = *hard;
             limit.set()
         });
-        lowered.map_err(|error| format!("Cannot set the hard limit {}: {error}", before.name))?;
+        lowered.with_context(|| format!("Cannot set the hard limit {}", before.name))?;
     }
     Ok(())
 }

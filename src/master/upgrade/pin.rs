@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use anyhow::{Context, Result, anyhow, bail};
+
 use crate::cli::around_state;
 use crate::master::descriptors::identity;
 use crate::master::launch::Launch;
@@ -40,7 +42,7 @@ pub(super) fn offer(launch: &Launch, state_number: RawFd, handover: &Handover) -
             passing::send(end, PIN_TITLE.as_bytes(), &passed)
         }
         Err(why) => {
-            let mut message = format!("{PIN_TITLE}\n{why}").into_bytes();
+            let mut message = format!("{PIN_TITLE}\n{why:#}").into_bytes();
             message.truncate(PIN_MESSAGE_MAX);
             passing::send(end, &message, &[])
         }
@@ -48,29 +50,28 @@ pub(super) fn offer(launch: &Launch, state_number: RawFd, handover: &Handover) -
 }
 
 /// The pin, written down; the executable; the working directory.
-fn own_pin(launch: &Launch, state_number: RawFd) -> Result<[OwnedFd; 3], String> {
-    let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
-    let executable = descriptor::own_image().map_err(failed("its executable"))?;
-    let directory = open_directory().map_err(failed("its working directory"))?;
+fn own_pin(launch: &Launch, state_number: RawFd) -> Result<[OwnedFd; 3]> {
+    let executable = descriptor::own_image().context("its executable")?;
+    let directory = open_directory().context("its working directory")?;
     let name = std::iter::once(&launch.own_name);
     let command_line: Vec<OsString> = name.chain(&launch.arguments).cloned().collect();
     let (before, after) = around_state(&command_line, state_number)
-        .ok_or("its command line is another than the re-exec command was given")?;
+        .context("its command line is another than the re-exec command was given")?;
     let variable = |(name, value): &(OsString, OsString)| {
         OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat())
     };
     let limit =
         |limit: Limit| PinnedLimit { name: limit.name(), soft: limit.soft, hard: limit.hard };
     let pin = Pin {
-        executable: fingerprint(&executable).map_err(failed("its executable"))?,
+        executable: fingerprint(&executable).context("its executable")?,
         umask: process::umask(),
-        limits: Limit::all().map_err(failed("its limits"))?.into_iter().map(limit).collect(),
-        facts: facts([0, 1, 2]).map_err(failed("what it may do"))?,
+        limits: Limit::all().context("its limits")?.into_iter().map(limit).collect(),
+        facts: facts([0, 1, 2]).context("what it may do")?,
         before,
         after,
         environment: launch.environment.iter().map(variable).collect(),
     };
-    let pin = memfd::sealed("einhorn-pin", &write_pin(&pin)).map_err(failed("no memfd"))?;
+    let pin = memfd::sealed("einhorn-pin", &write_pin(&pin)).context("no memfd")?;
     Ok([pin, executable, directory])
 }
 
@@ -111,11 +112,9 @@ impl Asked {
     ///
     /// # Errors
     /// What is missing, in words.
-    pub(super) fn new(standard: [RawFd; 3]) -> Result<(Asked, OwnedFd), String> {
-        let expected = facts(standard)
-            .map_err(|error| format!("--reexec-mode=pinned needs /proc: {error}"))?;
-        let (end, theirs) =
-            passing::pair().map_err(|error| format!("cannot make a socket pair: {error}"))?;
+    pub(super) fn new(standard: [RawFd; 3]) -> Result<(Asked, OwnedFd)> {
+        let expected = facts(standard).context("--reexec-mode=pinned needs /proc")?;
+        let (end, theirs) = passing::pair().context("cannot make a socket pair")?;
         Ok((Asked { end, expected }, theirs))
     }
 
@@ -124,30 +123,30 @@ impl Asked {
     ///
     /// # Errors
     /// Why it cannot be pinned, in words.
-    pub(super) fn answer(self, subject: &str) -> Result<(OwnedFd, Pinned), String> {
+    pub(super) fn answer(self, subject: &str) -> Result<(OwnedFd, Pinned)> {
         let received = passing::receive(&self.end, PIN_MESSAGE_MAX)
-            .map_err(|error| format!("what it says of that cannot be read: {error}"))?;
+            .context("what it says of that cannot be read")?;
         let Some((message, descriptors)) = received else {
-            return Err("it does not tell how it was executed; an older release does not know of \
+            bail!(
+                "it does not tell how it was executed; an older release does not know of \
                         that, and a wrapper may have closed the descriptor for it"
-                .to_owned());
+            );
         };
-        let not_understood = || "what it says of that is not understood".to_owned();
+        let not_understood = "what it says of that is not understood";
         let message = String::from_utf8_lossy(&message);
-        let rest = message.strip_prefix(PIN_TITLE).ok_or_else(not_understood)?;
+        let rest = message.strip_prefix(PIN_TITLE).context(not_understood)?;
         let Ok([pin, executable, directory]) = <[OwnedFd; 3]>::try_from(descriptors) else {
-            return Err(rest.trim().to_owned());
+            bail!(rest.trim().to_owned());
         };
         // One that is sealed is in memory, so that reading it waits for nobody.
         if !memfd::is_sealed(&pin) {
-            return Err(not_understood());
+            bail!(not_understood);
         }
-        let bytes = memfd::read_all(pin.as_raw_fd(), PIN_MAX)
-            .map_err(|error| format!("its pin cannot be read: {error}"))?;
-        let pin = parse_pin(&bytes).ok_or_else(not_understood)?;
+        let bytes = memfd::read_all(pin.as_raw_fd(), PIN_MAX).context("its pin cannot be read")?;
+        let pin = parse_pin(&bytes).context(not_understood)?;
         match difference(&self.expected, &pin.facts) {
             None => Ok((executable, Pinned { pin, directory })),
-            Some(difference) => Err(format!("{subject} changes {difference}")),
+            Some(difference) => Err(anyhow!("{subject} changes {difference}")),
         }
     }
 }
@@ -214,13 +213,13 @@ impl Pinned {
 ///
 /// # Errors
 /// It is not, in words.
-pub(super) fn verify_directory(from: &PinnedFrom, handover: &Handover) -> Result<(), String> {
+pub(super) fn verify_directory(from: &PinnedFrom, handover: &Handover) -> Result<()> {
     let number = from.directory;
     let is_other = handover.numbers().any(|carried| carried == number);
     match identity(number) {
         Ok(_) if !is_other => Ok(()),
-        Ok(_) => Err(format!("descriptor {number} (the old directory) is something else")),
-        Err(error) => Err(format!("descriptor {number} (the old directory): {error}")),
+        Ok(_) => Err(anyhow!("descriptor {number} (the old directory) is something else")),
+        Err(error) => Err(anyhow!("descriptor {number} (the old directory): {error}")),
     }
 }
 

@@ -5,6 +5,8 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use anyhow::{Context, Result};
+
 use crate::master::descriptors::identity;
 use crate::master::environment::assignments;
 use crate::master::launch::Launch;
@@ -43,9 +45,9 @@ impl Adoption {
     ///
     /// # Errors
     /// The word for it is none, in words.
-    pub(super) fn pinned_from(&self) -> Result<Option<PinnedFrom>, String> {
+    pub(super) fn pinned_from(&self) -> Result<Option<PinnedFrom>> {
         let parse = |word: &String| {
-            PinnedFrom::parse(word).ok_or_else(|| format!("--pinned does not mean {word:?}"))
+            PinnedFrom::parse(word).with_context(|| format!("--pinned does not mean {word:?}"))
         };
         self.pinned.as_ref().map(parse).transpose()
     }

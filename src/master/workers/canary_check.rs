@@ -16,7 +16,7 @@ impl Master {
                 self.children.insert(Pid(pid), Child::CanaryCheck);
                 Event::CheckStarted { pid: Pid(pid) }
             }
-            Err(why) => Event::CheckNotStarted { why },
+            Err(why) => Event::CheckNotStarted { why: format!("{why:#}") },
         });
     }
 

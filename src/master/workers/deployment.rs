@@ -7,6 +7,8 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Error, Result, anyhow, bail};
+
 use crate::cli::parse_variables;
 use crate::master::environment::is_ours;
 use crate::master::program::explain;
@@ -24,7 +26,7 @@ const _: () = assert!(ENV_FILE_MAX <= VARIABLES_MAX as u64, "what is read must t
 ///
 /// # Errors
 /// What is missing or cannot be read, in words.
-pub fn resolve(config: &Config) -> Result<Option<Deployment>, String> {
+pub fn resolve(config: &Config) -> Result<Option<Deployment>> {
     if config.chdir.is_none() && config.env_file.is_none() {
         return Ok(None);
     }
@@ -38,7 +40,7 @@ pub fn resolve(config: &Config) -> Result<Option<Deployment>, String> {
 ///
 /// # Errors
 /// The same.
-pub fn next(state: &State) -> Result<Option<Deployment>, String> {
+pub fn next(state: &State) -> Result<Option<Deployment>> {
     if state.reexec.is_some_and(|reexec| reexec.kind.rollout().is_some()) {
         return resolve(&state.config);
     }
@@ -50,7 +52,7 @@ pub fn next(state: &State) -> Result<Option<Deployment>, String> {
 }
 
 /// The directory that `--chdir` means now, with the program in it.
-fn release(path: &Path, config: &Config) -> Result<PathBuf, String> {
+fn release(path: &Path, config: &Config) -> Result<PathBuf> {
     let directory = follow(path)?;
     let program = Path::new(&config.command[0]);
     // The program of the first start was found by then, or the master was not started.
@@ -60,14 +62,12 @@ fn release(path: &Path, config: &Config) -> Result<PathBuf, String> {
     Ok(directory)
 }
 
-fn follow(path: &Path) -> Result<PathBuf, String> {
-    let failed = |error: io::Error| {
-        format!("--chdir: there is no release directory {}: {error}", path.display())
-    };
-    let directory = fs::canonicalize(path).map_err(failed)?;
+fn follow(path: &Path) -> Result<PathBuf> {
+    let directory = fs::canonicalize(path)
+        .with_context(|| format!("--chdir: there is no release directory {}", path.display()))?;
     match directory.is_dir() {
         true => Ok(directory),
-        false => Err(format!("--chdir: {} is no directory", path.display())),
+        false => Err(anyhow!("--chdir: {} is no directory", path.display())),
     }
 }
 
@@ -75,7 +75,7 @@ fn follow(path: &Path) -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// What keeps it from that, with its path.
-pub fn executable(program: &Path) -> Result<(), String> {
+pub fn executable(program: &Path) -> Result<()> {
     let found = fs::metadata(program).map_err(|error| explain(program, &error))?;
     match found.is_file() && found.permissions().mode() & 0o111 != 0 {
         true => Ok(()),
@@ -84,23 +84,25 @@ pub fn executable(program: &Path) -> Result<(), String> {
 }
 
 /// The variables of a file, in its order.
-fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
-    let failed = |what: &dyn std::fmt::Display| format!("--env-file {}: {what}", path.display());
+fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>> {
+    try_read_variables(path).with_context(|| format!("--env-file {}", path.display()))
+}
+
+fn try_read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>> {
     let mut text = String::new();
-    if let Some(file) = open_variables(path).map_err(|why| failed(&why))? {
-        let bounded = file.take(ENV_FILE_MAX + 1).read_to_string(&mut text);
-        bounded.map_err(|error| failed(&error))?;
+    if let Some(file) = open_variables(path)? {
+        file.take(ENV_FILE_MAX + 1).read_to_string(&mut text)?;
     }
     if text.len() as u64 > ENV_FILE_MAX {
-        return Err(failed(&format!("it has more than {ENV_FILE_MAX} bytes")));
+        bail!("it has more than {ENV_FILE_MAX} bytes");
     }
     let mut variables: Vec<(OsString, OsString)> = Vec::new();
-    for (name, value) in parse_variables(&text).map_err(|why| failed(&why))? {
+    for (name, value) in parse_variables(&text).map_err(Error::msg)? {
         if value.contains('\0') {
-            return Err(failed(&format!("{name} has a NUL in its value")));
+            bail!("{name} has a NUL in its value");
         }
         if is_ours(OsStr::new(&name)) {
-            return Err(failed(&format!("{name} is set by einhorn itself")));
+            bail!("{name} is set by einhorn itself");
         }
         // Of a name that stands twice the last value holds.
         variables.retain(|(known, _)| *known != *name);
@@ -111,23 +113,22 @@ fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>, String> {
 
 /// Opens a file of variables; `None` for `/dev/null`. Whoever can change it decides what this user
 /// runs: `LD_PRELOAD` is a variable too.
-fn open_variables(path: &Path) -> Result<Option<File>, String> {
-    let failed = |error: io::Error| error.to_string();
-    let entry = Entry::followed(path).map_err(failed)?;
-    if entry.is_null_device().map_err(failed)? {
+fn open_variables(path: &Path) -> Result<Option<File>> {
+    let entry = Entry::followed(path)?;
+    if entry.is_null_device()? {
         return Ok(None);
     }
-    let file = entry.open_there(Access::Read).map_err(failed)?;
-    let found = file.metadata().map_err(failed)?;
-    match entry::is_ours_alone(&file).map_err(failed)? {
+    let file = entry.open_there(Access::Read)?;
+    let found = file.metadata()?;
+    match entry::is_ours_alone(&file)? {
         true => Ok(Some(file)),
-        false => Err(format!(
+        false => bail!(
             "it belongs to user {} (mode {:04o}), and only root and user {} may be able to change \
              it: chown it, chmod go-w",
             found.uid(),
             found.mode() & 0o7777,
             user::effective_id()
-        )),
+        ),
     }
 }
 
@@ -137,12 +138,12 @@ fn open_variables(path: &Path) -> Result<Option<File>, String> {
 ///
 /// # Errors
 /// Neither is there, or the first of them was needed.
-pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>, String> {
+pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>> {
     let Some(chdir) = &state.config.chdir else { return Ok(None) };
     match state.began_in(generation) {
         Some(directory) if is_there(directory) => Ok(Some(directory.to_owned())),
         Some(gone) if state.rollout.is_some() && generation == state.generation => {
-            Err(format!("--chdir: the release directory {} is gone", gone.display()))
+            Err(anyhow!("--chdir: the release directory {} is gone", gone.display()))
         }
         _ => follow(chdir).map(Some),
     }
@@ -171,7 +172,8 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text).unwrap();
         let path = file.path().display().to_string();
-        let pairs = read_variables(file.path()).map_err(|why| why.replace(&path, "FILE"))?;
+        let pairs =
+            read_variables(file.path()).map_err(|why| format!("{why:#}").replace(&path, "FILE"))?;
         let text = |word: OsString| word.into_string().unwrap();
         Ok(pairs.into_iter().map(|(name, value)| (text(name), text(value))).collect())
     }
@@ -187,7 +189,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("env");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(read_variables(&pipe).unwrap_err().contains("it is not a regular file"));
+        assert!(
+            format!("{:#}", read_variables(&pipe).unwrap_err())
+                .contains("it is not a regular file")
+        );
         assert_eq!(read_variables(Path::new("/dev/null")).unwrap(), []);
     }
 

@@ -16,7 +16,7 @@ impl Master {
                 let what = format!("setting the nice level of {pid}");
                 self.children.insert(Pid(helper), Child::Helper(what));
             }
-            Err(why) => self.log(Level::Error, &format!("Cannot renice {pid}: {why}")),
+            Err(why) => self.log(Level::Error, &format!("Cannot renice {pid}: {why:#}")),
         }
     }
 

@@ -4,6 +4,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use anyhow::{Context, Result};
+
 use crate::decide::{Event, Level};
 use crate::master::Master;
 use crate::master::workers::deployment;
@@ -16,7 +18,10 @@ impl Master {
     pub(in crate::master) fn spawn(&mut self, slot: Slot, generation: Generation) {
         let (started, directory) = match self.try_spawn(slot, generation) {
             Ok(started) => started,
-            Err(why) => return self.events.push_back(Event::SpawnFailed { slot, why }),
+            Err(why) => {
+                let why = format!("{why:#}");
+                return self.events.push_back(Event::SpawnFailed { slot, why });
+            }
         };
         let pid = started.process.pid;
         if let Some(error) = started.process.nice_error {
@@ -33,10 +38,10 @@ impl Master {
         &mut self,
         slot: Slot,
         generation: Generation,
-    ) -> Result<(Started, Option<PathBuf>), String> {
+    ) -> Result<(Started, Option<PathBuf>)> {
         let directory = deployment::place(&self.state, generation)?;
         let pipe = self.captured.as_ref().map(Captured::pipe).transpose();
-        let pipe = pipe.map_err(|e| format!("cannot make a pipe for its standard error: {e}"))?;
+        let pipe = pipe.context("cannot make a pipe for its standard error")?;
         // The worker's end is closed here at the end: the pipe ends with those who have it.
         let (ours, theirs) = pipe.unzip();
         let standard_error = theirs.as_ref().map(AsRawFd::as_raw_fd);

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
+
 use crate::master::Master;
 use crate::master::environment::{Environment, assignments};
 use crate::master::program::{explain, find_program};
@@ -36,16 +38,15 @@ impl Master {
         generation: Generation,
         directory: Option<&Path>,
         standard_error: Option<RawFd>,
-    ) -> Result<Started, String> {
+    ) -> Result<Started> {
         let state = &self.state;
-        let failed = |what: &str, error: &io::Error| format!("{what}: {error}");
         let given = match state.config.command_socket_as_fd {
             true => {
                 let pair = UnixStream::pair().and_then(|(ours, theirs)| {
                     ours.set_nonblocking(true)?;
                     Ok((ours, theirs))
                 });
-                Some(pair.map_err(|error| failed("cannot make its connection", &error))?)
+                Some(pair.context("cannot make its connection")?)
             }
             false => None,
         };
@@ -82,7 +83,7 @@ impl Master {
         worker: Pid,
         generation: Generation,
         directory: Option<PathBuf>,
-    ) -> Result<i32, String> {
+    ) -> Result<i32> {
         let state = &self.state;
         let mut command = state.config.rollout.on_canary.clone();
         command[0] = find_program(&command[0], self.origin.path())?.into_os_string();
@@ -108,7 +109,7 @@ impl Master {
     ///
     /// # Errors
     /// What failed, on which path, and why, in words.
-    pub(super) fn start_helper(&self, command: &[OsString]) -> Result<i32, String> {
+    pub(super) fn start_helper(&self, command: &[OsString]) -> Result<i32> {
         let program = find_program(&command[0], self.origin.path())?;
         let mut words = command.to_vec();
         words[0] = program.into_os_string();
@@ -118,7 +119,7 @@ impl Master {
         Ok(self.start_process(&words, &start)?.pid)
     }
 
-    fn start_process(&self, command: &[OsString], start: &Start<'_>) -> Result<Spawned, String> {
+    fn start_process(&self, command: &[OsString], start: &Start<'_>) -> Result<Spawned> {
         let Start { directory, environment, inherited, nice, death_signal, standard_error } =
             *start;
         let program = directory.unwrap_or(Path::new("")).join(&command[0]);
@@ -126,8 +127,7 @@ impl Master {
         let string = |word: &OsStr| {
             CString::new(word.as_bytes()).map_err(|error| failed(io::Error::from(error)))
         };
-        let arguments =
-            command.iter().map(|word| string(word)).collect::<Result<Vec<_>, String>>()?;
+        let arguments = command.iter().map(|word| string(word)).collect::<Result<Vec<_>>>()?;
         let directory = directory.map(|path| string(path.as_os_str())).transpose()?;
         spawn(&Plan {
             program: Program::Path(&arguments[0]),
