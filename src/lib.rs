@@ -1,4 +1,6 @@
 //! einhorn: runs N copies of any program behind shared sockets.
+#![warn(clippy::print_stdout)]
+
 pub mod cli;
 pub mod client;
 pub mod decide;

@@ -1,4 +1,5 @@
 //! The master: parse, then start, adopt, check or describe; a result becomes an exit status.
+#![warn(clippy::print_stdout)]
 
 use std::ffi::OsString;
 use std::fs::File;

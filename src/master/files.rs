@@ -94,6 +94,7 @@ pub fn take_socket_lock(config: &Config, undo: &mut Undo) -> Result<File> {
 ///
 /// # Errors
 /// Another process holds it for longer than that takes, or the file cannot be opened.
+#[expect(clippy::disallowed_methods, reason = "a start waits a second at most")]
 pub fn take_default_lock(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Option<File>> {
     for _ in 0..HOLD_TRIES {
         if let Attempt::Taken(lock) = try_to_take(path, holds, undo)? {
@@ -145,6 +146,7 @@ fn try_to_take(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Attempt>
 /// Holds the folder of an entry that is about to be made until the answer is dropped: two masters
 /// that find the same stale file must not remove each other's new one. Best effort: a folder that
 /// cannot be read cannot be held, and who holds it for long is no master.
+#[expect(clippy::disallowed_methods, reason = "for a second at most")]
 pub fn hold_folder(entry: &Entry) -> Option<File> {
     let folder = entry.open_folder()?;
     for _ in 0..HOLD_TRIES {

@@ -1,4 +1,5 @@
 //! einhornsh: a shell for the command socket of a running einhorn.
+#![warn(clippy::print_stdout)]
 
 mod command_line;
 mod failure;

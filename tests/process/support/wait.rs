@@ -1,4 +1,5 @@
 //! Waiting on conditions, never for a time that is hoped to be enough.
+#![expect(clippy::disallowed_methods, reason = "the one place that sleeps between two looks")]
 
 use std::time::{Duration, Instant};
 
