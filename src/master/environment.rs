@@ -5,7 +5,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::schema::Origin;
-use crate::sys::limit::OpenFiles;
+use crate::sys::limit::Limit;
 use crate::sys::signal::Mask;
 
 /// Names and values, in their order.
@@ -24,8 +24,8 @@ pub fn without_ours(environment: &Environment) -> Vec<(OsString, OsString)> {
 
 impl Origin {
     /// The limit of open files.
-    pub(super) fn open_files(&self) -> OpenFiles {
-        OpenFiles { soft: self.open_files_soft, hard: self.open_files_hard }
+    pub(super) fn open_files(&self) -> Limit {
+        Limit::open_files(self.open_files_soft, self.open_files_hard)
     }
 
     /// The blocked signals.

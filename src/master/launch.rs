@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::master::environment::{variable, without_ours};
 use crate::master::program::find_program;
 use crate::schema::Origin;
-use crate::sys::limit::OpenFiles;
+use crate::sys::limit::Limit;
 use crate::sys::process;
 use crate::sys::signal::Mask;
 
@@ -30,7 +30,7 @@ pub struct Launch {
 
 impl Launch {
     /// What a first image hands on of it.
-    pub(super) fn origin(&self, open_files: OpenFiles) -> Origin {
+    pub(super) fn origin(&self, open_files: Limit) -> Origin {
         Origin {
             own_path: self.own_path(),
             own_name: self.own_name.clone(),

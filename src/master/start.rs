@@ -189,7 +189,7 @@ fn open_log(config: &Config, pid: i32) -> Result<Log> {
 }
 
 /// What may fail without harm: the master runs all the same, and the log says what it lacks.
-fn prepare_process(config: &Config, open_files: limit::OpenFiles, log: &mut Log) {
+fn prepare_process(config: &Config, open_files: limit::Limit, log: &mut Log) {
     let mut warn = |what: &str, error: &std::io::Error| {
         log.write(config.verbosity, Level::Error, &format!("{what}: {error}"));
     };

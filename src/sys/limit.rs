@@ -44,6 +44,11 @@ impl Limit {
         RESOURCES.into_iter().map(Limit::now).collect()
     }
 
+    /// How many descriptors a process may have.
+    pub fn open_files(soft: u64, hard: u64) -> Limit {
+        Limit { resource: Resource::RLIMIT_NOFILE, soft, hard }
+    }
+
     /// A limit of the resource of this name; `None` where there is none.
     pub fn named(name: &str, soft: u64, hard: u64) -> Option<Limit> {
         let mut limits = RESOURCES.into_iter().map(|resource| Limit { resource, soft, hard });
@@ -87,36 +92,20 @@ impl fmt::Display for Limit {
     }
 }
 
-impl From<OpenFiles> for Limit {
-    fn from(OpenFiles { soft, hard }: OpenFiles) -> Limit {
-        Limit { resource: Resource::RLIMIT_NOFILE, soft, hard }
-    }
-}
-
-/// `RLIMIT_NOFILE`: how many descriptors a process may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenFiles {
-    /// What holds.
-    pub soft: u64,
-    /// What it may be raised to.
-    pub hard: u64,
-}
-
-/// The limit that holds now.
+/// How many descriptors this process may have.
 ///
 /// # Errors
 /// Those of getrlimit(2).
-pub fn open_files() -> io::Result<OpenFiles> {
-    let Limit { soft, hard, .. } = Limit::now(Resource::RLIMIT_NOFILE)?;
-    Ok(OpenFiles { soft, hard })
+pub fn open_files() -> io::Result<Limit> {
+    Limit::now(Resource::RLIMIT_NOFILE)
 }
 
 /// Raises this process's soft limit to the hard one.
 ///
 /// # Errors
 /// Those of setrlimit(2).
-pub fn raise_open_files(original: OpenFiles) -> io::Result<()> {
-    Limit::from(OpenFiles { soft: original.hard, ..original }).set()
+pub fn raise_open_files(original: Limit) -> io::Result<()> {
+    Limit { soft: original.hard, ..original }.set()
 }
 
 /// How many processors this process may use; at least 1.

@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 
-use crate::sys::limit::OpenFiles;
+use crate::sys::limit::Limit;
 use crate::sys::signal::{DEFAULT_ACTION, KERNEL_SET_BYTES, Mask, SIGNAL_MAX};
 
 /// The child's stack until it executes: a few libc wrappers deep, with room to spare. A part of the
@@ -42,7 +42,7 @@ pub struct Plan<'a> {
     /// Its signal mask. Dispositions are the default ones.
     pub mask: Mask,
     /// Its descriptor limit.
-    pub open_files: OpenFiles,
+    pub open_files: Limit,
     /// Its nice level, if it is to be set.
     pub nice: Option<i32>,
     /// The signal that it gets when this process dies.

@@ -52,6 +52,23 @@ struct Connection {
 }
 
 impl Connection {
+    /// One that is watched for reading and has said nothing yet.
+    fn new(stream: UnixStream, is_given: bool, turn: u64) -> Connection {
+        Connection {
+            stream,
+            input: LineBuffer::default(),
+            output: Vec::new(),
+            is_given,
+            has_ended: false,
+            is_hung_up: false,
+            is_deaf: false,
+            is_broken: false,
+            is_closing: false,
+            last_active: turn,
+            interest: Interest::READ,
+        }
+    }
+
     /// Whether it may be owed one more reply.
     fn is_patient(&self) -> bool {
         self.output.len() <= OWED_MAX
@@ -131,26 +148,11 @@ impl Connections {
         stream: UnixStream,
         is_given: bool,
     ) -> io::Result<ConnectionId> {
-        let (id, interest) = (self.next_id, Interest::READ);
-        poll.add(&stream, Source::Connection(id), interest)?;
+        let id = self.next_id;
+        poll.add(&stream, Source::Connection(id), Interest::READ)?;
         self.next_id = ConnectionId(id.0 + 1);
         self.given_count += usize::from(is_given);
-        self.table.insert(
-            id,
-            Connection {
-                stream,
-                input: LineBuffer::default(),
-                output: Vec::new(),
-                is_given,
-                has_ended: false,
-                is_hung_up: false,
-                is_deaf: false,
-                is_broken: false,
-                is_closing: false,
-                last_active: self.turn,
-                interest,
-            },
-        );
+        self.table.insert(id, Connection::new(stream, is_given, self.turn));
         Ok(id)
     }
 
@@ -185,17 +187,11 @@ impl Connections {
             self.owed_total += carried.output.len();
             self.touched.insert(carried.id);
             let connection = Connection {
-                stream: stream.into(),
                 input: LineBuffer::from_parts(carried.input, carried.is_discarding),
                 output: carried.output,
-                is_given: carried.is_given,
                 has_ended: carried.has_ended,
-                is_hung_up: false,
-                is_deaf: false,
-                is_broken: false,
                 is_closing: carried.is_closing,
-                last_active: self.turn,
-                interest: Interest::READ,
+                ..Connection::new(stream.into(), carried.is_given, self.turn)
             };
             self.table.insert(carried.id, connection);
         }

@@ -157,7 +157,7 @@ fn take_over(original: &Original, facts: &Facts) -> Result<Takeover> {
 }
 
 fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: i32) -> Facts {
-    let open_files = limit::open_files().unwrap_or(limit::OpenFiles { soft: 1024, hard: 1024 });
+    let open_files = limit::open_files().unwrap_or(limit::Limit::open_files(1024, 1024));
     let numbers: Vec<i32> = original.descriptors().iter().map(|(number, _)| *number).collect();
     let found = numbers.iter().filter_map(|number| Some((*number, found(*number)?)));
     let is_stray = |n: &&i32| !numbers.contains(n) && **n != state_number;

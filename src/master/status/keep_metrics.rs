@@ -23,22 +23,20 @@ impl Master {
         self.metrics_file.is_outdated = false;
         let text = self.report(ReportKind::Metrics);
         let written = replace(&path, self.state.master_pid.0, &text);
-        let has_failed = written.is_err();
+        let had_failed = std::mem::replace(&mut self.metrics_file.has_failed, written.is_err());
+        let shown = path.display();
         match written {
-            Err(error) if !self.metrics_file.has_failed => {
-                let shown = path.display();
+            Err(error) if !had_failed => {
                 self.log(Level::Error, &format!("Cannot write the metrics file {shown}: {error}"));
             }
             Err(_) => {}
             Ok(file) => {
-                if self.metrics_file.has_failed {
-                    let shown = path.display();
+                if had_failed {
                     self.log(Level::Info, &format!("The metrics file {shown} is written again"));
                 }
                 self.held.files.retain(|known| known.path() != path);
                 self.held.files.push(file);
             }
         }
-        self.metrics_file.has_failed = has_failed;
     }
 }

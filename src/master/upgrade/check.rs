@@ -137,7 +137,7 @@ fn verify_program(state: &State) -> Result<()> {
 
 /// A master that cannot open anything more answers nobody, and cannot even be upgraded again.
 fn verify_limit(handover: &Handover) -> Result<()> {
-    let Ok(limit::OpenFiles { hard, .. }) = limit::open_files() else { return Ok(()) };
+    let Ok(limit::Limit { hard, .. }) = limit::open_files() else { return Ok(()) };
     let is_below = |number: i32| u64::try_from(number).is_ok_and(|number| number < hard);
     let carried = handover.descriptors.iter().filter(|carried| is_below(carried.number)).count();
     let needed = DESCRIPTORS_STANDARD + carried as u64 + DESCRIPTORS_LEFT_MIN;

@@ -9,7 +9,7 @@ use crate::master::Master;
 use crate::master::upgrade::candidate::Candidate;
 use crate::sys::descriptor;
 use crate::sys::exec::{Exec, exec};
-use crate::sys::limit::{Limit, OpenFiles};
+use crate::sys::limit::Limit;
 use crate::sys::signal::Stranger;
 
 /// What the next image gets.
@@ -19,7 +19,7 @@ pub struct Estate<'a> {
     /// The descriptors, that of the state left aside.
     pub carried: Vec<RawFd>,
     /// The limit of open files.
-    pub open_files: Option<OpenFiles>,
+    pub open_files: Option<Limit>,
     /// What it is, if it does not take signals over at once.
     pub stranger: Option<Stranger>,
 }
@@ -44,7 +44,7 @@ impl Master {
                 .context("what would be put back")?;
             return Err(candidate.explain(&error));
         }
-        let limits: Vec<Limit> = open_files.into_iter().map(Limit::from).collect();
+        let limits: Vec<Limit> = open_files.into_iter().collect();
         let config = &self.state.config;
         let arguments =
             candidate.arguments(state.as_raw_fd(), &[], config).context("its arguments")?;

@@ -324,7 +324,7 @@ struct Parts {
     /// What watches the workers' standard error, where it is captured.
     captured: Option<Poll>,
     image: Option<OwnedFd>,
-    open_files: limit::OpenFiles,
+    open_files: limit::Limit,
 }
 
 /// Workers, and the command of `--on-canary`, that somebody else has reaped: a shell that ran in

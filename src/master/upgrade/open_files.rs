@@ -16,18 +16,15 @@ const OPEN_FILES: &str = "RLIMIT_NOFILE";
 
 /// The limit of open files that the first image was started with, unless the descriptors that
 /// travel leave no room below it.
-pub(in crate::master) fn original_limit(
-    origin: &Origin,
-    carried: &[RawFd],
-) -> Option<limit::OpenFiles> {
+pub(in crate::master) fn original_limit(origin: &Origin, carried: &[RawFd]) -> Option<Limit> {
     let original = Some(origin.open_files()).filter(|limit| has_room(*limit, carried))?;
     // Somebody may have lowered the hard limit of the running master, which only root can raise.
     let hard = limit::open_files().map_or(original.hard, |now| now.hard.min(original.hard));
-    Some(limit::OpenFiles { soft: original.soft.min(hard), hard })
+    Some(Limit::open_files(original.soft.min(hard), hard))
 }
 
 /// Whether descriptors leave room to open more below a limit. Both images ask of the same numbers.
-fn has_room(limit: limit::OpenFiles, carried: &[RawFd]) -> bool {
+fn has_room(limit: Limit, carried: &[RawFd]) -> bool {
     let highest = carried.iter().copied().max().and_then(|number| u64::try_from(number).ok());
     highest.unwrap_or(0) + DESCRIPTORS_SPARE < limit.soft
 }
@@ -37,7 +34,7 @@ pub(super) fn current_limit(
     handover: &Handover,
     pinned_from: Option<&PinnedFrom>,
     is_rolled_back: bool,
-) -> limit::OpenFiles {
+) -> Limit {
     let original = handover.origin.open_files();
     let mut found = limit::open_files().unwrap_or(original);
     let mut pinned = pinned_from.iter().flat_map(|from| &from.limits);
@@ -53,7 +50,7 @@ pub(super) fn current_limit(
         false => found,
     };
     // A wrapper may have lowered the hard limit, which only root can raise again.
-    limit::OpenFiles { soft: wanted.soft.min(found.hard), hard: wanted.hard.min(found.hard) }
+    Limit::open_files(wanted.soft.min(found.hard), wanted.hard.min(found.hard))
 }
 
 /// Lowers the hard limits that were pinned, now that there is no way back; that of open files is

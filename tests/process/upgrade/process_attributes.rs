@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use einhorn::sys::exec::{Exec, exec};
-use einhorn::sys::limit::{self, OpenFiles};
+use einhorn::sys::limit::{self, Limit};
 use einhorn::sys::spawn::Program;
 
 use crate::support::rig::Rig;
@@ -37,10 +37,7 @@ pub(crate) fn change(folder: &Path, is_beyond: bool, steps: &[String]) {
         carried: &[],
         directory: Some(directory.as_fd()),
         umask: Some(0o077),
-        limits: &[
-            OpenFiles { soft: own.soft - 1, ..own }.into(),
-            OpenFiles { soft: 50, hard }.into(),
-        ],
+        limits: &[Limit::open_files(own.soft - 1, own.hard), Limit::open_files(50, hard)],
         stranger: None,
     });
     fs::write(folder.join("error"), error.to_string()).unwrap();
