@@ -98,7 +98,7 @@ fn note(turn: &mut Turn, failure: Failure) {
     if rollout.failures.len() < FAILURES_TOLD {
         rollout.failures.push(failure);
     }
-    progress(turn, &format!("Failure {count} of this upgrade; {most} end it"));
+    progress(turn, &format!("Failure {count} of this upgrade; it ends at {most}"));
 }
 
 /// A failure in words.
@@ -108,8 +108,8 @@ pub(super) fn told(failure: &Failure) -> String {
         Some(pid) => {
             // Of a whole number of milliseconds, as programs are told it.
             let age = age.as_millis() as f64 / 1000.0;
-            format!("worker {pid} (index: {}): {what}, {age:.3}s old", slot.0)
+            format!("worker {pid} (slot {}): {what}, {age:.3}s old", slot.0)
         }
-        None => format!("index {}: {what}", slot.0),
+        None => format!("slot {}: {what}", slot.0),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::decide::action::Action;
 use crate::decide::backoff::back_off;
-use crate::decide::turn::{Turn, list};
+use crate::decide::turn::{Turn, counted, list};
 use crate::decide::waiters::{self, Answer};
 use crate::outcome::Outcome;
 use crate::state::{Generation, Monotonic, Pid, Signal, State, WORKERS_MAX, WaitsFor, Worker};
@@ -61,7 +61,8 @@ pub(super) fn cull(turn: &mut Turn) {
     let mut staying: Vec<(Pid, &Worker)> = staying().collect();
     staying.sort_by_key(|(_, worker)| (worker.is_acked(), std::cmp::Reverse(worker.slot)));
     let going: Vec<Pid> = staying[..surplus].iter().map(|(pid, _)| *pid).collect();
-    turn.info(format!("There are {surplus} workers too many: sending USR2 to {}", list(&going)));
+    let surplus = counted(surplus, "worker");
+    turn.info(format!("{surplus} more than needed: sending USR2 to {}", list(&going)));
     turn.tell_to_go(&going, Signal::Usr2);
 }
 

@@ -42,8 +42,8 @@ pub(super) fn verdict(outcome: &Preflight, asked: Asked, is_overdue: bool) -> Ve
         }
     };
     let said = |what: String| match words {
-        "" => format!("{what}; it said nothing"),
-        words => format!("{what}; its last words: {words}"),
+        "" => format!("{what}; it printed nothing"),
+        words => format!("{what}; its last output: {words}"),
     };
     if is_overdue {
         let seconds = PREFLIGHT_MAX.as_secs();

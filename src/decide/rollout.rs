@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::decide::turn::{Turn, list};
+use crate::decide::turn::{Turn, counted, list};
 use crate::decide::waiters::{self, Answer, progress};
 use crate::decide::{canary, failures};
 use crate::outcome::Outcome;
@@ -44,9 +44,9 @@ pub(super) fn begin(turn: &mut Turn, kind: RolloutKind, asked_at: Monotonic) {
     let name = if kind == RolloutKind::Smooth { "smooth" } else { "fleet" };
     let to = match release(turn.state, turn.state.generation) {
         release if release.is_empty() => release,
-        release => format!(" to version {}{release}", turn.state.generation.0),
+        release => format!(" to generation {}{release}", turn.state.generation.0),
     };
-    progress(turn, &format!("Starting {name} upgrade from version {}{to}...", from.0));
+    progress(turn, &format!("Starting {name} upgrade from generation {}{to}...", from.0));
 }
 
 /// Ends a roll-out in favour of another. Answers the generation to go back to if that one fails.
@@ -54,7 +54,7 @@ fn supersede(turn: &mut Turn) -> Generation {
     let Some(from) = turn.state.rollout.as_ref().map(|rollout| rollout.from) else {
         return turn.state.generation;
     };
-    progress(turn, "Bumping the version and starting over with the newest code");
+    progress(turn, "Starting over with the newest code");
     let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
         let message = "Upgrade superseded: a newer one has begun".to_owned();
@@ -148,9 +148,9 @@ fn complete(turn: &mut Turn) {
     if complete_at(turn.state).is_none_or(|at| at > turn.now.monotonic) {
         return;
     }
-    let version = turn.state.generation.0;
+    let generation = turn.state.generation.0;
     let release = release(turn.state, turn.state.generation);
-    progress(turn, &format!("Upgraded successfully to version {version}{release}"));
+    progress(turn, &format!("Upgraded successfully to generation {generation}{release}"));
     let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
         let serving = turn.state.generation;
@@ -167,16 +167,12 @@ fn done_message(state: &State, release: &str, took: Duration) -> String {
     let workers = counted(size(state.config.target), "worker");
     let generation = state.generation.0;
     let took = status::span(status::milliseconds(took));
-    let draining = match state.old_workers().count() {
+    let is_old = |worker: &&Worker| worker.generation != state.generation;
+    let draining = match state.workers.values().filter(is_old).count() {
         0 => String::new(),
         count => format!("; {} still draining", counted(count, "old worker")),
     };
     format!("Upgrade done: {workers} of generation {generation}{release} in {took}{draining}")
-}
-
-/// `1 worker`, `2 workers`.
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// When as many new workers are up as are wanted, and in a fleet have been for `--canary-seconds`:
@@ -213,11 +209,12 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
     let release = release(state, from);
     let then = match up < target {
         true => format!(
-            "version {}{release} comes back: {up} of its {target} were up then, and {} served",
+            "generation {}{release} is being restored: {up} of its {target} workers were up, and \
+             {} workers were serving",
             from.0,
             state.capacity()
         ),
-        false => format!("version {}{release} serves on", from.0),
+        false => format!("generation {}{release} is still serving", from.0),
     };
     let message = format!("Upgrade {how}: {why}; {then}");
     // Those who wait are told of each failure; whoever reads errors alone has not heard of any.
@@ -319,8 +316,9 @@ fn cull_old(turn: &mut Turn) {
     if going.is_empty() {
         return;
     }
-    let (count, whom) = (going.len(), if from.is_some() { "old" } else { "unwanted" });
-    progress(turn, &format!("Sending USR2 to {count} {whom} workers: {}", list(&going)));
+    let whom = if from.is_some() { "old worker" } else { "unwanted worker" };
+    let whom = counted(going.len(), whom);
+    progress(turn, &format!("Sending USR2 to {whom}: {}", list(&going)));
     turn.tell_to_go(&going, Signal::Usr2);
 }
 

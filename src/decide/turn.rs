@@ -54,3 +54,8 @@ pub(super) fn list(pids: &[Pid]) -> String {
     let words: Vec<String> = pids.iter().map(Pid::to_string).collect();
     format!("[{}]", words.join(", "))
 }
+
+/// `1 worker`, `2 workers`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

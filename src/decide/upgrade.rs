@@ -105,7 +105,7 @@ fn join(turn: &mut Turn, reexec: Reexec, kind: UpgradeKind) {
     let is_stale = before == UpgradeKind::Reload || is_deployed(turn.state);
     if is_stale && !is_hand_back {
         // The code to begin was looked up before this was asked for, or not at all.
-        progress(turn, "Asking anew: the newest code is wanted");
+        progress(turn, "Checking again: newer code was asked for");
         kill_candidate(turn);
         start_preflight(turn, Asked { kind, is_hand_back }, asked_at);
     }
@@ -134,7 +134,7 @@ pub(super) fn preflight_started(turn: &mut Turn, pid: Pid, deployment: Option<De
         let release = release.unwrap_or_default();
         progress(
             turn,
-            &format!("Asking the new release{release} whether it can take over (pid {pid})"),
+            &format!("Checking whether the new release{release} can take over (pid {pid})"),
         );
     } else {
         turn.actions.push(Action::KillPreflight);
@@ -144,7 +144,7 @@ pub(super) fn preflight_started(turn: &mut Turn, pid: Pid, deployment: Option<De
 /// The preflight is over.
 pub(super) fn preflight_ended(turn: &mut Turn, outcome: &Preflight) {
     let Some(Reexec { kind, asked_at, stage, is_hand_back }) = turn.state.reexec else {
-        return turn.info("The preflight has ended; nobody waits for it any more");
+        return turn.info("The preflight has ended; no upgrade is waiting for it");
     };
     let Stage::Preflight { candidate, is_overdue, .. } = stage else { return };
     if let Preflight::Ended { pid, .. } = outcome

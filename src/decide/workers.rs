@@ -27,12 +27,12 @@ pub(super) fn spawned(
     }
     turn.state.last_spawn_at = Some(turn.now.monotonic);
     turn.state.last_spawned_on = Some(turn.now.realtime);
-    progress(turn, &format!("===> Launched {pid} (index: {})", slot.0));
+    progress(turn, &format!("===> Launched {pid} (slot {})", slot.0));
     if let (Some(began_in), Some(directory)) = (turn.state.began_in(generation), directory)
         && began_in != directory
     {
         let stray = format!(
-            "Worker {pid} of version {} runs in {}: {} is gone",
+            "Worker {pid} of generation {} runs in {}: {} is gone",
             generation.0,
             directory.display(),
             began_in.display()
@@ -50,7 +50,7 @@ pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
     let generation = turn.state.ordered.remove(&slot);
     turn.state.cold_start_count = 0;
     turn.state.last_spawn_at = Some(turn.now.monotonic);
-    waiters::trouble(turn, &format!("Could not start a worker (index: {}): {why}", slot.0));
+    waiters::trouble(turn, &format!("Could not start a worker (slot {}): {why}", slot.0));
     let Some(generation) = generation else { return };
     if turn.state.is_startable(generation) {
         backoff::count_early_death(turn, generation);
@@ -77,7 +77,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8])
     let before_ack = if up { "" } else { " before it was ACKed" };
     let age = turn.now.monotonic.since(worker.spawned_at).as_secs_f64();
     let message = format!(
-        "===> Exited worker {pid} (index: {}){before_ack}: {status} after {age:.3}s",
+        "===> Exited worker {pid} (slot {}){before_ack}: {status} after {age:.3}s",
         worker.slot.0
     );
     progress(turn, &message);

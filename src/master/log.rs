@@ -174,7 +174,7 @@ impl Log {
 
     fn confession(&self, count: u64) -> String {
         let pid = self.master_pid;
-        format!("[MASTER {pid}] ERROR: {count} lines of log were dropped: nobody read them\n")
+        format!("[MASTER {pid}] ERROR: {count} log lines were dropped: nothing read them\n")
     }
 
     fn drain(&mut self) {

@@ -24,7 +24,7 @@ impl Master {
                 Ok(lock) => self.held.socket_lock = lock,
                 Err(error) => self.log(
                     Level::Error,
-                    &format!("Runs without the lock of its command socket: {error:#}"),
+                    &format!("Running without the lock of the command socket: {error:#}"),
                 ),
             }
         }
@@ -33,7 +33,9 @@ impl Master {
             let held = held.filter_map(|lock| Owned::of(&config.socket_lock(), lock).ok());
             match files::take_lock(&config.lockfile, &held.collect::<Vec<_>>(), &mut made) {
                 Ok(lock) => self.held.lock = lock,
-                Err(error) => self.log(Level::Error, &format!("Runs without its lock: {error:#}")),
+                Err(error) => {
+                    self.log(Level::Error, &format!("Running without the lock file: {error:#}"))
+                }
             }
         }
         made.keep();

@@ -126,7 +126,7 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
     } else {
         match files::take_default_lock(&config.lockfile, &held, &mut lock_undo) {
             Ok(taken) => default_lock = taken,
-            Err(error) => notes.push(format!("Starts without the default lock file: {error:#}")),
+            Err(error) => notes.push(format!("Starting without the default lock file: {error:#}")),
         }
     }
     let command_socket = files::claim_command_socket(&config.socket_path, undo)?;
@@ -152,7 +152,7 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
     let pidfile = match files::write_pidfile(&config.pidfile, pid, undo) {
         Err(error) if options.is_pidfile_given => bail!("{error:#}; choose another with -e"),
         Err(error) => {
-            notes.push(format!("Runs without the default pid file: {error:#}"));
+            notes.push(format!("Running without the default pid file: {error:#}"));
             None
         }
         Ok(pidfile) => pidfile,

@@ -32,7 +32,7 @@ pub struct Command {
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "abort",
-        help: Some("Stop the upgrade in progress; the code before it serves on, or again"),
+        help: Some("Stop the upgrade in progress; the old code keeps serving, or is restored"),
     },
     Command {
         name: "config",

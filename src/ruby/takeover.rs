@@ -230,7 +230,7 @@ impl Original {
                 None => {
                     let free = (0..).map(Slot).find(|slot| !used.contains(slot));
                     let free = free.unwrap_or(Slot(0));
-                    notes.push(format!("Worker {} has index {} from now on", child.pid, free.0));
+                    notes.push(format!("Worker {} has slot {} from now on", child.pid, free.0));
                     used.insert(free);
                     free
                 }

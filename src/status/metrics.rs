@@ -27,11 +27,11 @@ pub fn metrics(status: &Status) -> String {
 
 fn master(text: &mut Text, status: &Status) {
     let master = &status.master;
-    text.gauge("info", "", "Who the master is.");
+    text.gauge("info", "", "The master.");
     let pid = master.pid.to_string();
     let name = master.name.as_deref().unwrap_or_default();
     text.sample(&[("release", &master.release), ("name", name), ("pid", &pid)], 1);
-    text.gauge("healthy", "", "Whether as many workers serve as are wanted.");
+    text.gauge("healthy", "", "Whether enough workers are serving.");
     text.sample(&[], u8::from(status.health == Health::Ok));
     text.gauge("start_time", "seconds", "When the master's process began, since 1970.");
     let began = |uptime: u64| status.written_on_ms.saturating_sub_unsigned(uptime);
@@ -40,13 +40,13 @@ fn master(text: &mut Text, status: &Status) {
     text.optional(&[], master.memory_bytes);
     text.counter("reexecs", "How often the master has re-executed itself.");
     text.sample(&[], master.reexecs);
-    text.gauge("generation", "", "The generation of the workers that are meant to serve.");
+    text.gauge("generation", "", "The current generation of workers.");
     text.sample(&[], master.generation);
     text.gauge("early_deaths", "", "Deaths before an ACK since the last ACK.");
     text.sample(&[], master.early_deaths);
-    text.gauge("workers_target", "", "How many workers are wanted.");
+    text.gauge("workers_target", "", "Target number of workers.");
     text.sample(&[], master.target);
-    text.gauge("workers_acked", "", "How many workers are up and were not told to go.");
+    text.gauge("workers_acked", "", "Workers that are up and not stopping.");
     text.sample(&[], master.acked);
     text.gauge("workers", "", "How many workers there are, by their state.");
     for state in WorkerState::ALL {
@@ -57,7 +57,7 @@ fn master(text: &mut Text, status: &Status) {
 
 fn in_progress(text: &mut Text, status: &Status) {
     let now = status.in_progress.as_ref();
-    text.gauge("in_progress", "", "Whether this goes on besides serving.");
+    text.gauge("in_progress", "", "Whether this is in progress.");
     for stage in NewsStage::ALL {
         let is_now = now.is_some_and(|now| now.stage == *stage);
         text.sample(&[("stage", stage.name())], u8::from(is_now));
@@ -65,11 +65,11 @@ fn in_progress(text: &mut Text, status: &Status) {
     let numbers = now.map(|now| now.numbers);
     text.gauge("in_progress_acked", "", "How many workers of the new generation are up.");
     text.optional(&[], numbers.map(|numbers| numbers.acked));
-    text.gauge("in_progress_old_left", "", "How many workers of others were not told to go yet.");
+    text.gauge("in_progress_old_left", "", "Old workers that were not asked to stop yet.");
     text.optional(&[], numbers.map(|numbers| numbers.old_left));
     text.gauge("in_progress_failed", "", "How many new workers have failed.");
     text.optional(&[], numbers.map(|numbers| numbers.failed));
-    text.gauge("in_progress_elapsed", "seconds", "For how long it has gone on.");
+    text.gauge("in_progress_elapsed", "seconds", "Time since it began.");
     text.optional(&[], numbers.map(|numbers| seconds(numbers.elapsed_ms)));
 }
 
@@ -87,7 +87,7 @@ fn last_upgrade(text: &mut Text, status: &Status) {
 }
 
 fn workers(text: &mut Text, workers: &[WorkerStatus]) {
-    text.gauge("worker_info", "", "Which worker is at this index.");
+    text.gauge("worker_info", "", "Which worker is in this slot.");
     for worker in workers {
         let (slot, pid) = (worker.slot.to_string(), worker.pid.to_string());
         let generation = worker.generation.to_string();
@@ -98,13 +98,13 @@ fn workers(text: &mut Text, workers: &[WorkerStatus]) {
     }
     text.gauge("worker_start_time", "seconds", "When the worker was started, since 1970.");
     text.per_worker(workers, |worker| Some(seconds(worker.started_on_ms)));
-    text.gauge("worker_time_to_ack", "seconds", "How long the worker took to its ACK.");
+    text.gauge("worker_time_to_ack", "seconds", "Time from the start of the worker to its ACK.");
     text.per_worker(workers, |worker| worker.time_to_ack_ms.map(seconds));
-    text.counter("worker_restarts", "Workers of this index that ended untold.");
+    text.counter("worker_restarts", "Workers of this slot that exited unasked.");
     text.per_worker(workers, |worker| Some(worker.restarts));
     text.gauge("worker_resident_memory", "bytes", "Resident memory of the worker.");
     text.per_worker(workers, |worker| worker.memory_bytes);
-    text.gauge("worker_deadline", "seconds", "In how long the worker is killed unless it goes.");
+    text.gauge("worker_deadline", "seconds", "Time until the worker is killed unless it exits.");
     text.per_worker(workers, |worker| worker.deadline_ms.map(seconds));
 }
 
@@ -112,9 +112,9 @@ fn listeners(text: &mut Text, listeners: &[ListenerStatus]) {
     for unit in Unit::ALL {
         let of_unit = || listeners.iter().filter_map(|it| Some((it, it.queue?)));
         let of_unit = || of_unit().filter(|(_, queue)| queue.unit == *unit);
-        text.gauge("listener_queue", unit.word(), "How much waits in the listener.");
+        text.gauge("listener_queue", unit.word(), "What waits in the listener's queue.");
         of_unit().for_each(|(it, queue)| text.per_listener(it, queue.depth));
-        text.gauge("listener_queue_limit", unit.word(), "How much may wait in the listener.");
+        text.gauge("listener_queue_limit", unit.word(), "What may wait in the listener's queue.");
         of_unit().for_each(|(it, queue)| text.per_listener(it, queue.limit));
     }
 }

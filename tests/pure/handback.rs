@@ -329,7 +329,7 @@ fn a_hand_back_wants_a_ruby_einhorn_in_the_process_that_was_started() {
         (ExitStatus::Code(0), None, RUBY, None),
         (ExitStatus::Code(0), None, "no newline[MASTER 2000] INFO: Running under Ruby 4", None),
         (ExitStatus::Code(0), None, "", Some("runs no Ruby Einhorn")),
-        (ExitStatus::Code(0), None, "Running under Ruby 3", Some("its last words: Running under")),
+        (ExitStatus::Code(0), None, "Running under Ruby 3", Some("its last output: Running under")),
         (ExitStatus::Code(0), None, "[MASTER x] INFO: Running under Ruby 3", Some("runs no Ruby")),
         (ExitStatus::Code(0), None, &child, Some("as a child (pid 2001 instead of 2000)")),
         (ExitStatus::Code(1), None, RUBY, Some("check of the new release failed (exit status 1)")),

@@ -85,7 +85,7 @@ fn as_many_failures_as_may_be_end_it_in_the_next_turn() {
     assert_eq!((last.generation, &*last.message), (Generation(1), MESSAGE));
 }
 
-const MESSAGE: &str = "Upgrade failed: 3 new workers failed; version 0 serves on";
+const MESSAGE: &str = "Upgrade failed: 3 new workers failed; generation 0 is still serving";
 
 #[test]
 fn a_failure_is_told_once_and_named_in_the_log() {
@@ -94,7 +94,7 @@ fn a_failure_is_told_once_and_named_in_the_log() {
         master.exit(pid);
     }
     let told = master.tell(Event::Turn);
-    let first = "worker 1004 (index: 4): exit status 1, 0.000s old";
+    let first = "worker 1004 (slot 4): exit status 1, 0.000s old";
     let logged = format!("{MESSAGE}; the first failure: {first}");
     assert!(told.contains(&Action::Log { level: Level::Error, message: logged }), "{told:?}");
 }

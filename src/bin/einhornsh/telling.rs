@@ -239,7 +239,7 @@ fn block(failure: &NewsFailure) -> String {
         None => "a worker".to_owned(),
     };
     let age = Duration::from_millis(failure.age_ms).as_secs_f64();
-    let mut lines = format!("{worker} (index: {}): {}, {age:.3}s old", failure.slot, failure.what);
+    let mut lines = format!("{worker} (slot {}): {}, {age:.3}s old", failure.slot, failure.what);
     for words in failure.last_words.as_deref().unwrap_or_default().lines() {
         lines += "\n    ";
         lines += words;

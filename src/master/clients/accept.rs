@@ -70,7 +70,10 @@ impl Master {
                 return self.log(Level::Error, &format!("Refused a connection of {who}"));
             }
             Err(error) => {
-                return self.log(Level::Error, &format!("Refused a nameless connection: {error}"));
+                return self.log(
+                    Level::Error,
+                    &format!("Refused a connection whose peer is unknown: {error}"),
+                );
             }
         }
         match self.clients.connections.add(&self.wakeups.poll, stream, false) {
@@ -90,7 +93,7 @@ impl Master {
         let Some(connection) = self.clients.connections.most_silent() else { return false };
         self.clients.connections.remove(&self.wakeups.poll, connection);
         self.events.push_back(Event::Closed { connection });
-        self.log(Level::Error, &format!("Dropped the most silent client: {why}"));
+        self.log(Level::Error, &format!("Closed the connection of the longest idle client: {why}"));
         self.tell_events();
         true
     }

@@ -58,7 +58,7 @@ pub fn check(options: &Options, state_number: Option<RawFd>, launch: &Launch) ->
         Peeked::Lost => {
             bail!(
                 "the Ruby master's state: the pipe for it is empty, and the process that \
-                        was to write it has ended; its last words are in the Ruby master's log"
+                        was to write it has ended; its last output is in the Ruby master's log"
             );
         }
         Peeked::Hidden(why) => {

@@ -290,7 +290,7 @@ impl Master {
         }
         for number in foreign {
             drop(descriptor::claim(number));
-            self.log(Level::Info, &format!("Closed descriptor {number}, which is nobody's"));
+            self.log(Level::Info, &format!("Closed descriptor {number}, which is not in use"));
         }
         self.restore_locks();
         self.restore_command_socket();

@@ -97,7 +97,7 @@ fn clients_beyond_the_limit_make_the_most_silent_leave() {
     std::fs::write(rig.path("go"), "").unwrap();
     // Their ACKs get in too.
     assert_attentive(&master);
-    master.until_logged("Dropped the most silent client: there are too many");
+    master.until_logged("Closed the connection of the longest idle client: there are too many");
     assert!(silent[..100].iter().all(is_closed), "the most silent stayed");
     let left = silent.iter().filter(|client| !is_closed(client)).count();
     assert!(left > silent.len() / 2, "{left}");

@@ -84,7 +84,8 @@ fn masters_that_differ_in_their_command_socket_alone_live_side_by_side() {
     let rig = Rig::new();
     let first = rig.launch(rig.einhorn(&SLEEPER));
     let told = format!(
-        "Runs without the default pid file: the pid file {} belongs to a running master (pid {})",
+        "Running without the default pid file: the pid file {} belongs to a running master \
+         (pid {})",
         rig.path("einhorn.pid").display(),
         first.pid()
     );
@@ -131,8 +132,8 @@ fn a_default_file_that_cannot_be_had_keeps_no_master_away() {
     rig.subfolder("einhorn.pid");
     let master = rig.launch(rig.einhorn(&SLEEPER));
     for told in [
-        "Starts without the default lock file: another process holds the lock",
-        "Runs without the default pid file: cannot write the pid file",
+        "Starting without the default lock file: another process holds the lock",
+        "Running without the default pid file: cannot write the pid file",
     ] {
         master.until_logged(told);
     }

@@ -173,7 +173,7 @@ fn a_ruby_master_brings_up_new_workers_and_no_connection_is_lost() {
     let answered = under_load(port, 2, |load| {
         let told = meanwhile(&master, |scope| {
             let client = scope.spawn(|| answers(&rig, &mut ask(&rig, "upgrade")));
-            master.until_logged("Asking the new release");
+            master.until_logged("Checking whether the new release");
             hang_up_until_ruby_is_up(&master);
             client.join().unwrap()
         });

@@ -92,7 +92,7 @@ fn a_hangup_is_enough() {
     let before = master.settled(2);
     place(&rig, Path::new(THIS), NAME);
     master.signal(Signal::SIGHUP);
-    master.until_logged("Upgraded successfully to version 1");
+    master.until_logged("Upgraded successfully to generation 1");
     let after = master.settled(2);
     assert!(is_ours(&master) && after.iter().all(|pid| !before.contains(pid)));
     // It was looked at before, and what is looked at is what is handed over.
@@ -159,7 +159,7 @@ fn the_default_files_are_where_the_original_has_them() {
     let mut second = rig.launch_at(command, rig.path("other"));
     second.signal(Signal::SIGTERM);
     assert!(second.ended().success(), "{}", rig.log());
-    assert!(rig.log().contains("Runs without the default pid file"), "{}", rig.log());
+    assert!(rig.log().contains("Running without the default pid file"), "{}", rig.log());
     master.signal(Signal::SIGTERM);
     assert!(master.ended().success(), "{}", rig.log());
     assert!(!pidfile.exists() && !socket.exists(), "its files are removed");

@@ -244,8 +244,11 @@ fn what_keeps_the_files_from_being_taken_is_told_and_tried_again() {
     let errors: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
     let [pidfile, lock] = errors[..] else { panic!("{log}") };
     assert!(pidfile.contains("/fifo is left alone: it is not a regular file"), "{pidfile}");
-    assert!(lock.contains("Runs without its lock: another einhorn holds the lock"), "{lock}");
-    let runs_without = "Runs without its lock";
+    assert!(
+        lock.contains("Running without the lock file: another einhorn holds the lock"),
+        "{lock}"
+    );
+    let runs_without = "Running without the lock file";
     assert!(master.say("reload", &[]).starts_with("Reload done"), "{}", rig.log());
     assert_eq!(rig.log().matches(runs_without).count(), 2, "{}", rig.log());
     drop(held);

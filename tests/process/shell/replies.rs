@@ -47,7 +47,7 @@ fn told(script: Vec<Say>, arguments: &[&str]) -> (Option<i32>, String, String) {
 fn upgrade(end: Say) -> Vec<Say> {
     vec![
         goes(NewsStage::Preflight, "Upgrading, as commanded"),
-        goes(NewsStage::Rollout, "===> Launched 17 (index: 4)"),
+        goes(NewsStage::Rollout, "===> Launched 17 (slot 4)"),
         end,
     ]
 }
@@ -58,7 +58,7 @@ fn each_outcome_is_an_exit_status_and_its_lines_are_told() {
         let script = upgrade(ends(*due, "So it ended"));
         let (code, stdout, stderr) = told(script, &["-e", "upgrade"]);
         assert_eq!((code, stderr.as_str()), (Some(status), ""), "{due}");
-        let lines = "Upgrading, as commanded\n===> Launched 17 (index: 4)\nSo it ended\n";
+        let lines = "Upgrading, as commanded\n===> Launched 17 (slot 4)\nSo it ended\n";
         assert_eq!(stdout, lines, "{due}");
     }
 }
@@ -69,8 +69,8 @@ fn what_failed_is_told_with_its_last_words() {
     assert_eq!(
         stdout,
         "Upgrade failed: it dies\n\
-         worker 17 (index: 4): exit status 3, 0.120s old\n    Traceback:\n      \x1b[2Jno module\n\
-         a worker (index: 5): cannot execute bin/server: No such file or directory, 0.000s old\n"
+         worker 17 (slot 4): exit status 3, 0.120s old\n    Traceback:\n      \x1b[2Jno module\n\
+         a worker (slot 5): cannot execute bin/server: No such file or directory, 0.000s old\n"
     );
 }
 
@@ -267,7 +267,7 @@ fn a_terminal_gets_one_live_line_cut_to_its_width() {
     let (terminal, mut child) = Terminal::with_size(shell(&rig, &["-e", "upgrade"]), 40, 24);
     assert_eq!(terminal.ended(&mut child).code(), Some(4));
     master.join().unwrap();
-    terminal.until_shown("a worker (index: 5)");
+    terminal.until_shown("a worker (slot 5)");
     let shown = terminal.shown();
     let lines = live_lines(&shown);
     assert!(lines.len() >= 2, "{shown:?}");
@@ -279,9 +279,9 @@ fn a_terminal_gets_one_live_line_cut_to_its_width() {
     assert_eq!(
         end,
         "\x1b[31mUpgrade failed: it dies\x1b[0m\n\
-         worker 17 (index: 4): exit status 3, 0.120s old\n    Traceback:\n      \
+         worker 17 (slot 4): exit status 3, 0.120s old\n    Traceback:\n      \
          \\u{1b}[2Jno module\n\
-         a worker (index: 5): cannot execute bin/server: No such file or directory, 0.000s old\n"
+         a worker (slot 5): cannot execute bin/server: No such file or directory, 0.000s old\n"
     );
 }
 
@@ -323,7 +323,7 @@ fn a_terminal_that_can_do_nothing_gets_plain_lines() {
     let (terminal, mut child) = Terminal::of(command);
     assert_eq!(terminal.ended(&mut child).code(), Some(4));
     master.join().unwrap();
-    terminal.until_shown("a worker (index: 5)");
+    terminal.until_shown("a worker (slot 5)");
     let shown = terminal.shown();
     assert!(shown.starts_with("Upgrading, as commanded\r\n===> Launched 17"), "{shown}");
     assert!(!shown.contains('\x1b'), "{shown:?}");
@@ -364,7 +364,7 @@ fn a_conversation_outlives_what_fails() {
     let (mut terminal, mut child) = Terminal::of(shell(&rig, &[]));
     for (seen, typed) in [
         ("> ", "upgrade\r"),
-        ("a worker (index: 5)", "nonsense --timeout x\r"),
+        ("a worker (slot 5)", "nonsense --timeout x\r"),
         ("must be a number of seconds", "nonsense\r"),
         ("What?", "exit\r"),
         ("Goodbye!", ""),

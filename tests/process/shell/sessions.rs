@@ -157,7 +157,7 @@ fn an_upgrade_is_told_to_its_end_as_sidekiqs_unit_file_asks_for_it() {
     let lines: Vec<&str> = stdout.lines().collect();
     assert_eq!(lines.first(), Some(&"Upgrading, as commanded"));
     assert!(is_done(lines.last().unwrap()), "{stdout}");
-    assert!(lines.contains(&"Upgraded successfully to version 1"), "{stdout}");
+    assert!(lines.contains(&"Upgraded successfully to generation 1"), "{stdout}");
     master.until("the old ones are gone", || {
         master.workers().iter().all(|worker| !old.contains(&worker.pid)).then_some(())
     });

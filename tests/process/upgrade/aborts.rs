@@ -1,5 +1,5 @@
 //! Upgrades that are stopped: by `abort`, by `--upgrade-timeout`, or by another one; whatever has
-//! been replaced by then comes back.
+//! been replaced by then is restored.
 
 use std::fs;
 use std::path::PathBuf;
@@ -109,7 +109,7 @@ impl<'a> Play<'a> {
         let told = asked.told();
         told.ended(stop.outcome(), stop.words());
         let old = directory(self.rig, "01");
-        let then = then.replace("OLD", &format!("version 0 ({})", old.display()));
+        let then = then.replace("OLD", &format!("generation 0 ({})", old.display()));
         assert!(told.end.message.ends_with(&then), "{}", told.end.message);
         let release = Some(directory(self.rig, "02").display().to_string());
         assert_eq!(told.end.release, release);
@@ -177,7 +177,7 @@ fn a_roll_out_is_stopped_before_anything_was_replaced() {
             unharmed(&play.master, || {
                 let asked = ask(&rig, command);
                 play.until_up(0, waiting);
-                play.stopped(stop, asked, "; OLD serves on");
+                play.stopped(stop, asked, "; OLD is still serving");
                 assert_eq!(play.master.settled(WORKERS), play.old);
                 play.good_one_follows();
             });
@@ -195,7 +195,11 @@ fn stopped_half_way(command: &str, waiting: usize, options: &[&str]) {
             play.until_up(2, waiting);
             let is_half = |moment: &Moment| moment.workers.len() == WORKERS + waiting;
             until_moment(&play.master, "two old ones are gone", is_half);
-            play.stopped(stop, asked, "; OLD comes back: 2 of its 4 were up then, and 4 served");
+            play.stopped(
+                stop,
+                asked,
+                "; OLD is being restored: 2 of its 4 workers were up, and 4 workers were serving",
+            );
             // Those that had not gone are the same as before.
             let now = play.master.settled(WORKERS);
             assert_eq!(now.iter().filter(|pid| play.old.contains(pid)).count(), 2, "{now:?}");

@@ -175,7 +175,7 @@ impl Bad {
             let release = directory(rig, "02").display().to_string();
             assert_eq!(end.release, Some(release), "{end:?}");
             let old = directory(rig, "01");
-            let then = format!("; version 0 ({}) serves on", old.display());
+            let then = format!("; generation 0 ({}) is still serving", old.display());
             assert!(end.message.ends_with(&then), "{end:?}");
         }
         assert_eq!(end.failures.len(), self.failures, "{end:?}");

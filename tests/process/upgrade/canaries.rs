@@ -128,7 +128,7 @@ fn ends_it(check: &str, options: &[&str], why: &str) {
         let told = tell(&rig, "upgrade");
         let why = why.replace("TMPDIR", &rig.path("").display().to_string());
         told.ended(Outcome::Failed, "Upgrade failed: --on-canary");
-        let then = format!("; version 0 ({}) serves on", directory(&rig, "01").display());
+        let then = format!("; generation 0 ({}) is still serving", directory(&rig, "01").display());
         assert!(told.end.message.ends_with(&format!("{why}{then}")), "{}", told.end.message);
         assert_eq!((told.end.numbers.acked, told.end.failures.len()), (1, 0), "{:?}", told.end);
         is_undone(&rig, &master, &old);

@@ -71,7 +71,7 @@ fn break_it(rig: &Rig, master: &Master<'_>, [old, broken]: [&str; 2]) {
     deploy(rig, broken, "exit=3");
     let told = under_load_of(master, || tell(rig, "upgrade"));
     told.ended(Outcome::Failed, "Upgrade failed: 3 new workers failed, the first: worker ");
-    assert!(told.end.message.ends_with(" serves on"), "{}", told.end.message);
+    assert!(told.end.message.ends_with(" is still serving"), "{}", told.end.message);
     assert!(told.end.failures.iter().all(|failure| failure.what == "exit status 3"));
     assert_eq!((master.settled(WORKERS), deaths(rig)), (workers, 3));
     runs(master, old);
@@ -123,7 +123,7 @@ fn ten_deploys_through_the_wrapper(options: &[&str]) {
     let told = under_load_of(&master, || tell(&rig, "upgrade"));
     told.ended(Outcome::Refused, "Not upgrading");
     let message = &told.end.message;
-    assert!(message.contains("last words") && message.contains("current"), "{message}");
+    assert!(message.contains("last output") && message.contains("current"), "{message}");
     assert_eq!(master.settled(WORKERS), workers);
     lose_a_worker(&master, "04");
     upgrade(&rig, &master, "06");

@@ -222,7 +222,7 @@ fn who_asked_is_told_of_a_refusal_once() {
     let rig = Rig::new();
     let master = start_replaceable(&rig, &[]);
     script(&rig, "einhorn", "#!/bin/sh\necho no such library >&2\nexit 3\n");
-    let last = "last words: no such library";
+    let last = "last output: no such library";
     is_told_of_a_failure(&rig, &master, last, || install(&rig, THIS.as_ref(), "einhorn"));
 }
 

@@ -66,7 +66,7 @@ fn a_worker_that_stays_is_killed_in_time_though_the_master_reloads() {
     assert!(is_done(&master.say("upgrade", &[])));
     let took = reloading(&master, begun, || proc::has_ended(old));
     in_time(took, Duration::from_millis(1500));
-    master.until_logged(&format!("Exited worker {old} (index: 0): killed by SIGKILL"));
+    master.until_logged(&format!("Exited worker {old} (slot 0): killed by SIGKILL"));
     assert_ne!(master.settled(1), [old]);
 }
 

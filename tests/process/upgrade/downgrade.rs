@@ -61,7 +61,7 @@ fn what_must_not_be_passed_over_is_refused_by_name_on_the_way_down() {
     let workers = master.settled(2);
     install(&rig, THIS.as_ref(), "einhorn");
     for kind in ["reload", "upgrade", "upgrade_fleet"] {
-        let why = "Not upgrading: einhorn 0.1.0 cannot take over (exit status 1); its last words: \
+        let why = "Not upgrading: einhorn 0.1.0 cannot take over (exit status 1); its last output: \
                    einhorn: the state has \"note\" in use, which this release does not know";
         assert_eq!(master.say(kind, &[]), why);
     }
@@ -122,7 +122,7 @@ fn a_release_goes_down_in_a_roll_out_and_names_what_it_skips() {
 
     install(&rig, THIS.as_ref(), "einhorn");
     assert_eq!(master.say("reload", &[]), "Reload done: einhorn 0.1.0");
-    assert_eq!(rig.log().matches("Asking the new release").count(), 3, "{}", rig.log());
+    assert_eq!(rig.log().matches("Checking whether the new release").count(), 3, "{}", rig.log());
     assert_eq!(rig.log().matches(SKIPPED).count(), 1, "{}", rig.log());
     goes_on(&rig, &master, &mut asked, &known);
     // Who waits for something else goes on waiting for it, in the words that were asked for.

@@ -203,7 +203,7 @@ fn a_release_that_is_gone_is_replaced_by_what_the_link_means_and_that_is_told() 
     send(pid, Signal::SIGKILL);
     let current = rig.path("current");
     let why = format!("--chdir: there is no release directory {}: No such", current.display());
-    master.until_logged(&format!("Could not start a worker (index: {index}): {why}"));
+    master.until_logged(&format!("Could not start a worker (slot {index}): {why}"));
     let (seen, is_well) = status(&rig);
     assert!(!is_well && seen.reasons[0] == "2 of 3 workers are up", "{:?}", seen.reasons);
     deploy_good(&rig, "03");

@@ -44,7 +44,7 @@ fn gives_back(rig: &Rig, master: &mut Master<'_>, step: &str) {
         assert_eq!(master.settled(2), workers);
         // Tried once for each time that it was asked for, and by itself never.
         assert_eq!(rig.log().matches("Rolled back").count(), round, "{}", rig.log());
-        assert_eq!(rig.log().matches("Asking the new release").count(), round);
+        assert_eq!(rig.log().matches("Checking whether the new release").count(), round);
     }
     assert_eq!(reexec_count(rig), 0);
 }

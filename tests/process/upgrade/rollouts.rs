@@ -155,7 +155,10 @@ fn fails_and_is_mended(options: &[&str], steps: &str, death: &str, why: &str) {
         });
         let (began, ended) = last.split_once("the first: worker ").unwrap_or((&last, ""));
         assert_eq!(began, "Upgrade failed: 3 new workers failed, ", "{last}");
-        assert!(ended.contains(why) && ended.ends_with("; version 0 serves on"), "{last}");
+        assert!(
+            ended.contains(why) && ended.ends_with("; generation 0 is still serving"),
+            "{last}"
+        );
         until_moment(&master, "only the old ones are left", |m| m.workers.len() == 3);
         assert_eq!(master.settled(3), old);
         stays(&master, |moment| {
@@ -165,7 +168,7 @@ fn fails_and_is_mended(options: &[&str], steps: &str, death: &str, why: &str) {
         let log = rig.log();
         assert_eq!(log.matches("Launched").count(), 3 + 3, "{log}");
         assert_eq!(log.matches(death).count(), 3, "{log}");
-        assert_eq!(log.matches("Failure 3 of this upgrade; 3 end it").count(), 1, "{log}");
+        assert_eq!(log.matches("Failure 3 of this upgrade; it ends at 3").count(), 1, "{log}");
         release(&rig, "ack\nwait");
         assert!(is_done(&master.say(kind, &[])));
         watch(&master, 2, Moment::is_sound);

@@ -92,7 +92,7 @@ fn what_cannot_be_executed_is_told_with_its_path_once_a_try() {
         ("./plain/server", "Not a directory (os error 20)", ""),
     ] {
         let mut master = rig.launch(rig.einhorn(&["-n", "3", "-s", "0.05", program]));
-        master.until_logged_times(3, "Could not start a worker (index: 0)");
+        master.until_logged_times(3, "Could not start a worker (slot 0)");
         let told = format!("cannot execute {program}: {errno}");
         for line in rig.log().lines().filter(|line| line.contains("Could not start")) {
             assert!(line.contains(&told) && line.contains(hint), "{line}");

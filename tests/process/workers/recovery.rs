@@ -106,7 +106,7 @@ fn every_end_is_told_in_words() {
     ] {
         let rig = Rig::new();
         let master = rig.start(&["-m", "0"], &[step]);
-        master.until_logged(&format!("(index: 0): {told} after "));
+        master.until_logged(&format!("(slot 0): {told} after "));
     }
 }
 
@@ -118,7 +118,7 @@ fn a_worker_killed_by_a_real_time_signal_is_replaced() {
     let mut kill = rig.command("sh");
     kill.args(["-c", &format!("kill -37 {worker}")]);
     assert!(kill.status().unwrap().success());
-    master.until_logged(&format!("Exited worker {worker} (index: 0): killed by signal 37 after"));
+    master.until_logged(&format!("Exited worker {worker} (slot 0): killed by signal 37 after"));
     assert_ne!(master.settled(1), [worker]);
     assert!(proc::stat(worker).is_none());
 }

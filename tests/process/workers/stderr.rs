@@ -67,7 +67,7 @@ fn count_to_the_end(rig: &Rig, master: &Master<'_>, workers: &[i32], stop: &Path
     });
     fs::write(stop, "").unwrap();
     for (index, pid) in workers.iter().enumerate() {
-        master.until_logged(&format!("Exited worker {pid} (index: {index}): exit status 0"));
+        master.until_logged(&format!("Exited worker {pid} (slot {index}): exit status 0"));
     }
     let counted = counted(&rig.log());
     for pid in workers {
@@ -294,7 +294,7 @@ fn what_the_log_owes_survives_a_re_exec() {
     let told = |text| lines.iter().filter(|line| line.contains(text)).count();
     // That of the last one may have been too much.
     assert!((2..=3).contains(&told("Re-executed: from")));
-    assert_eq!(told("lines of log were dropped"), 1);
+    assert_eq!(told("log lines were dropped"), 1);
 }
 
 /// A worker that leaves somebody behind, who speaks once a file is there and then ends.

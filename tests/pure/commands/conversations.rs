@@ -41,7 +41,7 @@ fn a_reload_is_done_when_the_next_image_is_there() {
         conversation(&mut busy(), events),
         [
             "more 7: Reloading, as commanded",
-            "more 7: Asking the new release whether it can take over (pid 2000)",
+            "more 7: Checking whether the new release can take over (pid 2000)",
             "more 7: einhorn 9.9.9 can take over; handing over to it",
             "more 7: Re-executed: from einhorn 0.0.1 to VERSION",
             "reply 7: Reload done: einhorn VERSION",
@@ -66,14 +66,14 @@ fn an_upgrade_is_done_when_the_last_new_worker_is_up() {
         said,
         [
             "more: Upgrading, as commanded",
-            "more: Asking the new release whether it can take over (pid 2000)",
+            "more: Checking whether the new release can take over (pid 2000)",
             "more: einhorn 9.9.9 can take over; handing over to it",
             "more: Re-executed: from einhorn 0.0.1 to VERSION",
-            "more: Starting smooth upgrade from version 0...",
-            "more: ===> Launched 1001 (index: 1)",
+            "more: Starting smooth upgrade from generation 0...",
+            "more: ===> Launched 1001 (slot 1)",
             "more: Up to 1 / 1 timer ACKs",
-            "more: Worker 1001 is well: replacing the others",
-            "more: Upgraded successfully to version 1",
+            "more: Canary 1001 passed: replacing the others",
+            "more: Upgraded successfully to generation 1",
             "reply: Upgrade done: 1 worker of generation 1 in 1.00s; 1 old worker still draining",
         ]
     );
@@ -87,7 +87,7 @@ fn a_fleet_is_done_when_all_of_it_is_up() {
     events.extend([adopted(), Event::Turn]);
     assert_eq!(
         conversation(&mut master, events).last().map(String::as_str),
-        Some("more 1: Starting fleet upgrade from version 0...")
+        Some("more 1: Starting fleet upgrade from generation 0...")
     );
     let slots: Vec<_> = master.state.ordered.keys().copied().collect();
     for slot in slots {
@@ -101,7 +101,7 @@ fn a_fleet_is_done_when_all_of_it_is_up() {
     assert_eq!(
         said(&mut master, Event::Turn),
         [
-            "more 1: Upgraded successfully to version 1",
+            "more 1: Upgraded successfully to generation 1",
             "reply 1: Upgrade done: 3 workers of generation 1 in 0.00s; \
              3 old workers still draining",
         ]
@@ -122,13 +122,13 @@ fn refusals() -> Vec<Refusal> {
             ExitStatus::Code(3),
             None,
             "boom\n",
-            "the check of the new release failed (exit status 3); its last words: boom",
+            "the check of the new release failed (exit status 3); its last output: boom",
         ),
         refusal(
             killed,
             None,
             " ",
-            "the check of the new release failed (killed by signal 4); it said nothing",
+            "the check of the new release failed (killed by signal 4); it printed nothing",
         ),
         refusal(
             ExitStatus::Code(0),
@@ -136,7 +136,7 @@ fn refusals() -> Vec<Refusal> {
             "hi",
             "the check passed without a report, as a Ruby Einhorn's does; to hand back to one: \
              einhornsh -e 'upgrade --to-ruby'. If it is none, the command runs no einhorn, or a \
-             wrapper closes descriptors; its last words: hi",
+             wrapper closes descriptors; its last output: hi",
         ),
         refusal(
             ExitStatus::Code(0),
@@ -155,19 +155,19 @@ fn refusals() -> Vec<Refusal> {
             ExitStatus::Code(1),
             not_adopted.clone(),
             "no way",
-            "einhorn 9.9.9 cannot take over (exit status 1); its last words: no way",
+            "einhorn 9.9.9 cannot take over (exit status 1); its last output: no way",
         ),
         refusal(
             ExitStatus::Code(0),
             not_adopted,
             "",
-            "einhorn 9.9.9 cannot take over (exit status 0); it said nothing",
+            "einhorn 9.9.9 cannot take over (exit status 0); it printed nothing",
         ),
         refusal(
             killed,
             Some(fit()),
             "",
-            "einhorn 9.9.9 cannot take over (killed by signal 4); it said nothing",
+            "einhorn 9.9.9 cannot take over (killed by signal 4); it printed nothing",
         ),
     ]
 }
@@ -232,7 +232,7 @@ fn other_failures_say_why() {
         said(&mut master, ended(killed, None, "waiting")),
         [format!(
             "reply: Not upgrading: the new release took longer than {}s to check itself; its last \
-             words: waiting",
+             output: waiting",
             PREFLIGHT_MAX.as_secs()
         )]
     );
@@ -253,8 +253,8 @@ fn each_request_has_its_own_last_line() {
         [
             "more 1: Reloading, as commanded",
             "more 2: Upgrading, as commanded",
-            "more 1: Asking anew: the newest code is wanted",
-            "more 2: Asking anew: the newest code is wanted",
+            "more 1: Checking again: newer code was asked for",
+            "more 2: Checking again: newer code was asked for",
             "more 3: Upgrading, as commanded",
         ]
     );
@@ -278,7 +278,8 @@ fn a_refusal_in_a_roll_out_is_the_end_for_who_asked_and_news_for_who_waits() {
     master.tell(requested(1, "{command: reload, id: 3}"));
     master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
     let refused = ended(ExitStatus::Code(1), None, "");
-    let why = "Not upgrading: the check of the new release failed (exit status 1); it said nothing";
+    let why =
+        "Not upgrading: the check of the new release failed (exit status 1); it printed nothing";
     assert_eq!(
         said(&mut master, refused),
         [format!("reply 2: {why}"), format!("reply 3: {why}"), format!("more 1: {why}")]
@@ -312,8 +313,8 @@ fn a_roll_out_that_gives_up_says_so_and_the_next_one_begins_anew() {
     master.tell(Event::Spawned { slot, pid: Pid(1001), connection: None, directory: None });
     master.tell(exit(1001));
     let told = said(&mut master, Event::Turn);
-    let why = "Upgrade failed: 1 consecutive deaths before an ACK (--retries); version 0 comes \
-               back: 0 of its 1 were up then, and 0 served";
+    let why = "Upgrade failed: 1 consecutive deaths before an ACK (--retries); generation 0 \
+               is being restored: 0 of its 1 workers were up, and 0 workers were serving";
     assert_eq!(told, [format!("reply 1: {why}")]);
     assert!(master.state.ordered.is_empty() && master.state.workers.contains_key(&Pid(1000)));
     // The next release earns an attempt of its own.

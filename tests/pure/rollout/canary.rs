@@ -166,8 +166,8 @@ fn it_passes_once_it_was_found_well() {
 fn a_look_that_ends_badly_ends_the_roll_out_at_once() {
     let mut master = checked();
     check_ends(&mut master, ExitStatus::Code(7));
-    let why = "Upgrade failed: --on-canary for worker 1003 ended with exit status 7; version 0 \
-               serves on";
+    let why = "Upgrade failed: --on-canary for worker 1003 ended with exit status 7; \
+               generation 0 is still serving";
     assert_eq!(
         (last(&master.state).outcome, &*last(&master.state).message),
         (Outcome::Failed, why)

@@ -221,7 +221,7 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
     let worker = master.state.workers.get_mut(&Pid(999)).unwrap();
     worker.has_overrun = true;
     worker.directory = Some(PathBuf::from("/srv/web/releases/42"));
-    let why = "Upgrade failed: 3 workers failed; generation 0 serves on";
+    let why = "Upgrade failed: 3 workers failed; generation 0 is still serving";
     master.state.last_upgrade = Some(EndedUpgrade {
         kind: UpgradeKind::Smooth,
         generation: Generation(1),

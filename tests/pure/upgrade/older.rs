@@ -32,6 +32,6 @@ fn a_release_that_reads_another_format_is_refused() {
 fn a_release_that_does_not_know_what_is_in_use_is_refused_by_name() {
     let older = CandidateReport { has_adopted: false, ..fit() };
     let words = "einhorn: the state has \"note\" in use, which this release does not know";
-    let why = format!("einhorn 9.9.9 cannot take over (exit status 1); its last words: {words}");
+    let why = format!("einhorn 9.9.9 cannot take over (exit status 1); its last output: {words}");
     refused(ExitStatus::Code(1), older, words, &why);
 }

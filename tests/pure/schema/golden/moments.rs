@@ -115,7 +115,7 @@ pub(in super::super) fn canary() -> Handover {
     handover
 }
 
-/// An upgrade has failed: its last worker serves on until an old one is up again in its place.
+/// An upgrade has failed: its last worker serves until an old one is up again in its place.
 pub(super) fn restoring() -> Handover {
     let mut handover = fresh();
     let state = &mut handover.state;
