@@ -4,10 +4,12 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use einhorn::decide::{Action, SPAWNS_PER_TURN, next_deadline};
-use einhorn::state::{AckMode, Config, Generation, Monotonic, Pid, Signal, Slot};
+use einhorn::decide::{Action, Event, Level, SPAWNS_PER_TURN, next_deadline};
+use einhorn::state::{
+    AckMode, Config, Deployment, ExitStatus, Generation, Monotonic, Pid, Signal, Slot,
+};
 
-use crate::example::{Master, config};
+use crate::example::{Master, config, exited, requested};
 
 /// `-m manual`: nobody is up before a test says so.
 fn manual(target: u32) -> Config {
@@ -53,6 +55,14 @@ fn a_timer_counts_workers_as_up() {
     master.turn_at(1000);
     assert_eq!(master.state.acked_count(), 1);
     assert_eq!(deadline_ms(&master), None);
+}
+
+#[test]
+fn a_worker_that_lived_as_long_was_up_though_no_turn_has_noted_it() {
+    let mut master = Master::started(config(1));
+    master.now_ms = 1000;
+    master.exit(1000);
+    assert_eq!((master.state.early_death_count, master.turn_at(1000)), (0, starts(0..1)));
 }
 
 #[test]
@@ -268,4 +278,92 @@ fn a_stopping_master_starts_nobody_and_leaves_last() {
     assert_eq!(deadline_ms(&master), None);
     master.exit(1001);
     assert_eq!(master.turn_at(60_000), [Action::Exit { code: 0 }]);
+}
+
+#[test]
+fn a_big_fleet_is_replaced_at_twenty_a_second() {
+    let at_once = AckMode::Timer(Duration::ZERO);
+    let mut master =
+        Master::started(Config { ack_mode: at_once, max_unacked: Some(20), ..config(20) });
+    for _ in 0..2 {
+        master.turn_at(0);
+        for pid in 1000..1020 {
+            master.exit(pid);
+        }
+        for batch in [0..16, 16..20] {
+            let orders = master.turn_at(0);
+            assert_eq!(orders, starts(batch));
+            master.start(&orders);
+        }
+    }
+    master.turn_at(0);
+    master.exit(1002);
+    assert_eq!(master.turn_at(49), []);
+    assert_eq!(master.turn_at(50), starts(2..3), "and not after half a second, shared by twenty");
+}
+
+#[test]
+fn each_signal_stops_in_its_way() {
+    let all = |signal| signals(signal, &[1000, 1001]);
+    for signal in [Signal::Int, Signal::Usr2] {
+        assert_eq!(Master::started(manual(2)).signal(signal), all(Signal::Usr2));
+    }
+    assert_eq!(Master::started(manual(2)).signal(Signal::Term), all(Signal::Term));
+    let leaves = [Action::Exit { code: 1 }];
+    for kills in [false, true] {
+        let config = Config { kill_children_on_exit: kills, ..manual(2) };
+        let killed = if kills { all(Signal::Usr2) } else { Vec::new() };
+        let mut master = Master::started(config);
+        let due = [&all(Signal::Quit)[..], &killed, &leaves].concat();
+        assert_eq!(master.signal(Signal::Quit), due);
+        // Whatever comes in the same turn.
+        master.signal(Signal::Term);
+        master.exit(1000);
+        master.exit(1001);
+        assert_eq!(master.turn_at(0), leaves);
+    }
+}
+
+#[test]
+fn a_failed_start_makes_the_next_one_wait_from_then_on() {
+    let mut master = Master::started(manual(1));
+    master.exit(1000);
+    assert_eq!(master.turn_at(1500), starts(0..1));
+    master.now_ms = 2000;
+    master.fail(0);
+    assert_eq!(deadline_ms(&master), Some(2000.0 + 2250.0));
+}
+
+#[test]
+fn a_master_that_gives_up_says_so_once() {
+    let says_so = |actions: Vec<Action>| {
+        let is_error = |action: &Action| matches!(action, Action::Log { level: Level::Error, .. });
+        actions.iter().any(is_error)
+    };
+    let mut master = Master::started(Config { retries: Some(1), ..manual(2) });
+    assert!(says_so(master.tell(exited(1001, ExitStatus::Code(1)))));
+    let config = |master: &mut Master, settings: &str| {
+        let line = format!("{{command: config, args: ['{{{settings}}}']}}");
+        master.tell(requested(1, &line))
+    };
+    assert!(!says_so(config(&mut master, "seconds: 2")), "it has said so");
+    assert!(!says_so(config(&mut master, "retries: 2")));
+    assert!(says_so(config(&mut master, "retries: 1")));
+}
+
+#[test]
+fn a_worker_in_another_directory_than_its_generations_is_an_error() {
+    let mut master = Master::new(manual(1));
+    master.state.config.chdir = Some("/srv/web".into());
+    let deployment = Deployment { directory: Some("/srv/web/1".into()), environment: Vec::new() };
+    master.state.deployments.insert(Generation(0), deployment);
+    for (directory, is_stray) in [("/srv/web/1", false), ("/srv/web/2", true)] {
+        let mut master = Master { state: master.state.clone(), ..master };
+        master.turn_at(0);
+        let directory = Some(directory.into());
+        let (slot, pid, connection) = (Slot(0), Pid(1000), None);
+        let told = master.tell(Event::Spawned { slot, pid, connection, directory });
+        let is_error = |action: &Action| matches!(action, Action::Log { level: Level::Error, .. });
+        assert_eq!(told.iter().any(is_error), is_stray);
+    }
 }

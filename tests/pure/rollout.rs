@@ -131,6 +131,8 @@ fn the_failures_that_end_it_go_by_the_target() {
         set(&mut master, &format!("number: {target}"));
         assert_eq!(master.state.failures_max(), due);
     }
+    master.upgrade();
+    assert_eq!(master.state.failures_max(), 3, "a canary is one, however many will follow");
     set(&mut master, "upgrade_max_failures: 1");
     assert_eq!(master.state.failures_max(), 1);
 }
@@ -152,6 +154,16 @@ fn whoever_was_told_to_go_and_whoever_recycles_itself_is_no_failure() {
     let mut master = half_way();
     ends(&mut master, 1004, ExitStatus::Code(0));
     assert_eq!(master.state.rollout.as_ref().unwrap().failure_count, 1, "it left at once");
+    ends(&mut master, 1003, ExitStatus::Code(0));
+    assert_eq!(master.state.rollout.as_ref().unwrap().failure_count, 2, "so did this, though up");
+    let mut master = half_way();
+    master.now_ms += 1000;
+    ends(&mut master, 1003, ExitStatus::Code(1));
+    assert_eq!(
+        master.state.rollout.as_ref().unwrap().failure_count,
+        1,
+        "it has served, and failed"
+    );
     let mut master = half_way();
     master.now_ms += 1000;
     ends(&mut master, 1003, ExitStatus::Code(0));
@@ -174,6 +186,14 @@ fn those_that_are_up_stay_until_the_old_ones_serve_again() {
     master.ack(&[1000]);
     assert_eq!(turn(&mut master), told(&[1003]));
     assert_eq!(turn(&mut master), []);
+}
+
+#[test]
+fn deaths_of_code_that_failed_say_nothing_of_the_old() {
+    let mut master = half_way();
+    ask(&mut master, "abort");
+    master.exit(1004);
+    assert_eq!(master.state.early_death_count, 0);
 }
 
 #[test]
@@ -374,4 +394,47 @@ fn an_upgrade_after_a_failure_is_one_like_any_other() {
     master.ack(&[1004, 1005, 1006]);
     assert_eq!(turn(&mut master), told(&[1000, 1001, 1002, 1003]), "of two other codes");
     assert_eq!(last(&master.state).outcome, Outcome::Done);
+}
+
+#[test]
+fn more_failures_are_counted_than_told_of() {
+    let mut master = manual(12, 12);
+    set(&mut master, "upgrade_max_failures: 12");
+    upgrade_fleet(&mut master);
+    assert_eq!(turn_and_start(&mut master), starts(12..24, 1));
+    (1012..1022).for_each(|pid| master.exit(pid));
+    let rollout = master.state.rollout.as_ref().unwrap();
+    assert_eq!((rollout.failure_count, rollout.failures.len()), (10, 8));
+}
+
+#[test]
+fn new_code_brings_a_master_out_of_retries_one_attempt() {
+    let mut master = manual(2, 2);
+    set(&mut master, "retries: 3");
+    master.state.early_death_count = 3;
+    assert!(master.state.has_given_up());
+    master.upgrade();
+    assert_eq!(master.state.early_death_count, 2);
+}
+
+#[test]
+fn what_a_fleet_had_still_to_start_is_not_started_of_the_old_code() {
+    let mut master = manual(3, 1);
+    upgrade_fleet(&mut master);
+    for pid in 1000..1003 {
+        master.exit(pid);
+    }
+    ask(&mut master, "abort");
+    assert_eq!(turn(&mut master), starts(0..1, 0), "one waits for its ACK");
+}
+
+#[test]
+fn it_took_as_long_as_since_it_was_asked_for() {
+    let mut master = manual(1, 1);
+    master.signal(Signal::Hup);
+    master.now_ms += 700;
+    master.reexec();
+    master.now_ms += 300;
+    ask(&mut master, "abort");
+    assert_eq!(last(&master.state).took, std::time::Duration::from_secs(1));
 }

@@ -2,6 +2,7 @@
 //! they hold together, whatever happens, is for `simulate`.
 
 mod older;
+mod outcomes;
 
 use std::ops::Range;
 

@@ -33,6 +33,15 @@ pub(super) const CONFIG: &[Transcript] = &[
         ],
     ),
     (
+        To::Manual,
+        "{command: config, args: ['{ack_mode: 0}']}",
+        &[
+            "info: Changed ack_mode to 0s",
+            "reply: Changed ack_mode to 0s",
+            "now ack_mode Timer(0ns)",
+        ],
+    ),
+    (
         To::Stopping,
         "{command: config, args: ['{signal_timeout: null, retries: null}']}",
         &[

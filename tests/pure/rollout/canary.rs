@@ -95,6 +95,15 @@ fn any_death_in_its_time_is_a_failure_and_another_one_is_started() {
 }
 
 #[test]
+fn it_may_not_recycle_itself() {
+    let mut master = begun("canary_seconds: 30");
+    master.ack(&[1003]);
+    master.now_ms += 10_000;
+    ends(&mut master, 1003, ExitStatus::Code(0));
+    assert_eq!(master.state.rollout.as_ref().unwrap().failure_count, 1);
+}
+
+#[test]
 fn old_workers_beside_it_are_replaced_by_their_like() {
     let mut master = manual(3, 3);
     master.upgrade();
@@ -104,6 +113,8 @@ fn old_workers_beside_it_are_replaced_by_their_like() {
     assert_eq!(orders, [starts(1..2, 1), starts(3..4, 0)].concat());
     master.exit(1003);
     assert_eq!(master.state.early_death_count, 1, "both may be started");
+    master.turn_at(master.now_ms + 60_000);
+    master.fail(3);
     assert_eq!(master.state.rollout.as_ref().unwrap().failure_count, 0, "of old code it is none");
 }
 

@@ -121,6 +121,36 @@ fn whoever_waits_for_what_was_put_off_is_told_of_its_abort() {
 }
 
 #[test]
+fn whoever_attaches_during_a_reload_waits_for_the_roll_out() {
+    let mut master = half_way();
+    client(&mut master, 7, "{command: reload}");
+    let first = client(&mut master, 8, "{command: wait, id: 1, events: true}");
+    assert!(first.len() == 1 && first[0].wait);
+    master.reexec();
+    let aborts = client_and_all(&mut master, 9, "{command: abort}");
+    assert_eq!(end(&told(&aborts, 8)).outcome, Outcome::Aborted);
+}
+
+#[test]
+fn every_answer_says_whether_it_was_done() {
+    let answers = [
+        ("inc", Outcome::Done),
+        ("fly", Outcome::NotUnderstood),
+        ("upgrade, args: [now]", Outcome::NotUnderstood),
+        ("set_workers, args: ['0', --wait]", Outcome::NotUnderstood),
+        ("set_workers, args: ['10001', --wait]", Outcome::Refused),
+        ("config, args: ['{verbosity: 3}']", Outcome::NotUnderstood),
+        ("abort", Outcome::Refused),
+        ("wait", Outcome::Done),
+    ];
+    for (command, outcome) in answers {
+        let mut master = manual(2, 2);
+        let told = client(&mut master, 7, &format!("{{command: {command}, events: true}}"));
+        assert_eq!((told.len(), end(&told).outcome), (1, outcome), "{command}");
+    }
+}
+
+#[test]
 fn a_number_of_workers_is_waited_for() {
     let mut master = manual(2, 2);
     let line = "{command: set_workers, args: ['3', --wait], id: 1, events: true}";

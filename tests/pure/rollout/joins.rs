@@ -74,3 +74,56 @@ fn a_hangup_during_an_upgrade_makes_another_one_after_it() {
     assert!(orders.contains(&asks_anew()[1]), "{orders:?}");
     assert_eq!(master.state.upgrade_due_at, None);
 }
+
+/// The same, of which generation 0 began in release 40 and the next one in release 41.
+fn upgraded() -> Master {
+    let mut master = deployed();
+    master.state.deployments.insert(Generation(0), release(40).unwrap());
+    ask(&mut master, "upgrade");
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: release(41) });
+    master.tell(ended(ExitStatus::Code(0), Some(fit()), ""));
+    master.tell(adopted());
+    master
+}
+
+fn known(master: &Master) -> Vec<u32> {
+    master.state.deployments.keys().map(|generation| generation.0).collect()
+}
+
+#[test]
+fn what_a_generation_began_with_is_kept_as_long_as_it_may_be_started() {
+    let mut master = upgraded();
+    assert_eq!(known(&master), [0, 1]);
+    ask(&mut master, "abort");
+    assert_eq!(known(&master), [0]);
+    let mut master = upgraded();
+    let orders = turn(&mut master);
+    master.start(&orders);
+    master.ack(&[1001]);
+    turn(&mut master);
+    assert_eq!((master.state.rollout.as_ref(), known(&master)), (None, vec![1]));
+}
+
+#[test]
+fn a_candidate_that_is_refused_leaves_nothing_behind() {
+    let mut master = deployed();
+    ask(&mut master, "upgrade");
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: release(41) });
+    master.tell(ended(ExitStatus::Code(1), None, "boom"));
+    assert_eq!(master.state.next_deployment, None);
+}
+
+#[test]
+fn a_reload_takes_the_variables_anew_and_no_code() {
+    let mut master = deployed();
+    master.state.config.env_file = Some(PathBuf::from("/srv/web/env"));
+    master.state.deployments.insert(Generation(0), release(40).unwrap());
+    ask(&mut master, "reload");
+    let environment = vec![("COLOR".into(), "green".into())];
+    let next = Deployment { environment: environment.clone(), ..release(41).unwrap() };
+    master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: Some(next) });
+    master.tell(ended(ExitStatus::Code(0), Some(fit()), ""));
+    master.tell(adopted());
+    let due = Deployment { environment, ..release(40).unwrap() };
+    assert_eq!(master.state.deployments[&Generation(0)], due);
+}
