@@ -10,45 +10,24 @@ const SHOWN_MAX: usize = 30;
 /// How much of one event or action a report shows; a state dump is longer.
 const WIDTH_MAX: usize = 240;
 
-/// What happened lately.
+/// What happened lately, and when.
 #[derive(Default)]
-pub(super) struct History(VecDeque<Entry>);
-
-struct Entry {
-    now: u64,
-    event: Event,
-    actions: Vec<Action>,
-}
+pub(super) struct History(VecDeque<(u64, Event, Vec<Action>)>);
 
 impl History {
-    /// Notes an event before it is told.
-    pub(super) fn event(&mut self, now: u64, event: &Event) {
-        if self.0.len() == SHOWN_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back(Entry { now, event: event.clone(), actions: Vec::new() });
-    }
-
-    /// Notes what was done about it.
-    pub(super) fn actions(&mut self, actions: Vec<Action>) {
-        if let Some(entry) = self.0.back_mut() {
-            entry.actions = actions;
-        }
+    pub(super) fn note(&mut self, now: u64, event: Event, actions: Vec<Action>) {
+        self.0.push_back((now, event, actions));
+        self.0.drain(..self.0.len().saturating_sub(SHOWN_MAX));
     }
 
     /// A line an event, and one below it for every action.
     pub(super) fn report(&self) -> String {
-        let mut report = String::new();
-        for Entry { now, event, actions } in &self.0 {
-            report += &format!("{:>20}ns {}\n", now, short(&format!("{event:?}")));
-            for action in actions {
-                report += &format!("{:>22} -> {}\n", "", short(&format!("{action:?}")));
-            }
+        let short = |text: String| text.chars().take(WIDTH_MAX).collect::<String>();
+        let mut lines = Vec::new();
+        for (now, event, actions) in &self.0 {
+            lines.push(format!("{now:>20}ns {}", short(format!("{event:?}"))));
+            lines.extend(actions.iter().map(|action| short(format!("{:>22} -> {action:?}", ""))));
         }
-        report
+        lines.join("\n")
     }
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(WIDTH_MAX).collect()
 }

@@ -1,108 +1,110 @@
-//! What a run must have seen, by the names that the ledger and the world note.
+//! What a usual run must have seen: a simulation that never gets there proves nothing.
 
-/// What every usual run must have seen: a simulation that never gets there proves nothing.
-pub(super) const MUST_BE_SEEN: &[&str] = &[
-    "a HUP put off",
-    "a HUP that was put off and begins",
-    "a KILL after the signal timeout",
-    "a back-off at its longest",
-    "a canary that dies after its ACK",
-    "a canary that dies while it is looked at",
-    "a canary that passed",
-    "a canary that was looked at and passed",
-    "a canary that was looked at in vain",
-    "a canary whose ACK took too long",
-    "a candidate found fit",
-    "a candidate that cannot adopt the state",
-    "a candidate that cannot be started",
-    "a candidate that fails after its report",
-    "a candidate that is a Ruby Einhorn",
-    "a candidate that is a child",
-    "a candidate that is asked until `abort`",
-    "a candidate that reads another format",
-    "a candidate that refuses",
-    "a candidate that runs after the stop",
-    "a candidate that says nothing",
-    "a candidate that took too long",
-    "a candidate that was ended",
-    "a change of settings",
-    "a change of settings in a roll-out",
-    "a client that attaches",
-    "a client that does not wait for the end",
-    "a client that wants events",
-    "a death before its ACK",
-    "a failure while a roll-out goes on",
-    "a fleet complete in calm",
-    "a fleet roll-out complete",
-    "a fleet that comes in waves",
-    "a full batch of starts",
-    "a hand-back of what no Ruby Einhorn can hold",
-    "a hand-back that comes in the way",
-    "a hand-back that was written",
-    "a late death in a roll-out",
-    "a look at the canary that cannot be started",
-    "a look at the canary that takes too long",
-    "a look at the canary that was ended",
-    "a master that gave up and left",
-    "a master that gives up in an upgrade",
-    "a master that stopped and left",
-    "a new worker that recycles itself",
-    "a new worker that leaves as soon as it is up",
-    "a number of workers that was waited for",
-    "a number of workers that was waited for in vain",
-    "a pid used again",
-    "a program whose roll-out is superseded",
-    "a reload",
-    "a reload beside a canary",
-    "a reload that takes a HUP along",
-    "a request that joins at the last moment",
-    "a request that joins one",
-    "a roll-out after one that failed",
-    "a roll-out that ends though some of it serve",
-    "a roll-out that ends while its canary is looked at",
-    "a roll-out that ends with its canary",
-    "a roll-out that is aborted",
-    "a roll-out that starts over",
-    "a roll-out that took too long",
-    "a roll-out with a failure too many",
-    "a roll-out with as many early deaths as may be",
-    "a smooth roll-out complete",
-    "a start after a back-off",
-    "a start that completed after the stop",
-    "a start that failed",
-    "a start that failed in a roll-out",
-    "a stop after giving up",
-    "a stop in a roll-out",
-    "a stop just before the hand-over",
-    "a stop while a candidate is asked",
-    "a stop while a canary is looked at",
-    "a streak carried over an upgrade",
-    "a target lowered in a roll-out",
-    "a target raised in a roll-out",
-    "a target set anew in a roll-out",
-    "a worker lost across an exec",
-    "a worker too many",
-    "an ACK that took too long",
-    "an `abort` just before the hand-over",
-    "an early death in a roll-out",
-    "an end of the master that was waited for",
-    "an exec that fails",
-    "an immediate start",
-    "an old one goes that is not up",
-    "an old worker goes",
-    "an old worker that dies beside the canary",
-    "an old worker that dies in a roll-out",
-    "an old worker that would have had the last attempt",
-    "an upgrade rolled back",
-    "another HUP that joins one put off",
-    "as many beside the old ones as may be",
-    "as many unacked as may be",
-    "more failures than are told",
-    "more unacked than may be",
-    "nothing to wait for",
-    "one of another code goes after the roll-out",
-    "one of another code goes that is not up",
-    "one of a superseded roll-out goes that is not up",
-    "one too many beside a canary",
-    "the pace slowing starts",
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+use einhorn::decide::Action;
+use einhorn::state::{FAILURES_TOLD, Stage};
+
+use super::step::{Step, has_canary, is_going, staying};
+
+/// Events, or commands: what was done about them, and what was going on.
+#[rustfmt::skip]
+const MUST_BE_SEEN: &[&str] = &[
+    "Turn: Spawn", "Turn: Spawn after many deaths", "Turn: Spawn beside those who drain",
+    "Turn: Signal to old", "Turn: Signal to current", "Turn: Signal to newer", "Turn: Kill",
+    "Turn: overrun", "Turn: KillCheck", "Turn: KillPreflight", "Turn: StartPreflight",
+    "Turn: Exit { code: 0 }", "Turn: Exit { code: 1 }", "Turn: full", "Turn: passed",
+    "Turn: Smooth Done", "Turn: Smooth Failed", "Turn: Smooth TimedOut",
+    "Turn: Fleet Done", "Turn: Fleet Failed", "Turn: Fleet TimedOut",
+    "Adopted: Smooth Superseded", "Adopted: Fleet Superseded", "Adopted in canary",
+    "Adopted in given up", "RolledBack in HandingOver", "HandOverFailed in Smooth",
+    "abort: Smooth Aborted", "abort: Fleet Aborted", "abort: KillCheck", "abort: KillPreflight",
+    "abort in HandingOver", "upgrade in HandingOver", "upgrade in Preflight", "reload in canary",
+    "Exited: passed", "Exited: KillCheck", "Exited: Smooth Failed", "Exited in HandingOver",
+    "CheckNotStarted: Smooth Failed", "CheckStarted: KillCheck", "SpawnFailed in canary",
+    "PreflightEnded: HandOver", "PreflightEnded: HandBack",
+    "PreflightStarted: KillPreflight", "Spawned in stopping", "Signaled: put off",
+    "Signaled in given up", "Signaled in canary", "Signaled: KillPreflight", "die in Preflight",
+    "wait: waits", "inc: waits", "die: waits", "set_workers in Smooth", "config in Fleet",
+    "SpawnFailed: more failures than are told",
 ];
+
+/// What is still to be seen.
+pub(super) struct Unseen(BTreeSet<String>);
+
+impl Unseen {
+    /// These, and what single steps show.
+    pub(super) fn new(others: &[&str]) -> Unseen {
+        Unseen(MUST_BE_SEEN.iter().chain(others).map(|what| (*what).to_owned()).collect())
+    }
+
+    pub(super) fn note(&mut self, step: &Step) {
+        if !self.0.is_empty() {
+            sights(step).iter().for_each(|what| self.saw(what));
+        }
+    }
+
+    pub(super) fn saw(&mut self, what: &str) {
+        self.0.remove(what);
+    }
+
+    /// # Errors
+    /// Something was not seen.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.0.is_empty() { Ok(()) } else { Err(format!("never seen: {:#?}", self.0)) }
+    }
+}
+
+fn sights(step: &Step) -> Vec<String> {
+    let (before, after) = (step.before, step.after);
+    let event = step.command().map_or_else(|| word(step.event), str::to_owned);
+    let kind = before.rollout.as_ref().map(|rollout| rollout.kind);
+    let mut done: Vec<String> = step.actions.iter().map(word).collect();
+    done.extend(step.actions.iter().filter_map(|action| match action {
+        Action::Exit { .. } => Some(format!("{action:?}")),
+        _ => None,
+    }));
+    done.extend(
+        kind.zip(step.rollout_ended()).map(|(kind, outcome)| format!("{kind:?} {outcome:?}")),
+    );
+    for (_, worker) in step.newly(is_going).filter(|(_, worker)| !worker.has_overrun) {
+        let whom = ["current", "newer", "old"];
+        let index = worker.generation.cmp(&after.generation) as i8;
+        done.push(format!("Signal to {}", whom[index.rem_euclid(3) as usize]));
+    }
+    let mut also = |is_it: bool, what: &str| done.extend(is_it.then(|| what.to_owned()));
+    let starts = step.starts().next().is_some() && before.cold_start_count == 0;
+    let most = after.config.max_upgrade_additional.map(|more| after.config.target + more);
+    also(starts && after.early_death_count > 8, "Spawn after many deaths");
+    also(
+        starts && after.current_workers().any(|(_, w)| is_going(w)),
+        "Spawn beside those who drain",
+    );
+    also(step.signals().any(|(_, signal)| signal == einhorn::state::Signal::Kill), "Kill");
+    also(step.newly(|worker| worker.has_overrun).next().is_some(), "overrun");
+    also(after.rollout.is_some() && most == Some(staying(after)), "full");
+    also(has_canary(before) && after.rollout.is_some() && !has_canary(after), "passed");
+    also(after.upgrade_due_at > before.upgrade_due_at, "put off");
+    also(after.waiters.len() > before.waiters.len(), "waits");
+    let failures = after.rollout.as_ref().map_or(0, |rollout| rollout.failure_count as usize);
+    also(failures > FAILURES_TOLD, "more failures than are told");
+    let goes_on = [
+        kind.map(|kind| format!("{kind:?}")),
+        before.reexec.map(|reexec| match reexec.stage {
+            Stage::HandingOver => "HandingOver".to_owned(),
+            Stage::Preflight { .. } => "Preflight".to_owned(),
+        }),
+        has_canary(before).then(|| "canary".to_owned()),
+        before.stopping.is_some().then(|| "stopping".to_owned()),
+        before.has_given_up().then(|| "given up".to_owned()),
+    ];
+    let during = goes_on.iter().flatten().map(|what| format!("{event} in {what}"));
+    during.chain(done.iter().map(|what| format!("{event}: {what}"))).collect()
+}
+
+/// The name of a variant.
+fn word(value: &impl Debug) -> String {
+    let text = format!("{value:?}");
+    text.split(' ').next().unwrap_or_default().to_owned()
+}

@@ -3,16 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use einhorn::decide::{Action, Event, Sender};
-use einhorn::state::{ConnectionId, ExitStatus, Pid, Signal, Slot};
+use einhorn::decide::{Action, Event, PREFLIGHT_MAX, Sender};
+use einhorn::protocol::{Line, Request};
+use einhorn::state::{AckMode, ConnectionId, ExitStatus, Generation, Pid, Signal, Slot, State};
 
-use super::candidate::Candidate;
-use super::check::Check;
-use super::ledger::Ledger;
-use super::meaning::Meaning;
+use super::asked::Asked;
 use super::random::Random;
-use super::requests::{self, Ask};
-use crate::example::MASTER;
+use super::requests;
+use super::step::has_canary;
+use crate::example::{MASTER, exited};
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 pub(super) const MILLISECOND: u64 = 1_000_000;
@@ -30,70 +29,53 @@ pub(super) enum Mood {
     Calm,
     /// A little of everything.
     Usual,
-    /// Workers die before their ACK.
+    /// Workers die before their ACK, or right after it, or do not even start.
     DieEarly,
-    /// Workers die right after their ACK.
     DieLate,
-    /// Workers do not even start.
     NoStarts,
     /// Nobody ACKs and nobody dies.
     Silent,
-    /// Clients change the target again and again.
+    /// Clients change the target again and again, or ask for upgrades.
     Resize,
-    /// Everyone asks for upgrades.
     Upgrade,
     /// Somebody deploys one release after another, some of them good for nothing.
     Deploy,
 }
 
 /// A process that was not reaped yet; dead once its time has come.
-#[derive(Debug, Default)]
-struct Process {
+pub(super) struct Process {
     dies_at: Option<u64>,
     acks_at: Option<u64>,
     connection: Option<ConnectionId>,
 }
 
-/// One thing to tell the master, and what must come of it if it is a request.
-pub(super) struct Told {
-    pub(super) event: Event,
-    pub(super) meaning: Meaning,
-}
-
-/// Who goes on.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Successor {
-    Einhorn,
-    Ruby,
-}
-
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) mood: Mood,
+    /// Nanoseconds since it was booted.
     pub(super) now: u64,
     /// Whether `-g` was given.
     gives_connections: bool,
-    processes: BTreeMap<i32, Process>,
-    reaped: Vec<i32>,
-    pub(super) next_pid: i32,
+    pub(super) processes: BTreeMap<Pid, Process>,
+    reaped: Vec<Pid>,
+    next_pid: i32,
     /// Ordered, and not reported yet.
-    orders: Vec<Slot>,
+    orders: Vec<(Slot, Generation)>,
     clients: Vec<ConnectionId>,
     /// Closed, and not reported yet.
     closed: Vec<ConnectionId>,
     next_connection: u64,
     /// The connections that `-g` gave, whoever has them now.
     pub(super) given: BTreeSet<ConnectionId>,
-    /// Who is asked whether it can take over.
-    pub(super) candidate: Option<Candidate>,
+    /// Candidates, and those who look at canaries; and who of them has ended last.
+    pub(super) asked: Vec<Asked>,
+    pub(super) ended: Option<Asked>,
     /// Whether somebody has asked for a Ruby Einhorn since one was last asked.
     pub(super) wants_ruby: bool,
-    /// Who looks, or looked, at canaries; the last one is the one that the master knows.
-    pub(super) checks: Vec<Check>,
     /// How good each code is.
-    qualities: BTreeMap<u32, Mood>,
-    /// To whom the state is to be handed over at the end of this turn.
-    pub(super) handover_due: Option<Successor>,
+    qualities: BTreeMap<Generation, Mood>,
+    /// That the state is to be handed over at the end of this turn, or back.
+    pub(super) handover_due: Option<Action>,
 }
 
 impl World {
@@ -112,101 +94,78 @@ impl World {
             closed: Vec::new(),
             next_connection: 1,
             given: BTreeSet::new(),
-            candidate: None,
+            asked: Vec::new(),
+            ended: None,
             wants_ruby: false,
-            checks: Vec::new(),
             qualities: BTreeMap::new(),
             handover_due: None,
         }
     }
 
-    /// Starts a process; rarely under the pid of one that was reaped.
-    pub(super) fn start(&mut self, ledger: &mut Ledger, mood: Mood) -> Pid {
-        let mut pid = self.next_pid;
-        if !self.reaped.is_empty() && self.random.chance(12) {
-            let index = self.random.index(self.reaped.len());
-            pid = self.reaped.swap_remove(index);
-            ledger.saw("a pid used again");
-        } else {
-            self.next_pid += 1;
-        }
-        let ack_after = ledger.settings.ack_after;
-        let process = self.live(ack_after, mood);
-        self.processes.insert(pid, process);
-        Pid(pid)
+    pub(super) fn new_pid(&mut self) -> Pid {
+        self.next_pid += 1;
+        Pid(self.next_pid)
     }
 
-    /// How workers of a code fare while nothing else troubles them: most are well, but a new one
-    /// may be good for nothing.
-    fn quality(&mut self, generation: u32) -> Mood {
-        if !matches!(self.mood, Mood::Usual | Mood::Upgrade | Mood::Deploy) {
+    /// How workers of a code fare unless something else troubles them; it may be good for nothing.
+    fn quality(&mut self, generation: Generation) -> Mood {
+        use Mood::{Deploy, DieEarly, DieLate, NoStarts, Silent, Upgrade, Usual};
+        if !matches!(self.mood, Usual | Upgrade | Deploy) {
             return self.mood;
         }
-        let quality = match self.random.below(9) {
-            0 => Mood::DieEarly,
-            1 => Mood::DieLate,
-            2 => Mood::Silent,
-            3 => Mood::NoStarts,
-            _ => Mood::Usual,
-        };
+        let bad = [DieEarly, DieLate, Silent, NoStarts];
+        let quality = if self.random.chance(45) { self.random.one_of(&bad) } else { Usual };
         *self.qualities.entry(generation).or_insert(quality)
     }
 
     /// A new process's plans for its life.
-    fn live(&mut self, ack_after: Option<u64>, mood: Mood) -> Process {
+    fn live(&mut self, ack_mode: AckMode, quality: Mood) -> Process {
+        let up_after = match ack_mode {
+            AckMode::Manual => 10 * MILLISECOND,
+            AckMode::Timer(after) => u64::try_from(after.as_nanos()).expect("a span fits"),
+        };
         let (now, random) = (self.now, &mut self.random);
         let mut soon = |span: u64| Some(now + random.below(span));
-        let up_after = ack_after.unwrap_or(10 * MILLISECOND);
-        let (acks_at, dies_at) = match mood {
+        let (acks_at, dies_at) = match quality {
             Mood::Calm => (soon(10 * MILLISECOND), None),
             Mood::Silent => (None, None),
             Mood::DieEarly | Mood::NoStarts => (None, soon(up_after.min(5 * MILLISECOND) + 1)),
-            Mood::DieLate => {
-                let up_at = now + up_after;
-                (Some(up_at), soon(2 * MILLISECOND).map(|at| at + up_after))
-            }
-            Mood::Usual | Mood::Resize | Mood::Upgrade | Mood::Deploy => {
-                (soon(2 * SECOND), soon(300 * SECOND))
-            }
+            Mood::DieLate => (Some(now + up_after), Some(now + up_after + MILLISECOND)),
+            _ => (soon(2 * SECOND), soon(300 * SECOND)),
         };
         Process { dies_at, acks_at, connection: None }
     }
 
     /// The next thing to tell: what has happened already, or a whim; in calm there are none.
-    pub(super) fn next(&mut self, ledger: &mut Ledger) -> Option<Told> {
+    pub(super) fn next(&mut self, state: &State) -> Option<Event> {
         if self.random.chance(60)
-            && let Some(told) = self.overdue(ledger)
+            && let Some(event) = self.overdue(state)
         {
-            return Some(told);
+            return Some(event);
         }
-        match self.mood {
-            Mood::Calm => None,
-            Mood::Deploy if self.random.chance(60) => None,
-            Mood::Deploy if ledger.upgrade.is_over() => {
-                let ask = requests::upgrade(&mut self.random);
-                Some(self.asked(ask))
+        let is_over = state.reexec.is_none() && state.rollout.is_none() && state.waiters.is_empty();
+        let is_looked_at = self.asked.iter().any(|asked| !asked.is_candidate);
+        Some(match self.mood {
+            Mood::Calm => return None,
+            Mood::Deploy if self.random.chance(60) => return None,
+            Mood::Deploy if is_over => self.asks(requests::upgrade),
+            Mood::Deploy if is_looked_at && self.random.chance(6) => self.signaled(Signal::Term),
+            Mood::Deploy if is_looked_at && self.random.chance(6) => {
+                self.asks(|_| requests::with_args("abort", ""))
             }
-            Mood::Deploy if ledger.looks_at_canary() && self.random.chance(4) => {
-                Some(self.signaled(Signal::Term))
+            Mood::Deploy if has_canary(state) && self.random.chance(5) => {
+                self.asks(|_| requests::with_args("reload", ""))
             }
-            Mood::Deploy if ledger.has_canary() && self.random.chance(5) => {
-                let ask = requests::reload(&mut self.random);
-                Some(self.asked(ask))
-            }
-            _ => Some(self.whim(ledger)),
-        }
+            _ => self.whim(state),
+        })
     }
 
     /// Something that has happened already and is to be reported.
-    pub(super) fn overdue(&mut self, ledger: &mut Ledger) -> Option<Told> {
-        if let Some(slot) = self.orders.pop() {
-            return Some(self.outcome(slot, ledger));
-        }
-        if let Some(told) = self.candidate_news(ledger).or_else(|| self.check_news(ledger)) {
-            return Some(told);
-        }
-        if let Some(connection) = self.closed.pop() {
-            return Some(told(Event::Closed { connection }));
+    pub(super) fn overdue(&mut self, state: &State) -> Option<Event> {
+        let news = self.order_news(state).or_else(|| self.asked_news(false));
+        let closed = || self.closed.pop().map(|connection| Event::Closed { connection });
+        if let Some(news) = news.or_else(closed) {
+            return Some(news);
         }
         let now = self.now;
         let is_due = |at: Option<u64>| at.is_some_and(|at| at <= now);
@@ -219,13 +178,9 @@ impl World {
         Some(self.reap(pid))
     }
 
-    /// Whether the master waits to hear of something that has happened.
-    pub(super) fn owes_orders(&self) -> bool {
-        !self.orders.is_empty()
-    }
-
-    fn outcome(&mut self, slot: Slot, ledger: &mut Ledger) -> Told {
-        let generation = ledger.ordered.get(&slot.0).copied().unwrap_or(ledger.generation);
+    /// What became of a start that was ordered.
+    pub(super) fn order_news(&mut self, state: &State) -> Option<Event> {
+        let (slot, generation) = self.orders.pop()?;
         let quality = self.quality(generation);
         let fails = match quality {
             Mood::Calm => 0,
@@ -233,15 +188,16 @@ impl World {
             _ => 2,
         };
         if self.random.chance(fails) {
-            return told(Event::SpawnFailed { slot, why: "no such file".to_owned() });
+            return Some(Event::SpawnFailed { slot, why: "no such file".to_owned() });
         }
-        let pid = self.start(ledger, quality);
+        // Rarely under the pid of one that was reaped.
+        let reaped = self.random.chance(12).then(|| self.reaped.pop()).flatten();
+        let pid = reaped.unwrap_or_else(|| self.new_pid());
         let connection = (self.gives_connections && self.random.chance(85)).then(|| self.connect());
         self.given.extend(connection);
-        if let Some(process) = self.processes.get_mut(&pid.0) {
-            process.connection = connection;
-        }
-        told(Event::Spawned { slot, pid, connection, directory: None })
+        let process = Process { connection, ..self.live(state.config.ack_mode, quality) };
+        self.processes.insert(pid, process);
+        Some(Event::Spawned { slot, pid, connection, directory: None })
     }
 
     fn connect(&mut self) -> ConnectionId {
@@ -252,18 +208,19 @@ impl World {
     }
 
     /// A worker says that it is up: over its own connection or a new one.
-    fn ack(&mut self, pid: i32) -> Told {
+    fn ack(&mut self, pid: Pid) -> Event {
         let process = self.processes.get_mut(&pid).expect("it lives");
         process.acks_at = None;
         let own = process.connection.filter(|connection| self.clients.contains(connection));
         let Some(connection) = own.or_else(|| self.clients.last().copied()) else {
             process.acks_at = Some(self.now);
-            return told(Event::Opened { connection: self.connect() });
+            return Event::Opened { connection: self.connect() };
         };
-        request(connection, requests::ack_for(&mut self.random, pid))
+        let ack = format!(r#""command":"worker:ack","pid":{pid}"#);
+        sent(connection, &requests::line(&mut self.random, &ack))
     }
 
-    fn reap(&mut self, pid: i32) -> Told {
+    fn reap(&mut self, pid: Pid) -> Event {
         if let Some(process) = self.processes.remove(&pid) {
             self.reaped.push(pid);
             // A descendant may hold the connection on.
@@ -279,9 +236,8 @@ impl World {
             4 => ExitStatus::Unknown,
             _ => ExitStatus::Killed { number: 9, signal: Some(Signal::Kill), core_dumped: false },
         };
-        // Not by chance, which would make other worlds of the same seeds.
-        let last_words = if pid % 2 == 0 { b"no\x1b[0m \xff\n".to_vec() } else { Vec::new() };
-        told(Event::Exited { pid: Pid(pid), status, last_words })
+        let last_words = self.random.one_of(&[&b""[..], b"no\x1b[0m \xff\n"]).to_vec();
+        Event::Exited { pid, status, last_words }
     }
 
     fn close(&mut self, connection: ConnectionId) {
@@ -292,109 +248,90 @@ impl World {
     }
 
     /// Something that need not have happened.
-    pub(super) fn whim(&mut self, ledger: &Ledger) -> Told {
+    pub(super) fn whim(&mut self, state: &State) -> Event {
         let owned = self.processes.values().filter(|process| process.connection.is_some()).count();
         match self.random.below(100) {
             0..=24 if self.clients.len() < CLIENTS_MAX + owned => {
-                told(Event::Opened { connection: self.connect() })
+                Event::Opened { connection: self.connect() }
             }
             25..=29 if !self.clients.is_empty() => {
                 let index = self.random.index(self.clients.len());
-                let connection = self.clients.swap_remove(index);
-                told(Event::Closed { connection })
+                Event::Closed { connection: self.clients.swap_remove(index) }
             }
-            30..=32 => self.reap(1_000_000),
+            30..=32 => exited(1_000_000, ExitStatus::Code(0)),
             33..=37 => self.random_death(),
-            38..=42 => self.signal(ledger),
-            43..=52 if self.mood == Mood::Upgrade => self.signal(ledger),
-            _ => self.any_request(),
+            38..=42 => self.signal(state),
+            43..=52 if self.mood == Mood::Upgrade => self.signal(state),
+            _ if self.mood == Mood::Silent => self.asks(|random| requests::any(random, &[-1])),
+            _ if self.mood == Mood::Resize && self.random.chance(60) => self.asks(requests::resize),
+            _ if self.mood == Mood::Upgrade && self.random.chance(20) => {
+                self.asks(requests::upgrade)
+            }
+            _ => {
+                let alive = self.processes.keys().chain(self.reaped.last()).map(|pid| pid.0);
+                let pids: Vec<i32> = alive.chain([MASTER.0, 0, -1, 1_000_000]).collect();
+                self.asks(|random| requests::any(random, &pids))
+            }
         }
     }
 
     /// A process ends, if any lives, and is reaped.
-    pub(super) fn random_death(&mut self) -> Told {
-        let pids: Vec<i32> = self.processes.keys().copied().collect();
-        match pids.is_empty() || self.mood == Mood::Silent {
-            true => self.reap(1_000_001),
-            false => {
-                let pid = self.random.one_of(&pids);
-                self.reap(pid)
-            }
-        }
+    pub(super) fn random_death(&mut self) -> Event {
+        let pids: Vec<Pid> = self.processes.keys().copied().collect();
+        let nobody = pids.is_empty() || self.mood == Mood::Silent;
+        let pid = if nobody { Pid(1_000_001) } else { self.random.one_of(&pids) };
+        self.reap(pid)
     }
 
     /// A signal to the master: mostly one that must never harm it.
-    fn signal(&mut self, ledger: &Ledger) -> Told {
-        const HARMLESS: &[Signal] =
-            &[Signal::Hup, Signal::Usr1, Signal::Alrm, Signal::Pipe, Signal::Winch, Signal::Chld];
-        const STOPS: &[Signal] = &[Signal::Int, Signal::Usr2, Signal::Term];
+    fn signal(&mut self, state: &State) -> Event {
+        use Signal::{Alrm, Chld, Hup, Int, Pipe, Quit, Term, Usr1, Usr2, Winch};
         // Once it stops, more signals come more often: people get impatient.
-        let stopping = ledger.stop_code.is_some();
-        let signal = match self.random.below(if stopping { 20 } else { 400 }) {
-            0 => self.random.one_of(STOPS),
-            1 if self.random.chance(20) => Signal::Quit,
-            _ if self.mood == Mood::Upgrade => Signal::Hup,
-            _ => self.random.one_of(HARMLESS),
+        let signal = match self.random.below(if state.stopping.is_some() { 20 } else { 400 }) {
+            0 => self.random.one_of(&[Int, Usr2, Term]),
+            1 if self.random.chance(20) => Quit,
+            _ if self.mood == Mood::Upgrade => Hup,
+            _ => self.random.one_of(&[Hup, Usr1, Alrm, Pipe, Winch, Chld]),
         };
         self.signaled(signal)
     }
 
     /// This signal arrives.
-    pub(super) fn signaled(&mut self, signal: Signal) -> Told {
+    pub(super) fn signaled(&mut self, signal: Signal) -> Event {
         let sender = self.random.chance(50).then_some(Sender { pid: 4321, uid: 1000 });
-        told(Event::Signaled { signal, sender })
-    }
-
-    fn any_request(&mut self) -> Told {
-        let mut pids: Vec<i32> = self.processes.keys().copied().collect();
-        pids.extend(self.reaped.last());
-        pids.extend([MASTER.0, 0, -1, 1_000_000]);
-        let ask = match self.mood {
-            Mood::Silent => requests::any(&mut self.random, &[-1]),
-            Mood::Resize if self.random.chance(60) => requests::resize(&mut self.random),
-            Mood::Upgrade if self.random.chance(20) => requests::upgrade(&mut self.random),
-            _ => requests::any(&mut self.random, &pids),
-        };
-        self.asked(ask)
+        Event::Signaled { signal, sender }
     }
 
     /// Some client asks this, if there is one.
-    fn asked(&mut self, ask: Ask) -> Told {
+    pub(super) fn asks(&mut self, what: impl FnOnce(&mut Random) -> String) -> Event {
         if self.clients.is_empty() {
-            return told(Event::Opened { connection: self.connect() });
+            return Event::Opened { connection: self.connect() };
         }
-        self.wants_ruby |= matches!(ask.meaning, Meaning::HandBack(_));
-        let index = self.random.index(self.clients.len());
-        request(self.clients[index], ask)
-    }
-
-    /// A client asks for the end of the master, and waits for it.
-    pub(super) fn die(&mut self) -> Told {
-        let ask = requests::die_waiting(&mut self.random);
-        self.asked(ask)
-    }
-
-    /// A client says that one early death is enough to give up, if there is a client.
-    pub(super) fn lose_patience(&mut self) -> Option<Told> {
-        let connection = *self.clients.first()?;
-        Some(request(connection, requests::lose_patience(&mut self.random)))
+        let words = what(&mut self.random);
+        self.wants_ruby |= words.contains("--to-ruby");
+        let line = match self.random.chance(2) {
+            true => requests::nonsense(&mut self.random),
+            false => requests::line(&mut self.random, &words),
+        };
+        sent(self.random.one_of(&self.clients), &line)
     }
 
     /// Does what the master ordered. Answers the exit status if it is to leave.
-    pub(super) fn carry_out(&mut self, actions: &[Action]) -> Option<i32> {
+    pub(super) fn carry_out(&mut self, state: &State, actions: &[Action]) -> Option<i32> {
         let mut exit = None;
         for action in actions {
             match action {
-                Action::Spawn { slot, .. } => self.orders.push(*slot),
+                Action::Spawn { slot, generation } => self.orders.push((*slot, *generation)),
                 Action::Signal { pid, signal } => self.receive(*pid, *signal),
                 Action::Close { connection } => self.close(*connection),
                 Action::Exit { code } => exit = Some(*code),
-                Action::StartPreflight => self.ask_candidate(),
-                Action::KillPreflight => self.kill_candidate(),
-                Action::HandOver => self.handover_due = Some(Successor::Einhorn),
-                Action::HandBack => self.handover_due = Some(Successor::Ruby),
-                Action::RunCanaryCheck { .. } => self.start_check(),
-                Action::KillCheck { process } => self.kill_check(*process),
+                Action::StartPreflight => self.ask(true, PREFLIGHT_MAX),
+                Action::KillPreflight => self.end_asked(None),
+                Action::HandOver | Action::HandBack => self.handover_due = Some(action.clone()),
+                Action::RunCanaryCheck { .. } => {
+                    self.ask(false, state.config.rollout.on_canary_timeout);
+                }
+                Action::KillCheck { process } => self.end_asked(Some(*process)),
                 Action::Reply { .. } | Action::Report { .. } | Action::Log { .. } => {}
             }
         }
@@ -403,35 +340,26 @@ impl World {
 
     /// A process gets a signal: it dies of it now, soon, late or not at all.
     fn receive(&mut self, pid: Pid, signal: Signal) {
+        use Signal::{Chld, Cont, Kill, Urg, Usr1, Winch};
         let delay = match (signal, self.mood) {
-            (Signal::Kill, _) => Some(0),
-            (Signal::Usr1 | Signal::Winch | Signal::Chld | Signal::Cont | Signal::Urg, _) => None,
+            (Kill, _) => Some(0),
+            (Usr1 | Winch | Chld | Cont | Urg, _) | (_, Mood::Silent) => None,
             (_, Mood::Calm) => Some(self.random.below(SECOND / 5)),
-            (_, Mood::Silent) => None,
-            _ => match self.random.below(4) {
-                0 => None,
-                1 => Some(0),
-                2 => Some(self.random.below(SECOND)),
-                _ => Some(self.random.below(20 * SECOND)),
-            },
+            _ => self.random.one_of(&[None, Some(0), Some(SECOND / 2), Some(9 * SECOND)]),
         };
-        let now = self.now;
-        if let (Some(process), Some(delay)) = (self.processes.get_mut(&pid.0), delay) {
-            let sooner = process.dies_at.map_or(now + delay, |at| at.min(now + delay));
-            process.dies_at = Some(sooner);
-        }
+        let process = self.processes.get_mut(&pid).expect("the master signals the living only");
+        let at = delay.map(|delay| self.now + delay);
+        process.dies_at = process.dies_at.into_iter().chain(at).min();
     }
 
     /// Everyone who lives is well, and goes when told to.
-    pub(super) fn calm_down(&mut self, ledger: &Ledger) {
+    pub(super) fn calm_down(&mut self, state: &State) {
         self.mood = Mood::Calm;
-        self.kill_candidate();
-        self.calm_checks();
+        self.hurry();
         for (pid, process) in &mut self.processes {
-            let entry = ledger.workers.get(&Pid(*pid));
-            let going = entry.is_some_and(|worker| worker.told_at.is_some());
-            let dead = process.dies_at.is_some_and(|at| at <= self.now);
-            process.dies_at = (going || dead).then_some(self.now);
+            let is_going = state.workers.get(pid).is_some_and(|worker| worker.is_signaled());
+            let is_dead = process.dies_at.is_some_and(|at| at <= self.now);
+            process.dies_at = (is_going || is_dead).then_some(self.now);
             process.acks_at = Some(self.now);
         }
     }
@@ -455,10 +383,8 @@ impl World {
         let now = self.now;
         let deadline = deadline.map(|at| at.max(now));
         let plans = self.processes.values().flat_map(|process| [process.dies_at, process.acks_at]);
-        let candidate = self.candidate.as_ref().and_then(|candidate| candidate.ends_at);
-        let checks = self.checks.iter().filter_map(|check| check.ends_at);
-        let plans = plans.flatten().chain(candidate).chain(checks);
-        let happens = plans.map(|at| at.max(now)).min();
+        let asked = self.asked.iter().map(|asked| asked.ends_at);
+        let happens = plans.chain(asked).flatten().map(|at| at.max(now)).min();
         let first = deadline.into_iter().chain(happens).min();
         if self.mood == Mood::Calm {
             self.now = first.unwrap_or(now);
@@ -480,11 +406,7 @@ impl World {
     }
 }
 
-/// An event that is no request.
-pub(super) fn told(event: Event) -> Told {
-    Told { event, meaning: Meaning::Nothing }
-}
-
-fn request(connection: ConnectionId, Ask { request, meaning }: Ask) -> Told {
-    Told { event: Event::Requested { connection, request }, meaning }
+/// That a client has sent a line.
+fn sent(connection: ConnectionId, line: &Line) -> Event {
+    Event::Requested { connection, request: Request::parse(line) }
 }

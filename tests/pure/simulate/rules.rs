@@ -1,0 +1,84 @@
+//! The rules: what holds after every event, whatever happens, each a sentence and a short function.
+//! They say what is allowed and what must come in the end, and not how the master gets there;
+//! what single commands answer, and at which instant exactly, is for the tests by example.
+
+/// Who is told what.
+mod clients;
+/// What the master knows.
+mod facts;
+/// Who is started.
+mod starts;
+/// Who is told to go.
+mod stops;
+/// Candidates, canaries, roll-outs.
+mod upgrades;
+
+use super::ledger::Ledger;
+use super::step::Step;
+use super::world::World;
+
+pub(super) use starts::is_batch_full;
+
+/// Nothing, or how the rule is broken.
+pub(super) type Broken = Result<(), String>;
+
+type Rule = fn(&Step, &Ledger, &World) -> Broken;
+
+#[rustfmt::skip]
+const RULES: &[(&str, Rule)] = &[
+    ("the state is one that may be", facts::the_state_is_sound),
+    ("workers are known as they were started, as long as they live", facts::workers_are_known),
+    ("who is ordered is known until it is started or fails", facts::orders_are_known),
+    ("a connection is its worker's as long as that lives", facts::connections_are_given),
+    ("a worker is up since its ACK, or since its timer ended", facts::acks_are_known),
+    ("the deaths of each index are counted", facts::deaths_are_counted),
+    ("every step ends", facts::steps_end),
+    ("the master leaves when nobody is left, or at once when told so", facts::it_leaves),
+    ("a master on its way out stays that", facts::stops_stay),
+
+    ("only turns start workers", starts::only_in_turns),
+    ("one is tried first, and then sixteen at a time", starts::in_batches),
+    ("a new worker has the lowest free index", starts::at_the_lowest_index),
+    ("there are as many of each code as may be", starts::within_the_limits),
+    ("no more wait for their ACK than may", starts::within_the_unacked),
+    ("whoever is missing comes, unless a limit keeps it away", starts::the_missing_come),
+
+    ("a signal has a reason", stops::signals_have_a_reason),
+    ("a stop tells every worker", stops::a_stop_tells_everyone),
+    ("who outlives its signal is killed, once, and not before", stops::overdue_are_killed),
+    ("each is told to go once", stops::each_is_told_once),
+    ("a turn takes no capacity away that is needed", stops::capacity_stays),
+    ("of those that serve the surplus goes, from the top", stops::surplus_goes),
+    ("old workers go that are not needed, and no others", stops::the_needed_stay),
+
+    ("each request has one last line, and nobody is forgotten", clients::nobody_is_forgotten),
+    ("whoever waits hears of every start and end", clients::they_hear_of_it),
+    ("programs are told the same as people", clients::events_say_the_same),
+    ("the last line says how it ended", clients::last_lines_are_true),
+    ("who waits for a fleet that has settled is told at once", clients::the_settled_is_told),
+
+    ("a roll-out has a number of its own, and goes back to who served", upgrades::generations),
+    ("only what was found fit takes over", upgrades::only_the_fit_take_over),
+    ("nobody who was asked runs on in vain", upgrades::asked_in_vain),
+    ("a canary passes once it was up for so long and found well", upgrades::canaries_pass),
+    ("a canary is looked at that serves, until one of both ends", upgrades::looks_last),
+    ("failures are counted, the first eight told", upgrades::failures_are_counted),
+    ("a roll-out ends with its bounds", upgrades::bounds_end_it),
+    ("a roll-out ends for a reason", upgrades::it_ends_for_a_reason),
+];
+
+/// Checks every rule.
+pub(super) fn check(step: &Step, ledger: &Ledger, world: &World) -> Broken {
+    for (sentence, rule) in RULES {
+        rule(step, ledger, world).map_err(|how| format!("{sentence}: {how}"))?;
+    }
+    Ok(())
+}
+
+pub(super) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Broken {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, due: &T) -> Broken {
+    ensure(found == due, || format!("{what}: found {found:?}, due {due:?}"))
+}
