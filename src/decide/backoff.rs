@@ -7,7 +7,7 @@ use crate::decide::turn::Turn;
 use crate::state::Generation;
 
 /// The longest that the back-off waits (behaviour.md section 4).
-pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// How much longer the back-off waits with each further death (behaviour.md section 4).
 const BACKOFF_FACTOR: f64 = 1.5;
