@@ -19,7 +19,7 @@ mod waiters;
 mod workers;
 
 pub use action::{Action, Level, ReportKind};
-pub use backoff::{BACKOFF_MAX, back_off};
+pub use backoff::back_off;
 pub use event::{Event, Preflight, Sender};
 pub use pool::SPAWNS_PER_TURN;
 pub use preflight::PREFLIGHT_MAX;
