@@ -104,7 +104,7 @@ fn wake_up(reader: File) -> (usize, usize) {
             assert!(filling.bytes().all(|byte| byte == filling.as_bytes()[0]));
             filling_count += 1;
         }
-        if let Some((start, _)) = line.split_once(" log lines were dropped: nobody read") {
+        if let Some((start, _)) = line.split_once(" log lines were dropped: nothing read") {
             return (start.rsplit(' ').next().unwrap().parse().unwrap(), filling_count);
         }
     }

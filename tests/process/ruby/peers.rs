@@ -116,8 +116,8 @@ impl Original<'_> {
 const UPGRADE: &str = "\
 Upgrading smoothly, as commanded
 Reloading einhorn master (/usr/bin/einhorn)...
-Starting smooth upgrade from generation 0...
-===> Launched 13 (slot 1)
+Starting smooth upgrade from version 0...
+===> Launched 13 (index: 1)
 ";
 
 const UPGRADED: &str = "\

@@ -115,7 +115,7 @@ const FAILING: Bad = Bad {
     config: "{}",
     options: &[],
     outcome: Outcome::Failed,
-    begins: "Upgrade failed: 3 new workers failed, the first: ",
+    begins: "Upgrade failed: 3 new workers failed; ",
     what: "",
     failures: 3,
 };
@@ -245,7 +245,7 @@ fn one_that_exits_just_before_the_timer_acks_it() {
     Bad { config: "{ack_mode: 4.5}", ..one }.in_each(&[(Fleet, Timer)]);
     // Once is enough where one comes after the other.
     let config = "{ack_mode: 4.5, upgrade_max_failures: 1}";
-    let begins = "Upgrade failed: 1 new worker failed, the first: worker ";
+    let begins = "Upgrade failed: 1 new worker failed; ";
     Bad { config, begins, failures: 1, ..one }.in_each(&[(Smooth, Timer)]);
 }
 

@@ -115,7 +115,7 @@ fn the_check_is_told_of_the_worker_and_lets_the_others_come() {
         master.settled(3);
     });
     runs(&master, "02");
-    assert_eq!(rig.log().matches("Asking --on-canary").count(), 1);
+    assert_eq!(rig.log().matches("Running --on-canary").count(), 1);
 }
 
 /// A check that ends the upgrade in these words; the next one is told that all is well.
@@ -279,7 +279,7 @@ fn an_abort_ends_a_check() {
             }
             tell(&rig, "abort").ended(Outcome::Done, "Aborted the roll-out");
             let told = asked.told();
-            told.ended(Outcome::Aborted, "Upgrade aborted: as commanded; version 0 (");
+            told.ended(Outcome::Aborted, "Upgrade aborted: as commanded; generation 0 (");
             is_undone(&rig, &master, &old);
         });
     }

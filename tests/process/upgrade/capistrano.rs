@@ -70,7 +70,7 @@ fn break_it(rig: &Rig, master: &Master<'_>, [old, broken]: [&str; 2]) {
     let workers = master.settled(WORKERS);
     deploy(rig, broken, "exit=3");
     let told = under_load_of(master, || tell(rig, "upgrade"));
-    told.ended(Outcome::Failed, "Upgrade failed: 3 new workers failed, the first: worker ");
+    told.ended(Outcome::Failed, "Upgrade failed: 3 new workers failed; generation ");
     assert!(told.end.message.ends_with(" is still serving"), "{}", told.end.message);
     assert!(told.end.failures.iter().all(|failure| failure.what == "exit status 3"));
     assert_eq!((master.settled(WORKERS), deaths(rig)), (workers, 3));

@@ -290,7 +290,7 @@ fn a_client_that_leaves_while_it_waits_harms_nobody() {
             while !read_reply(&mut lines).message.contains(moment) {}
         }
         let asked = scope.spawn(move || patient.ask("upgrade"));
-        master.until_logged("starting over");
+        master.until_logged("Starting over");
         fs::write(&gate, "").unwrap();
         told(&asked.join().unwrap(), &["Re-executed"], DONE);
     });

@@ -116,7 +116,7 @@ fn upgraded(options: &[&str], is_up: bool) -> Told {
 
 fn what_bounds_an_upgrade_is_due_though_the_master_reloads() {
     let told = upgraded(&["--ack-timeout", "1.5", "--upgrade-max-failures", "1"], false);
-    told.ended(Outcome::Failed, "Upgrade failed: 1 new worker failed, the first: worker ");
+    told.ended(Outcome::Failed, "Upgrade failed: 1 new worker failed; ");
     assert_eq!(told.end.failures[0].what, "no ACK within 1.5s");
     upgraded(&["--upgrade-timeout", "1.5"], false)
         .ended(Outcome::TimedOut, "Upgrade timed out: the roll-out took longer than 1.5s; ");

@@ -183,7 +183,7 @@ fn a_release_that_is_gone_is_replaced_by_what_the_link_means_and_that_is_told() 
     let stray = *now.iter().find(|pid| !workers.contains(pid)).unwrap();
     assert_eq!(proc::directory(stray), new);
     let told = format!(
-        "ERROR: Worker {stray} of version 0 runs in {}: {} is gone",
+        "ERROR: Worker {stray} of generation 0 runs in {}: {} is gone",
         new.display(),
         old.display()
     );

@@ -71,8 +71,7 @@ fn a_ruby_einhorn_takes_over_only_if_it_is_one_and_was_asked_for() {
     };
     let takes_over = |event: Event, mut master: Master| {
         let actions = master.tell(event);
-        let is_over =
-            |action: &Action| matches!(action, Action::HandBack | Action::HandOver);
+        let is_over = |action: &Action| matches!(action, Action::HandBack | Action::HandOver);
         actions.into_iter().find(is_over)
     };
     let well = ExitStatus::Code(0);
