@@ -174,7 +174,7 @@ pub fn claim_command_socket(path: &Path, undo: &mut Undo) -> Result<OwnedFd> {
     let mut bind = || -> io::Result<OwnedFd> {
         let (socket, file) = bind_unix(path, &entry, 0o600, undo)?;
         // In case the umask took away what the owner needs.
-        socket::set_mode(&file, 0o600)?;
+        socket::set_mode(&file, path, 0o600)?;
         socket::start_listening(&socket, COMMAND_BACKLOG)?;
         Ok(socket)
     };

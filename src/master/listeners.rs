@@ -110,9 +110,10 @@ impl Binder<'_> {
         let made = files::bind_unix(path, &entry, mode.unwrap_or(0o666), self.undo);
         let (socket, file) = made.map_err(failed)?;
         if let Some(mode) = mode {
-            socket::set_mode(&file, mode).context("cannot change the mode of the socket file")?;
+            socket::set_mode(&file, path, mode)
+                .context("cannot change the mode of the socket file")?;
         }
-        socket::give(&file, owners.user, owners.group)
+        socket::give(&file, path, owners.user, owners.group)
             .context("cannot change the owner of the socket file")?;
         socket::start_listening(&socket, self.backlog)?;
         Ok(socket)

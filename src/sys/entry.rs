@@ -15,6 +15,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{UnlinkatFlags, getegid, geteuid, unlinkat};
 
+use crate::sys::clock::realtime_nanos;
+
 /// How many symbolic links one path may lead through: as many as the kernel follows; see
 /// path_resolution(7).
 const LINKS_MAX: u32 = 40;
@@ -161,9 +163,8 @@ impl Entry {
         mode: u32,
         fill: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<File> {
-        let new = self.beside(&format!(".{pid}.new"))?;
-        // Left by a process of this pid that died just here; a failure shows in the next call.
-        let _ = new.remove();
+        // Nobody can have taken a name that nobody can foretell.
+        let new = self.beside(&format!(".{pid}-{}.new", realtime_nanos()))?;
         let mut file = new.create(mode)?;
         let filled = fill(&mut file).and_then(|()| {
             Ok(renameat(&new.folder, new.name.as_os_str(), &self.folder, self.name.as_os_str())?)
@@ -224,8 +225,8 @@ pub fn is_own_and_unshared(opened: impl AsFd) -> io::Result<bool> {
     Ok(found.st_uid == geteuid().as_raw() && found.st_nlink == 1)
 }
 
-/// Whether only root and this user can change a file or a folder. The group that a plain user runs
-/// as may: on most systems it is that user's own.
+/// Whether only root and this user can change a file or a folder. A group of the number of a plain
+/// user may, if the process runs as both: on most systems it is that user's own.
 ///
 /// # Errors
 /// Those of fstat(2).
@@ -233,7 +234,8 @@ pub fn is_ours_alone(opened: impl AsFd) -> io::Result<bool> {
     let found = fstat(&opened)?;
     // With an access control list these are the bits of all that it names.
     let is_group_writable = found.st_mode & 0o020 != 0;
-    let is_own_group = !geteuid().is_root() && found.st_gid == getegid().as_raw();
+    let own = geteuid().as_raw();
+    let is_own_group = own != 0 && own == found.st_gid && own == getegid().as_raw();
     let is_writable_by_all = found.st_mode & 0o002 != 0;
     let is_open = is_writable_by_all || (is_group_writable && !is_own_group);
     Ok(is_trusted(found.st_uid) && !is_open)

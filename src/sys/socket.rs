@@ -79,32 +79,39 @@ pub fn file_of(bound: &OwnedFd, entry: &Entry) -> io::Result<OwnedFd> {
     if is_it { Ok(named) } else { Err(exchanged()) }
 }
 
-/// Gives the file of a socket exactly these permissions.
+/// Gives the file of a socket that does not listen yet exactly these permissions; `path` is the way
+/// to it.
 ///
 /// # Errors
 /// It may be another's; those of chmod(2), by a name in `/proc` that cannot be exchanged.
-pub fn set_mode(file: &OwnedFd, mode: u32) -> io::Result<()> {
+pub fn set_mode(file: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
     if fstat(file)?.st_mode & 0o7777 == mode {
         return Ok(());
     }
-    refuse_anothers(file)?;
+    refuse_anothers(file, path)?;
     std::fs::set_permissions(proc_path(file), Permissions::from_mode(mode))
 }
 
-/// Gives the file of a socket away; what is `None` stays.
+/// Gives the file of a socket that does not listen yet away; what is `None` stays. `path` is the
+/// way to it.
 ///
 /// # Errors
 /// It may be another's; those of fchownat(2).
-pub fn give(file: &OwnedFd, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+pub fn give(file: &OwnedFd, path: &Path, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
     if user.is_none() && group.is_none() {
         return Ok(());
     }
-    refuse_anothers(file)?;
+    refuse_anothers(file, path)?;
     user::give(file, user, group)
 }
 
-fn refuse_anothers(file: &OwnedFd) -> io::Result<()> {
-    if is_own_and_unshared(file)? { Ok(()) } else { Err(exchanged()) }
+/// Refuses what can be no socket that was just bound: another's file, one with two names, or one
+/// that is served, as the other listeners of this user are.
+fn refuse_anothers(file: &OwnedFd, path: &Path) -> io::Result<()> {
+    match is_own_and_unshared(file)? && !is_served(file, path)? {
+        true => Ok(()),
+        false => Err(exchanged()),
+    }
 }
 
 fn exchanged() -> io::Error {

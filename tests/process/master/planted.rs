@@ -20,6 +20,8 @@ crate::tests![
     folders_that_others_exchange_meanwhile_get_no_file_of_a_master,
     locks_that_others_take_keep_no_master_away,
     socket_files_that_are_exchanged_meanwhile_change_no_other_file,
+    a_private_listener_is_not_given_away_for_another,
+    what_has_the_place_of_a_file_in_the_making_hinders_nobody,
     what_is_no_file_is_neither_waited_for_nor_written_to,
     variables_that_others_can_change_are_refused,
     the_metrics_file_is_never_open_to_others,
@@ -319,6 +321,59 @@ fn socket_files_that_are_exchanged_meanwhile_change_no_other_file() {
             }
         }
     }
+}
+
+fn a_private_listener_is_not_given_away_for_another() {
+    if !needs_root() || !has("setpriv") {
+        return;
+    }
+    let rig = Rig::new();
+    let folder = rig.subfolder("theirs");
+    chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
+    let [private, public] = ["private", "public"].map(|name| folder.join(name));
+    let binds = [
+        format!("unix:{},mode=0600", private.display()),
+        format!("unix:{},mode=0666,owner={NOBODY}", public.display()),
+    ];
+    for _ in 0..rounds() {
+        let mut command = rig.command("setpriv");
+        command.args(["--bounding-set", "-net_admin", env!("CARGO_BIN_EXE_einhorn")]);
+        command.args(["-b", &binds[0], "-b", &binds[1], "-m", "0", "sleep", "1000"]);
+        let attack = Attack::begin(&rig, &private, &public);
+        fs::write(rig.path("log"), "").unwrap();
+        let mut master = rig.begin(command);
+        let look = || {
+            let ended = master.try_wait().unwrap().is_some();
+            (ended || rig.log().contains("Launched")).then_some(ended)
+        };
+        let has_ended = wait::until_some("it runs or is refused", look, || rig.log());
+        drop(attack);
+        if !has_ended {
+            let face = |path| {
+                let found = fs::symlink_metadata(path).unwrap();
+                (found.uid(), found.mode() & 0o777)
+            };
+            let mut faces = [face(&private), face(&public)];
+            faces.sort_unstable();
+            assert_eq!(faces, [(0, 0o600), (NOBODY, 0o666)], "{}", rig.log());
+            send(i32::try_from(master.id()).unwrap(), Signal::SIGTERM);
+            master.wait().unwrap();
+        }
+        for name in [&private, &public] {
+            let _ = fs::remove_file(name);
+        }
+    }
+}
+
+fn what_has_the_place_of_a_file_in_the_making_hinders_nobody() {
+    let rig = Rig::new();
+    let master = rig.launch(rig.einhorn(&["--metrics-file", "prom", "sleep", "1000"]));
+    let written = || fs::metadata(rig.path("prom")).ok().map(|found| found.ino());
+    let first = master.until("the metrics are written", written);
+    fs::create_dir(rig.path(&format!("prom.{}.new", master.pid()))).unwrap();
+    master.say("inc", &[]);
+    master.until("they are written again", || (written()? != first).then_some(()));
+    assert!(!rig.log().contains("ERROR"), "{}", rig.log());
 }
 
 fn what_is_no_file_is_neither_waited_for_nor_written_to() {
