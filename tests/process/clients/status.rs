@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{TcpStream, UdpSocket};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,7 @@ crate::tests![
     the_metrics_file_is_whole_at_any_moment_and_goes_with_the_master,
     the_metrics_file_is_kept_calmly,
     a_metrics_file_that_cannot_be_written_harms_nothing,
+    what_has_the_place_of_a_file_in_the_making_hinders_nobody,
 ];
 
 /// The kernel knows the start of a process to a tick of its clock.
@@ -250,4 +251,15 @@ fn a_metrics_file_that_cannot_be_written_harms_nothing() {
     master.replaced(&worker, 1);
     master.until_logged(&format!("INFO: The metrics file {shown} is written again"));
     assert!(is_whole(&fs::read_to_string(&file).unwrap()));
+}
+
+fn what_has_the_place_of_a_file_in_the_making_hinders_nobody() {
+    let rig = Rig::new();
+    let master = rig.launch(rig.einhorn(&["--metrics-file", "prom", "sleep", "1000"]));
+    let written = || fs::metadata(rig.path("prom")).ok().map(|found| found.ino());
+    let first = master.until("the metrics are written", written);
+    fs::create_dir(rig.path(&format!("prom.{}.new", master.pid()))).unwrap();
+    master.say("inc", &[]);
+    master.until("they are written again", || (written()? != first).then_some(()));
+    assert!(!rig.log().contains("ERROR"), "{}", rig.log());
 }

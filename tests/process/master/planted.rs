@@ -21,7 +21,6 @@ crate::tests![
     locks_that_others_take_keep_no_master_away,
     socket_files_that_are_exchanged_meanwhile_change_no_other_file,
     a_private_listener_is_not_given_away_for_another,
-    what_has_the_place_of_a_file_in_the_making_hinders_nobody,
     what_is_no_file_is_neither_waited_for_nor_written_to,
     variables_that_others_can_change_are_refused,
     the_metrics_file_is_never_open_to_others,
@@ -363,17 +362,6 @@ fn a_private_listener_is_not_given_away_for_another() {
             let _ = fs::remove_file(name);
         }
     }
-}
-
-fn what_has_the_place_of_a_file_in_the_making_hinders_nobody() {
-    let rig = Rig::new();
-    let master = rig.launch(rig.einhorn(&["--metrics-file", "prom", "sleep", "1000"]));
-    let written = || fs::metadata(rig.path("prom")).ok().map(|found| found.ino());
-    let first = master.until("the metrics are written", written);
-    fs::create_dir(rig.path(&format!("prom.{}.new", master.pid()))).unwrap();
-    master.say("inc", &[]);
-    master.until("they are written again", || (written()? != first).then_some(()));
-    assert!(!rig.log().contains("ERROR"), "{}", rig.log());
 }
 
 fn what_is_no_file_is_neither_waited_for_nor_written_to() {

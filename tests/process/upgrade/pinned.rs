@@ -98,7 +98,7 @@ fn a_wrapper_that_fails_costs_nothing() {
     for (text, words) in [
         ("echo no bundle >&2; exit 9\n", ["exit status 9", "no bundle"]),
         ("echo before; exit 0\n", ["without a report", "before"]),
-        ("kill -SEGV $$\n", ["SIGSEGV", "said nothing"]),
+        ("kill -SEGV $$\n", ["SIGSEGV", "printed nothing"]),
         ("EINHORN \"$@\"\n", ["as a child", "`exec`"]),
         (
             "exec EINHORN \"$@\" 2>/dev/null </dev/zero\n",

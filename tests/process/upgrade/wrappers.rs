@@ -282,12 +282,12 @@ fn a_wrapper_that_fails_is_refused_with_its_last_words() {
     for (text, words) in [
         ("#!/bin/sh\necho no bundle >&2; exit 9\n", ["exit status 9", "no bundle"]),
         ("#!/bin/sh\necho before; exit 0\n", ["without a report", "before"]),
-        ("#!/bin/sh\nkill -SEGV $$\n", ["SIGSEGV", "said nothing"]),
+        ("#!/bin/sh\nkill -SEGV $$\n", ["SIGSEGV", "printed nothing"]),
         ("#!/bin/sh\ncd missing && exec EINHORN \"$@\"\n", ["exit status 2", "missing"]),
         // The original's fixture looks for one of the words at another time than the check.
         (
             "#!/bin/sh\nfor w; do [ \"$w\" != --with-state-fd ] || exit 9; done\nexec EINHORN\n",
-            ["exit status 9", "said nothing"],
+            ["exit status 9", "printed nothing"],
         ),
     ] {
         let rig = Rig::new();
