@@ -2,9 +2,9 @@
 
 mod address;
 mod check;
+mod env_file;
 mod long_option;
 mod value;
-mod variables;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,10 +24,10 @@ use crate::state::{
 
 pub use address::parse_bind;
 pub use check::around_state;
+pub use env_file::parse_variables;
 use long_option::NEWER;
 pub use long_option::spell_out;
 pub use value::above_zero;
-pub use variables::parse_variables;
 
 /// Runs copies of a program behind shared sockets, and keeps them running.
 ///

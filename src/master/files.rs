@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::state::Config;
-use crate::sys::entry::{self, Access, Entry};
 use crate::sys::file::{self, Owned};
+use crate::sys::trusted_path::{self, Access, Entry};
 use crate::sys::{socket, user};
 
 /// How many clients may wait to be accepted on the command socket: a whole fleet may ACK while the
@@ -206,7 +206,7 @@ pub fn bind_unix(
 pub fn replace_stale_socket(path: &Path, entry: &Entry) -> Result<()> {
     let failed = |error: io::Error| anyhow!("{}", why(&error));
     let Some(file) = entry.look().map_err(failed)? else { return Ok(()) };
-    if !entry::is_socket_file(&file).map_err(failed)? {
+    if !trusted_path::is_socket_file(&file).map_err(failed)? {
         bail!("a file that is not a socket has this name; it was left alone");
     }
     if socket::is_served(&file, path).map_err(failed)? {

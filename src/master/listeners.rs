@@ -10,8 +10,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::cli::HostFamily;
 use crate::master::files::{self, Undo};
 use crate::state::{Address, Bind, Family, Listener, Origin};
-use crate::sys::entry::Entry;
 use crate::sys::socket::{self, InetOptions};
+use crate::sys::trusted_path::Entry;
 use crate::sys::user;
 
 /// Binds listeners one after the other; those of a start-up that fails are closed and their files

@@ -1,10 +1,10 @@
 //! The facts. Types, queries over them, and every invariant; no decision and no effect.
 
-mod captured;
 mod check;
 mod config;
 mod facts;
 mod ids;
+mod last_words;
 mod listener;
 mod release;
 mod rollout;
@@ -13,12 +13,12 @@ mod time;
 mod upgrade;
 mod worker;
 
-pub use captured::{CAPTURED_LINE_MAX, LAST_WORDS_MAX, TAIL_MAX, last_words};
 pub use config::{
     AckMode, Config, Nice, ReexecMode, SECONDS_MAX, Verbosity, WORKERS_MAX, default_file_name,
 };
 pub use facts::{Connection, State, Stopping};
 pub use ids::{ConnectionId, Generation, Pid, Slot};
+pub use last_words::{CAPTURED_LINE_MAX, LAST_WORDS_MAX, TAIL_MAX, last_words};
 pub use listener::{Address, Bind, Family, Listener, ListenerOptions, Origin};
 pub use release::{STATE_FORMAT, release};
 pub use rollout::{

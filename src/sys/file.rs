@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::{FileStat, fstat};
 
-use crate::sys::entry::{Access, Entry};
+use crate::sys::trusted_path::{Access, Entry};
 
 /// Nobody else may hold a lock of ours.
 const LOCK_MODE: u32 = 0o600;

@@ -2,23 +2,23 @@
 //! knows nothing of einhorn.
 
 pub mod clock;
-pub mod confinement;
 pub mod descriptor;
-pub mod entry;
 pub mod exec;
 pub mod file;
 pub mod limit;
 pub mod log_output;
 pub mod memfd;
-pub mod passing;
 pub mod pidfd;
 pub mod pipe;
 pub mod poll;
 pub mod process;
+pub mod process_attributes;
 pub mod queue;
+pub mod scm_rights;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod terminal;
 pub mod title;
+pub mod trusted_path;
 pub mod user;

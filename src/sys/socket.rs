@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, fchmod, fstat};
 
 use crate::sys::descriptor::borrow;
-use crate::sys::entry::{Entry, is_own_and_unshared, is_socket_file, proc_path};
+use crate::sys::trusted_path::{Entry, is_own_and_unshared, is_socket_file, proc_path};
 use crate::sys::user;
 
 /// How an internet socket is to be bound.

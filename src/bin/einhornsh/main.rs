@@ -5,11 +5,11 @@ mod command_line;
 mod failure;
 mod options;
 mod prompt;
+mod replies;
 mod run;
 mod screen;
 mod shell;
 mod status;
-mod telling;
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use einhorn::client::Client;
 use super::failure::{Failure, complain};
 use super::options::Command;
 use super::shell::Shell;
-use super::{command_line, status, telling};
+use super::{command_line, replies, status};
 
 impl Shell {
     /// The commands of a line.
@@ -30,7 +30,7 @@ impl Shell {
                 None => 0,
                 Some("quit" | "exit") => return Ok(ControlFlow::Break(())),
                 Some("status") => status::show(self, client, command)?,
-                Some(_) => telling::tell(self, client, command)?,
+                Some(_) => replies::tell(self, client, command)?,
             };
             self.note(status);
         }
@@ -44,7 +44,7 @@ impl Shell {
         if let Some(outcome) = failure.outcome().filter(|_| self.is_json_wanted) {
             let message = failure.to_string();
             // Standard error is told as well.
-            let _ = self.screen.print(&telling::own_end(outcome, failure.exit_status(), &message));
+            let _ = self.screen.print(&replies::own_end(outcome, failure.exit_status(), &message));
         }
         complain(failure);
     }

@@ -9,9 +9,9 @@ use einhorn::status::{Health, Status, Style, table};
 
 use super::failure::Failure;
 use super::options::Command;
+use super::replies::{as_json, exit_status};
 use super::screen::Screen;
 use super::shell::Shell;
-use super::telling::{as_json, exit_status};
 
 /// The exit status of a master that is not as it should be.
 const EXIT_DEGRADED: u8 = 1;

@@ -22,8 +22,8 @@ use crate::master::source::FIRST_CONNECTION;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
 use crate::schema::{self, Handover, Role};
 use crate::state::{Family, Pid};
-use crate::sys::entry::{Access, Entry};
 use crate::sys::file::{self, Owned};
+use crate::sys::trusted_path::{Access, Entry};
 use crate::sys::{descriptor, limit, memfd, pipe, process, socket};
 
 /// How long the process that passes the state may take; it only writes what it has.

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::state::Monotonic;
-use crate::sys::entry::{self, Entry};
 use crate::sys::file::Owned;
+use crate::sys::trusted_path::{self, Entry};
 
 /// How long after it was written the file is written again because something has happened: whoever
 /// reads it looks every few seconds, and a storm of exits is one piece of news.
@@ -52,7 +52,7 @@ impl MetricsFile {
 /// It cannot be written.
 pub fn replace(path: &Path, pid: i32, text: &str) -> io::Result<Owned> {
     let entry = Entry::followed(path)?;
-    if entry.stat()?.is_some_and(|found| !entry::is_regular(&found)) {
+    if entry.stat()?.is_some_and(|found| !trusted_path::is_regular(&found)) {
         return Err(io::Error::other("what has this name is not a regular file"));
     }
     let file = entry.replace(pid, MODE, |file| {

@@ -22,7 +22,7 @@ use crate::schema::Handover;
 use crate::sys::exec::{Exec, exec};
 use crate::sys::limit::Limit;
 use crate::sys::spawn::Program;
-use crate::sys::{confinement, descriptor, memfd, passing, process};
+use crate::sys::{descriptor, memfd, process, process_attributes, scm_rights};
 
 /// What a process has as standard input, output and error.
 const STANDARD: [&str; 3] = ["standard input", "standard output", "standard error"];
@@ -34,17 +34,17 @@ const STANDARD: [&str; 3] = ["standard input", "standard output", "standard erro
 pub(super) fn offer(launch: &Launch, state_number: RawFd, handover: &Handover) -> io::Result<()> {
     let is_listed = |number: &RawFd| handover.numbers().any(|listed| listed == *number);
     let master = handover.state.master_pid.0;
-    let is_asked = |number: &RawFd| !is_listed(number) && passing::is_end_of(*number, master);
+    let is_asked = |number: &RawFd| !is_listed(number) && scm_rights::is_end_of(*number, master);
     let Some(end) = launch.open_at_start.iter().copied().find(is_asked) else { return Ok(()) };
     match own_pin(launch, state_number) {
         Ok([pin, executable, directory]) => {
             let passed = [pin.as_raw_fd(), executable.as_raw_fd(), directory.as_raw_fd()];
-            passing::send(end, PIN_TITLE.as_bytes(), &passed)
+            scm_rights::send(end, PIN_TITLE.as_bytes(), &passed)
         }
         Err(why) => {
             let mut message = format!("{PIN_TITLE}\n{why:#}").into_bytes();
             message.truncate(PIN_MESSAGE_MAX);
-            passing::send(end, &message, &[])
+            scm_rights::send(end, &message, &[])
         }
     }
 }
@@ -78,7 +78,7 @@ fn own_pin(launch: &Launch, state_number: RawFd) -> Result<[OwnedFd; 3]> {
 /// What must be the same of the master and a candidate, where the latter has these three as its
 /// standard input, output and error.
 fn facts(standard: [RawFd; 3]) -> io::Result<Vec<(String, String)>> {
-    let mut facts = confinement::facts()?;
+    let mut facts = process_attributes::facts()?;
     for (name, number) in STANDARD.into_iter().zip(standard) {
         let target = std::fs::read_link(format!("/proc/self/fd/{number}"))?;
         facts.push((name.to_owned(), target.to_string_lossy().into_owned()));
@@ -114,7 +114,7 @@ impl Asked {
     /// What is missing, in words.
     pub(super) fn new(standard: [RawFd; 3]) -> Result<(Asked, OwnedFd)> {
         let expected = facts(standard).context("--reexec-mode=pinned needs /proc")?;
-        let (end, theirs) = passing::pair().context("cannot make a socket pair")?;
+        let (end, theirs) = scm_rights::pair().context("cannot make a socket pair")?;
         Ok((Asked { end, expected }, theirs))
     }
 
@@ -124,7 +124,7 @@ impl Asked {
     /// # Errors
     /// Why it cannot be pinned, in words.
     pub(super) fn answer(self, subject: &str) -> Result<(OwnedFd, Pinned)> {
-        let received = passing::receive(&self.end, PIN_MESSAGE_MAX)
+        let received = scm_rights::receive(&self.end, PIN_MESSAGE_MAX)
             .context("what it says of that cannot be read")?;
         let Some((message, descriptors)) = received else {
             bail!(

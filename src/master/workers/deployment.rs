@@ -13,7 +13,7 @@ use crate::cli::parse_variables;
 use crate::master::environment::is_ours;
 use crate::master::program::explain;
 use crate::state::{Config, Deployment, Generation, State, VARIABLES_MAX};
-use crate::sys::entry::{self, Access, Entry};
+use crate::sys::trusted_path::{self, Access, Entry};
 use crate::sys::user;
 
 /// The longest file of variables in bytes. What execve(2) takes of arguments and environment
@@ -120,7 +120,7 @@ fn open_variables(path: &Path) -> Result<Option<File>> {
     }
     let file = entry.open_there(Access::Read)?;
     let found = file.metadata()?;
-    match entry::is_ours_alone(&file)? {
+    match trusted_path::is_ours_alone(&file)? {
         true => Ok(Some(file)),
         false => bail!(
             "it belongs to user {} (mode {:04o}), and only root and user {} may be able to change \
