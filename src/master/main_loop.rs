@@ -173,6 +173,8 @@ impl Master {
         }
         self.hear_the_rest();
         self.log(Level::Info, &format!("Leaving with exit status {code}"));
+        // The last line too waits for room behind all that.
+        self.hear_the_rest();
         code
     }
 }

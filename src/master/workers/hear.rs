@@ -30,7 +30,8 @@ impl Master {
         loop {
             let is_more = captured.hear(&mut self.log);
             let left = deadline.since(now().monotonic);
-            if !is_more || left.is_zero() {
+            // What was heard is passed on once the log's reader has taken it.
+            if !(is_more || self.log.is_behind()) || left.is_zero() {
                 return;
             }
             if self.log.is_behind()
