@@ -59,7 +59,7 @@ impl Drop for Undo {
 ///
 /// # Errors
 /// Another process holds it, or the file cannot be opened.
-pub fn take_lock(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Option<File>> {
+pub fn take_lock(path: &Path, holds: Option<&Owned>, undo: &mut Undo) -> Result<Option<File>> {
     match try_to_take(path, holds, undo)? {
         Attempt::Taken(lock) => Ok(lock),
         Attempt::Held => bail!("another einhorn holds the lock {}", path.display()),
@@ -73,7 +73,7 @@ pub fn take_lock(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Option
 pub fn take_socket_lock(config: &Config, undo: &mut Undo) -> Result<File> {
     let path = config.socket_lock();
     let (shown, socket) = (path.display(), config.socket_path.display());
-    let why = match try_to_take(&path, &[], undo) {
+    let why = match try_to_take(&path, None, undo) {
         Ok(Attempt::Taken(Some(lock))) => return Ok(lock),
         Ok(Attempt::Taken(None)) => format!("{shown} is a device"),
         Ok(Attempt::Held) => bail!(
@@ -94,15 +94,16 @@ pub fn take_socket_lock(config: &Config, undo: &mut Undo) -> Result<File> {
 ///
 /// # Errors
 /// Another process holds it for longer than that takes, or the file cannot be opened.
-#[expect(clippy::disallowed_methods, reason = "a start waits a second at most")]
-pub fn take_default_lock(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Option<File>> {
-    for _ in 0..HOLD_TRIES {
-        if let Attempt::Taken(lock) = try_to_take(path, holds, undo)? {
-            return Ok(lock);
-        }
-        std::thread::sleep(HOLD_PAUSE);
-    }
-    bail!("another process holds the lock {}", path.display())
+pub fn take_default_lock(
+    path: &Path,
+    holds: Option<&Owned>,
+    undo: &mut Undo,
+) -> Result<Option<File>> {
+    let taken = within_hold_time(|| match try_to_take(path, holds, undo)? {
+        Attempt::Taken(lock) => Ok(Some(lock)),
+        Attempt::Held => Ok(None),
+    })?;
+    taken.ok_or_else(|| anyhow!("another process holds the lock {}", path.display()))
 }
 
 enum Attempt {
@@ -110,11 +111,11 @@ enum Attempt {
     Held,
 }
 
-fn try_to_take(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Attempt> {
+fn try_to_take(path: &Path, holds: Option<&Owned>, undo: &mut Undo) -> Result<Attempt> {
     let cannot_open = || format!("cannot open the lock file {}", path.display());
     loop {
         let entry = Entry::followed(path).with_context(cannot_open)?;
-        if holds.iter().any(|held| held.is_at(&entry).is_ok_and(|is_it| is_it)) {
+        if holds.is_some_and(|held| held.is_at(&entry).is_ok_and(|is_it| is_it)) {
             return Ok(Attempt::Taken(None));
         }
         let (lock, is_new) = match file::open_lock(&entry) {
@@ -146,16 +147,22 @@ fn try_to_take(path: &Path, holds: &[Owned], undo: &mut Undo) -> Result<Attempt>
 /// Holds the folder of an entry that is about to be made until the answer is dropped: two masters
 /// that find the same stale file must not remove each other's new one. Best effort: a folder that
 /// cannot be read cannot be held, and who holds it for long is no master.
-#[expect(clippy::disallowed_methods, reason = "for a second at most")]
 pub fn hold_folder(entry: &Entry) -> Option<File> {
     let folder = entry.open_folder()?;
+    within_hold_time(|| Ok(file::try_lock(&folder)?.then_some(()))).ok()??;
+    Some(folder)
+}
+
+/// Tries for as long as a master may hold what is wanted; `None` when it is held still.
+#[expect(clippy::disallowed_methods, reason = "a start waits a second at most")]
+fn within_hold_time<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
     for _ in 0..HOLD_TRIES {
-        if file::try_lock(&folder).ok()? {
-            return Some(folder);
+        if let Some(taken) = attempt()? {
+            return Ok(Some(taken));
         }
         std::thread::sleep(HOLD_PAUSE);
     }
-    None
+    Ok(None)
 }
 
 /// Binds the command socket; its lock must be held. Only its owner may connect, from its first
@@ -257,7 +264,7 @@ pub fn write_pidfile(path: &Path, pid: i32, undo: &mut Undo) -> Result<Option<Fi
         file::lock_for_writing(file)?;
         file.write_all(format!("{pid}\n").as_bytes())
     };
-    let file = entry.replace(pid, 0o644, write).map_err(failed)?;
+    let file = entry.replace(0o644, write).map_err(failed)?;
     undo.add(Owned::of(path, &file).map_err(failed)?);
     Ok(Some(file))
 }

@@ -20,7 +20,7 @@ impl Master {
         // A lock file that is made here stays, as that of a start does.
         let mut made = Undo::default();
         if self.held.socket_lock.is_none() {
-            match files::take_lock(&config.socket_lock(), &[], &mut made) {
+            match files::take_lock(&config.socket_lock(), None, &mut made) {
                 Ok(lock) => self.held.socket_lock = lock,
                 Err(error) => self.log(
                     Level::Error,
@@ -29,9 +29,9 @@ impl Master {
             }
         }
         if self.held.lock.is_none() && config.is_lockfile_named {
-            let held = self.held.socket_lock.iter();
-            let held = held.filter_map(|lock| Owned::of(&config.socket_lock(), lock).ok());
-            match files::take_lock(&config.lockfile, &held.collect::<Vec<_>>(), &mut made) {
+            let held = self.held.socket_lock.as_ref();
+            let held = held.and_then(|lock| Owned::of(&config.socket_lock(), lock).ok());
+            match files::take_lock(&config.lockfile, held.as_ref(), &mut made) {
                 Ok(lock) => self.held.lock = lock,
                 Err(error) => {
                     self.log(Level::Error, &format!("Running without the lock file: {error:#}"))

@@ -119,12 +119,12 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
     // last is dropped first. Those of a master stay.
     let mut lock_undo = Undo::default();
     socket_lock = files::take_socket_lock(config, &mut lock_undo)?;
-    let held = [Owned::of(&config.socket_lock(), &socket_lock)?];
+    let held = Owned::of(&config.socket_lock(), &socket_lock)?;
     if config.is_lockfile_named {
-        lock = files::take_lock(&config.lockfile, &held, &mut lock_undo)
+        lock = files::take_lock(&config.lockfile, Some(&held), &mut lock_undo)
             .map_err(|error| anyhow!("{error:#}; choose another with -f"))?;
     } else {
-        match files::take_default_lock(&config.lockfile, &held, &mut lock_undo) {
+        match files::take_default_lock(&config.lockfile, Some(&held), &mut lock_undo) {
             Ok(taken) => default_lock = taken,
             Err(error) => notes.push(format!("Starting without the default lock file: {error:#}")),
         }

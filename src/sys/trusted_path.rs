@@ -159,12 +159,11 @@ impl Entry {
     /// Those of openat(2) and renameat(2), and of `fill`; nothing has changed then.
     pub fn replace(
         &self,
-        pid: i32,
         mode: u32,
         fill: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<File> {
         // Nobody can have taken a name that nobody can foretell.
-        let new = self.beside(&format!(".{pid}-{}.new", realtime_nanos()))?;
+        let new = self.beside(&format!(".{}.new", realtime_nanos()))?;
         let mut file = new.create(mode)?;
         let filled = fill(&mut file).and_then(|()| {
             Ok(renameat(&new.folder, new.name.as_os_str(), &self.folder, self.name.as_os_str())?)

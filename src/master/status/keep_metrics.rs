@@ -22,7 +22,7 @@ impl Master {
         self.metrics_file.tried_at = Some(now);
         self.metrics_file.is_outdated = false;
         let text = self.report(ReportKind::Metrics);
-        let written = replace(&path, self.state.master_pid.0, &text);
+        let written = replace(&path, &text);
         let had_failed = std::mem::replace(&mut self.metrics_file.has_failed, written.is_err());
         let shown = path.display();
         match written {

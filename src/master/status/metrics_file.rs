@@ -50,12 +50,12 @@ impl MetricsFile {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn replace(path: &Path, pid: i32, text: &str) -> io::Result<Owned> {
+pub fn replace(path: &Path, text: &str) -> io::Result<Owned> {
     let entry = Entry::followed(path)?;
     if entry.stat()?.is_some_and(|found| !trusted_path::is_regular(&found)) {
         return Err(io::Error::other("what has this name is not a regular file"));
     }
-    let file = entry.replace(pid, MODE, |file| {
+    let file = entry.replace(MODE, |file| {
         file.set_permissions(Permissions::from_mode(MODE))?;
         file.write_all(text.as_bytes())
     })?;
