@@ -50,7 +50,7 @@ pub(super) fn judge_canary(turn: &mut Turn) {
 
 /// The first new worker that is up, and since when.
 pub(super) fn canary(state: &State) -> Option<(Pid, Monotonic)> {
-    let mut staying = state.current_workers().filter(|(_, worker)| !worker.is_signaled());
+    let mut staying = state.current_workers().filter(|(_, worker)| !worker.is_stopping());
     staying.find_map(|(pid, worker)| Some((pid, worker.acked_at?)))
 }
 

@@ -74,7 +74,7 @@ pub(super) fn fail_overdue_acks(turn: &mut Turn) {
         worker.has_overrun = true;
         let (slot, age) = (worker.slot, now.since(worker.spawned_at));
         progress(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
-        turn.tell_to_go(&[pid], Signal::Usr2);
+        turn.request_stop(&[pid], Signal::Usr2);
         backoff::count_early_death(turn, turn.state.generation);
         let what = format!("no ACK within {most}s");
         note(turn, Failure { pid: Some(pid), slot, what, age, last_words: None });
@@ -86,7 +86,7 @@ pub(super) fn ack_overdue_at(state: &State, worker: &Worker) -> Option<Monotonic
     let is_waited_for = state.rollout.is_some()
         && state.config.ack_mode == AckMode::Manual
         && !worker.is_acked()
-        && !worker.is_signaled();
+        && !worker.is_stopping();
     Some(worker.spawned_at + state.config.rollout.ack_timeout.filter(|_| is_waited_for)?)
 }
 

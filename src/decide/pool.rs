@@ -52,7 +52,7 @@ pub(super) fn refuse_target(turn: &Turn, new: i64) -> Option<String> {
 /// Tells surplus workers of the newest code to go: first those that are not up, then the highest
 /// indexes, so that the indexes in use stay low.
 pub(super) fn cull(turn: &mut Turn) {
-    let staying = || turn.state.current_workers().filter(|(_, worker)| !worker.is_signaled());
+    let staying = || turn.state.current_workers().filter(|(_, worker)| !worker.is_stopping());
     let target = usize::try_from(turn.state.config.target).unwrap_or(usize::MAX);
     let surplus = staying().count().saturating_sub(target);
     if surplus == 0 {
@@ -63,7 +63,7 @@ pub(super) fn cull(turn: &mut Turn) {
     let going: Vec<Pid> = staying[..surplus].iter().map(|(pid, _)| *pid).collect();
     let surplus = counted(surplus, "worker");
     turn.info(format!("{surplus} more than needed: sending USR2 to {}", list(&going)));
-    turn.tell_to_go(&going, Signal::Usr2);
+    turn.request_stop(&going, Signal::Usr2);
 }
 
 pub(super) fn replenish(turn: &mut Turn) {

@@ -179,7 +179,7 @@ fn done_message(state: &State, release: &str, took: Duration) -> String {
 /// there the old ones all go at once.
 fn complete_at(state: &State) -> Option<Monotonic> {
     let rollout = state.rollout.as_ref().filter(|rollout| !rollout.is_canary())?;
-    let staying = state.current_workers().filter(|(_, worker)| !worker.is_signaled());
+    let staying = state.current_workers().filter(|(_, worker)| !worker.is_stopping());
     let mut up_since: Vec<Monotonic> = staying.filter_map(|(_, worker)| worker.acked_at).collect();
     up_since.sort_unstable();
     let last = *up_since.get(target(state).checked_sub(1)?)?;
@@ -319,7 +319,7 @@ fn cull_old(turn: &mut Turn) {
     let whom = if from.is_some() { "old worker" } else { "unwanted worker" };
     let whom = counted(going.len(), whom);
     progress(turn, &format!("Sending USR2 to {whom}: {}", list(&going)));
-    turn.tell_to_go(&going, Signal::Usr2);
+    turn.request_stop(&going, Signal::Usr2);
 }
 
 /// How many old workers can be done without: as many as there are above the target together with

@@ -48,7 +48,7 @@ pub(super) fn stop(turn: &mut Turn, signal: Signal) -> String {
     upgrade::abandon(turn);
     let workers = turn.all_workers();
     turn.info(format!("Sending {signal} to {}", list(&workers)));
-    turn.tell_to_go(&workers, signal);
+    turn.request_stop(&workers, signal);
     sent(signal, &workers)
 }
 

@@ -28,7 +28,7 @@ impl Turn<'_> {
     }
 
     /// Tells workers to go: from now on they count as on their way out.
-    pub(super) fn tell_to_go(&mut self, pids: &[Pid], signal: Signal) {
+    pub(super) fn request_stop(&mut self, pids: &[Pid], signal: Signal) {
         for pid in pids {
             let Some(worker) = self.state.workers.get_mut(pid) else { continue };
             if !worker.signaled.insert(signal) {
@@ -37,7 +37,7 @@ impl Turn<'_> {
                     message: format!("Worker {pid} was sent {signal} before and is still there"),
                 });
             }
-            worker.told_to_go_at.get_or_insert(self.now.monotonic);
+            worker.stop_requested_at.get_or_insert(self.now.monotonic);
             worker.last_signaled_on = Some(self.now.realtime);
             self.actions.push(Action::Signal { pid: *pid, signal });
         }

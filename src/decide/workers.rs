@@ -40,7 +40,7 @@ pub(super) fn spawned(
         turn.error(stray);
     }
     if turn.state.stopping.is_some() {
-        turn.tell_to_go(&[pid], Signal::Usr2);
+        turn.request_stop(&[pid], Signal::Usr2);
     }
 }
 
@@ -84,7 +84,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8])
     if worker.has_overrun {
         failures::overrun_ended(turn, pid, &worker, said);
     }
-    if worker.is_signaled() || turn.state.stopping.is_some() {
+    if worker.is_stopping() || turn.state.stopping.is_some() {
         return;
     }
     let deaths = turn.state.slot_deaths.entry(worker.slot).or_default();
@@ -141,6 +141,6 @@ pub(super) fn kill_overdue(turn: &mut Turn) {
     for (pid, after) in overdue {
         let after = after.as_secs_f64();
         turn.info(format!("Worker {pid} is still there {after}s after its signal: sending KILL"));
-        turn.tell_to_go(&[pid], Signal::Kill);
+        turn.request_stop(&[pid], Signal::Kill);
     }
 }

@@ -242,9 +242,9 @@ impl Original {
             worker.acked_at = child.acked.then_some(worker.spawned_at);
             worker.signaled = child.signaled.clone();
             worker.last_signaled_on = child.last_signaled_at;
-            if worker.is_signaled() {
+            if worker.is_stopping() {
                 let since = child.last_signaled_at.unwrap_or(facts.now.realtime);
-                worker.told_to_go_at = Some(monotonic(since, facts.now));
+                worker.stop_requested_at = Some(monotonic(since, facts.now));
             }
             worker.ping =
                 child.pinged_at.map(|at| Ping { at, request_id: child.pinged_request_id.clone() });

@@ -45,7 +45,7 @@ impl State {
             ensure(pid.0 > 1, named("its pid is no worker's"))?;
             ensure(*pid != self.master_pid, named("it is the master"))?;
             ensure(worker.generation <= self.newest_generation, named("it is of the future"))?;
-            let agrees = worker.is_signaled() == worker.told_to_go_at.is_some();
+            let agrees = worker.is_stopping() == worker.stop_requested_at.is_some();
             ensure(agrees, named("it was told to go at no time, or never with a time"))?;
         }
         let newest = self.ordered.values().max();

@@ -157,7 +157,7 @@ impl State {
     /// Workers of a generation that are ordered or started, and neither ACKed nor told to go.
     pub fn unacked_count(&self, generation: Generation) -> u32 {
         let waits = |worker: &&Worker| {
-            !worker.is_acked() && !worker.is_signaled() && worker.generation == generation
+            !worker.is_acked() && !worker.is_stopping() && worker.generation == generation
         };
         let ordered = self.ordered.values().filter(|ordered| **ordered == generation);
         count(self.workers.values().filter(waits)) + count(ordered)
@@ -174,7 +174,7 @@ impl State {
     /// those that it had told to go do not count: it is for them that others come.
     pub fn present_count(&self) -> u32 {
         let has_gone_back = self.generation < self.newest_generation;
-        let is_present = |worker: &Worker| !has_gone_back || !worker.is_signaled();
+        let is_present = |worker: &Worker| !has_gone_back || !worker.is_stopping();
         let ordered = self.ordered.values().filter(|generation| **generation == self.generation);
         count(self.current_workers().filter(|(_, worker)| is_present(worker))) + count(ordered)
     }
@@ -204,7 +204,7 @@ impl State {
     pub fn old_workers(&self) -> impl Iterator<Item = (Pid, &Worker)> {
         self.workers
             .iter()
-            .filter(|(_, worker)| worker.generation != self.generation && !worker.is_signaled())
+            .filter(|(_, worker)| worker.generation != self.generation && !worker.is_stopping())
             .map(|(pid, worker)| (*pid, worker))
     }
 
@@ -231,17 +231,17 @@ impl State {
 
     /// Workers that are up and were not told to go, whatever their code: those that serve.
     pub fn capacity(&self) -> u32 {
-        count(self.workers.values().filter(|worker| worker.is_acked() && !worker.is_signaled()))
+        count(self.workers.values().filter(|worker| worker.is_acked() && !worker.is_stopping()))
     }
 
     /// The same of the newest code.
     pub fn current_capacity(&self) -> u32 {
-        count(self.current_workers().filter(|(_, w)| w.is_acked() && !w.is_signaled()))
+        count(self.current_workers().filter(|(_, w)| w.is_acked() && !w.is_stopping()))
     }
 
     /// Workers that are ordered, or live and were not told to go, whatever their code.
     pub fn staying_count(&self) -> u32 {
-        count(self.workers.values().filter(|worker| !worker.is_signaled()))
+        count(self.workers.values().filter(|worker| !worker.is_stopping()))
             + count(self.ordered.values())
     }
 

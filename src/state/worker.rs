@@ -37,7 +37,7 @@ pub struct Worker {
     /// The signals that told it to go; those of the `signal` command do not count.
     pub signaled: BTreeSet<Signal>,
     /// When it was first told to go; its `--signal-timeout` runs from here.
-    pub told_to_go_at: Option<Monotonic>,
+    pub stop_requested_at: Option<Monotonic>,
     /// When it was last told to go, on the calendar.
     pub last_signaled_on: Option<Realtime>,
     /// Its last ping.
@@ -60,7 +60,7 @@ impl Worker {
             spawned_on: now.realtime,
             acked_at: None,
             signaled: BTreeSet::new(),
-            told_to_go_at: None,
+            stop_requested_at: None,
             last_signaled_on: None,
             ping: None,
             connection: None,
@@ -75,7 +75,7 @@ impl Worker {
     }
 
     /// Whether it was told to go.
-    pub fn is_signaled(&self) -> bool {
+    pub fn is_stopping(&self) -> bool {
         !self.signaled.is_empty()
     }
 
@@ -93,7 +93,7 @@ impl Worker {
         if self.signaled.contains(&Signal::Kill) {
             return None;
         }
-        Some(self.told_to_go_at? + self.signal_timeout(timeout)?)
+        Some(self.stop_requested_at? + self.signal_timeout(timeout)?)
     }
 
     /// How long it may outlive its signal, with this `--signal-timeout`.

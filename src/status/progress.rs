@@ -47,7 +47,7 @@ fn elapsed(state: &State, stage: NewsStage, now: Now) -> Duration {
         }
         NewsStage::Restoring => state.last_upgrade.as_ref().map(|ended| took(ended, now)),
         NewsStage::Stopping => {
-            let told = state.workers.values().filter_map(|worker| worker.told_to_go_at);
+            let told = state.workers.values().filter_map(|worker| worker.stop_requested_at);
             told.min().map(since)
         }
         NewsStage::Settling => None,

@@ -110,7 +110,7 @@ fn worker_state(state: &State, worker: &Worker) -> WorkerState {
     let is_current = worker.generation == state.generation;
     if worker.has_overrun {
         WorkerState::Overrun
-    } else if worker.is_signaled() {
+    } else if worker.is_stopping() {
         WorkerState::Draining
     } else if is_current && state.rollout.as_ref().is_some_and(|rollout| rollout.is_canary()) {
         WorkerState::Canary

@@ -122,7 +122,7 @@ fn facts(state: &State) -> Vec<String> {
     facts.extend(state.stopping.map(|_| "stopping".to_owned()));
     for (pid, worker) in &state.workers {
         facts.extend(worker.is_acked().then(|| format!("{pid} acked")));
-        facts.extend(worker.is_signaled().then(|| format!("{pid} told {:?}", worker.signaled)));
+        facts.extend(worker.is_stopping().then(|| format!("{pid} told {:?}", worker.signaled)));
         let ping = worker.ping.as_ref();
         facts.extend(ping.map(|ping| format!("{pid} pinged with {:?}", ping.request_id)));
     }

@@ -111,7 +111,7 @@ fn new_workers_are_not_paced() {
             turn_and_start(&mut master);
             let workers = master.state.workers.clone();
             for (pid, worker) in workers {
-                if worker.is_signaled() {
+                if worker.is_stopping() {
                     ends(&mut master, pid.0, ExitStatus::Code(0));
                 } else if !worker.is_acked() {
                     master.ack(&[pid.0]);

@@ -80,7 +80,7 @@ fn what_is_the_same_in_every_capture() {
         assert_eq!(state.workers.len(), 2);
         for ((index, worker), before) in (0..).zip(state.workers.values()).zip([10.0006, 10.0]) {
             assert_eq!((worker.slot, worker.generation), (Slot(index), Generation(0)));
-            assert!(!worker.is_signaled() && worker.ping.is_none());
+            assert!(!worker.is_stopping() && worker.ping.is_none());
             let age = Monotonic(NOW_NS).since(worker.spawned_at).as_secs_f64();
             assert!((age - before).abs() < 0.001, "{name}: {age}");
         }
@@ -300,12 +300,12 @@ fn every_field_is_honoured() {
     assert_eq!((old.slot, old.generation), (Slot(1), Generation(2)));
     assert!(old.is_acked());
     assert_eq!(old.signaled, [Signal::Kill, Signal::Usr2].into());
-    assert_eq!(old.told_to_go_at, Some(Monotonic(NOW_NS - 5_000_000_000)));
+    assert_eq!(old.stop_requested_at, Some(Monotonic(NOW_NS - 5_000_000_000)));
     assert_eq!(old.spawned_at, Monotonic(NOW_NS - 15_000_000_000));
     let ping = old.ping.as_ref().unwrap();
     assert_eq!(ping.request_id, Some(Scalar::Text("7".to_owned())));
     let new = &state.workers[&Pid(40)];
-    assert!(!new.is_acked() && !new.is_signaled());
+    assert!(!new.is_acked() && !new.is_stopping());
 
     let descriptors: Vec<i32> = state.listeners.iter().map(|l| l.descriptor).collect();
     assert_eq!(descriptors, [7, 11, 9], "those of -b first");
@@ -376,7 +376,7 @@ fn what_older_releases_do_not_say_is_found() {
     let slots: Vec<Slot> = state.workers.values().map(|worker| worker.slot).collect();
     assert_eq!(slots, [Slot(0), Slot(1)]);
     assert_eq!(notes.len(), 2, "{notes:?}");
-    assert_eq!(state.workers[&Pid(40)].told_to_go_at, Some(Monotonic(NOW_NS)));
+    assert_eq!(state.workers[&Pid(40)].stop_requested_at, Some(Monotonic(NOW_NS)));
     let due = state.workers[&Pid(41)].ack_due_at(state.config.ack_mode).unwrap();
     assert_eq!(due, Monotonic(NOW_NS + 500_000_000));
 }

@@ -22,7 +22,7 @@ frozen! {
         spawned_on: Realtime,
         acked_at: Option<Monotonic>,
         signaled: Vec<Text>,
-        told_to_go_at: Option<Monotonic>,
+        stop_requested_at: Option<Monotonic>,
         last_signaled_on: Option<Realtime>,
         ping: Option<Ping>,
         connection: Option<ConnectionId>,

@@ -98,7 +98,7 @@ fn a_second_signal_while_stopping_reaches_the_workers() {
             notes.until(*worker, &expected);
         }
         // It waits for its workers, and answers meanwhile.
-        assert_eq!(master.workers().iter().filter(|worker| worker.is_signaled).count(), 2);
+        assert_eq!(master.workers().iter().filter(|worker| worker.is_stopping).count(), 2);
         assert!(!master.state()[":respawn"].as_bool().unwrap());
     }
     master.signal(Signal::SIGQUIT);

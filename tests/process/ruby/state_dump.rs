@@ -102,7 +102,7 @@ fn ruby_loads_symbols_sets_and_times() {
     let workers = master.settled(2);
     master.say("dec", &[]);
     master.until("one is told to go", || {
-        master.workers().iter().any(|worker| worker.is_signaled).then_some(())
+        master.workers().iter().any(|worker| worker.is_stopping).then_some(())
     });
     let dump = master.say("state", &[]);
     let about = |expression: &str| in_ruby(&rig, &dump, expression);

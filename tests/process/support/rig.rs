@@ -170,7 +170,7 @@ pub(crate) struct Facts {
     pub(crate) pid: i32,
     pub(crate) acked: bool,
     pub(crate) index: u64,
-    pub(crate) is_signaled: bool,
+    pub(crate) is_stopping: bool,
 }
 
 /// A running master; killed when dropped, with everything else of its rig.
@@ -239,7 +239,7 @@ impl Master<'_> {
                 pid: i32::try_from(pid.as_i64().unwrap()).unwrap(),
                 acked: worker[":acked"].as_bool().unwrap(),
                 index: worker[":index"].as_u64().unwrap(),
-                is_signaled: !set.value["hash"].as_mapping().unwrap().is_empty(),
+                is_stopping: !set.value["hash"].as_mapping().unwrap().is_empty(),
             }
         };
         children.iter().map(facts).collect()
@@ -249,7 +249,7 @@ impl Master<'_> {
     pub(crate) fn settled(&self, count: usize) -> Vec<i32> {
         self.until(&format!("{count} workers are up"), || {
             let workers = self.workers();
-            let up = workers.iter().all(|worker| worker.acked && !worker.is_signaled);
+            let up = workers.iter().all(|worker| worker.acked && !worker.is_stopping);
             (up && workers.len() == count).then(|| workers.iter().map(|w| w.pid).collect())
         })
     }

@@ -73,7 +73,7 @@ impl Moment {
         self.count(|worker| worker.version == self.version && worker.is_acked)
     }
 
-    pub(crate) fn told_to_go(&self) -> usize {
+    pub(crate) fn asked_to_stop(&self) -> usize {
         self.count(|worker| worker.is_told_to_go)
     }
 
@@ -82,7 +82,7 @@ impl Moment {
         !self.is_upgrading
             && self.workers.len() == self.target
             && self.count(|worker| worker.version == self.version && worker.is_acked) == self.target
-            && self.told_to_go() == 0
+            && self.asked_to_stop() == 0
     }
 
     /// # Panics

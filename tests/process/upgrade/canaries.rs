@@ -63,7 +63,7 @@ fn until_asked(rig: &Rig, master: &Master<'_>) -> i32 {
 
 /// The new worker is up, alone, and nobody was told to go.
 fn is_alone(moment: &Moment) {
-    let seen = [moment.up(), moment.unacked(), moment.staying(), moment.told_to_go()];
+    let seen = [moment.up(), moment.unacked(), moment.staying(), moment.asked_to_stop()];
     assert_eq!(seen, [1, 0, 4, 0], "{moment:?}");
 }
 
@@ -247,7 +247,7 @@ fn a_fleet_has_no_check_and_all_of_it_have_their_time() {
         let mut asked = ask(&rig, "upgrade_fleet");
         until_moment(&master, "all are up", |moment| moment.version == 1 && moment.up() == 3);
         stays(&master, |moment| {
-            let seen = [moment.up(), moment.staying(), moment.told_to_go()];
+            let seen = [moment.up(), moment.staying(), moment.asked_to_stop()];
             assert_eq!(seen, [3, 6, 0], "{moment:?}");
         });
         assert!(!asked.is_over());

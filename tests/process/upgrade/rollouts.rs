@@ -89,7 +89,7 @@ fn smooth_takes(at_once: usize, [unacked, additional]: [&str; 2]) {
         until_moment(&master, "the canary waits for its ACK", |moment| moment.unacked() == 1);
         // It alone, whatever is allowed; and nobody is told to go.
         stays(&master, |moment| {
-            assert_eq!((moment.unacked(), moment.staying(), moment.told_to_go()), (1, 7, 0));
+            assert_eq!((moment.unacked(), moment.staying(), moment.asked_to_stop()), (1, 7, 0));
         });
         gate.allow(6);
         until_moment(&master, "some wait for their ACK", |moment| {
@@ -258,7 +258,7 @@ fn upgrades_while_old_workers_drain_get_indexes_of_their_own() {
     master.settled(2);
     for (count, kind) in (1..).zip(["upgrade", "upgrade_fleet", "upgrade"]) {
         assert!(is_done(&master.say(kind, &[])));
-        let drain = |moment: &Moment| moment.told_to_go() == 2 * count && moment.staying() == 2;
+        let drain = |moment: &Moment| moment.asked_to_stop() == 2 * count && moment.staying() == 2;
         until_moment(&master, "the old ones drain", drain);
     }
     // Nobody is started in place of those that are on their way out.

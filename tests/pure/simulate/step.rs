@@ -81,7 +81,7 @@ impl<'s> Step<'s> {
 
     /// The same, if nobody had told it to.
     pub(super) fn died(&self) -> Option<&'s Worker> {
-        self.ended().filter(|worker| !worker.is_signaled() && self.before.stopping.is_none())
+        self.ended().filter(|worker| !worker.is_stopping() && self.before.stopping.is_none())
     }
 
     /// Whether a worker that has just ended had been up, by its timer or its ACK.
@@ -106,7 +106,7 @@ impl<'s> Step<'s> {
 
 /// Whether a worker was told to go.
 pub(super) fn is_going(worker: &Worker) -> bool {
-    worker.is_signaled()
+    worker.is_stopping()
 }
 
 /// How many workers there are of which this holds.

@@ -357,7 +357,7 @@ impl World {
         self.mood = Mood::Calm;
         self.hurry();
         for (pid, process) in &mut self.processes {
-            let is_going = state.workers.get(pid).is_some_and(|worker| worker.is_signaled());
+            let is_going = state.workers.get(pid).is_some_and(|worker| worker.is_stopping());
             let is_dead = process.dies_at.is_some_and(|at| at <= self.now);
             process.dies_at = (is_going || is_dead).then_some(self.now);
             process.acks_at = Some(self.now);

@@ -161,7 +161,7 @@ fn busy_workers() -> BTreeMap<Pid, Worker> {
     let old = Worker {
         acked_at: Some(now(401).monotonic),
         signaled: BTreeSet::from([Signal::Usr2, Signal::Kill]),
-        told_to_go_at: Some(now(402).monotonic),
+        stop_requested_at: Some(now(402).monotonic),
         last_signaled_on: Some(now(403).realtime),
         ping: Some(Ping {
             at: now(404).realtime,

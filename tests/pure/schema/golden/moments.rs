@@ -125,7 +125,7 @@ pub(super) fn restoring() -> Handover {
     let overrun = Worker {
         has_overrun: true,
         signaled: BTreeSet::from([Signal::Usr2]),
-        told_to_go_at: Some(now(330).monotonic),
+        stop_requested_at: Some(now(330).monotonic),
         last_signaled_on: Some(now(330).realtime),
         ..plain(3, 1, 206)
     };

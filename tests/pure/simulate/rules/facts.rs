@@ -27,8 +27,8 @@ pub(super) fn workers_are_known(step: &Step, _: &Ledger, world: &World) -> Broke
             (worker.slot, worker.generation, worker.spawned_at, worker.connection)
         };
         same("how it began", &born(now), &born(before))?;
-        let told_at = before.told_to_go_at.or(now.told_to_go_at);
-        same("when it was told to go", &now.told_to_go_at, &told_at)?;
+        let told_at = before.stop_requested_at.or(now.stop_requested_at);
+        same("when it was told to go", &now.stop_requested_at, &told_at)?;
         ensure(now.signaled.is_superset(&before.signaled), || "a signal unsent".to_owned())?;
     }
     let Event::Spawned { slot, pid, connection, .. } = step.event else { return Ok(()) };

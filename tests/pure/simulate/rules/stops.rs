@@ -43,7 +43,7 @@ pub(super) fn overdue_are_killed(step: &Step, _: &Ledger, _: &World) -> Broken {
             true => Some(timeout.map_or(GRACE_MAX, |timeout| timeout.min(GRACE_MAX))),
             false => timeout,
         };
-        let due_at = worker.told_to_go_at.zip(patience).map(|(at, patience)| at + patience);
+        let due_at = worker.stop_requested_at.zip(patience).map(|(at, patience)| at + patience);
         due_at.is_some_and(|at| at <= step.now) && !worker.signaled.contains(&Signal::Kill)
     };
     let overdue = step.before.workers.iter().filter(|(_, worker)| is_overdue(worker));
