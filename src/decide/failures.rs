@@ -42,7 +42,7 @@ pub(super) fn worker_ended(
 }
 
 /// A worker has ended that had failed before: its ACK took too long. What it said last tells why.
-pub(super) fn overrun_ended(turn: &mut Turn, pid: Pid, worker: &Worker, said: &[u8]) {
+pub(super) fn late_worker_ended(turn: &mut Turn, pid: Pid, worker: &Worker, said: &[u8]) {
     let state = &mut *turn.state;
     let ended = state.last_upgrade.iter_mut().flat_map(|ended| &mut ended.failures);
     let current = state.rollout.iter_mut().flat_map(|rollout| &mut rollout.failures);
@@ -71,7 +71,7 @@ pub(super) fn fail_overdue_acks(turn: &mut Turn) {
     let most = turn.state.config.rollout.ack_timeout.unwrap_or_default().as_secs_f64();
     for pid in overdue {
         let Some(worker) = turn.state.workers.get_mut(&pid) else { continue };
-        worker.has_overrun = true;
+        worker.missed_ack_deadline = true;
         let (slot, age) = (worker.slot, now.since(worker.spawned_at));
         progress(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
         turn.request_stop(&[pid], Signal::Usr2);

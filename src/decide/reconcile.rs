@@ -29,7 +29,7 @@ pub fn next_deadline(state: &State) -> Option<Monotonic> {
     // Every turn asks; many masters have neither a timer nor a time-out that runs.
     let has_timers = ack_mode != AckMode::Manual
         || signal_timeout.is_some()
-        || state.workers.values().any(|worker| worker.has_overrun);
+        || state.workers.values().any(|worker| worker.missed_ack_deadline);
     let timed = has_timers.then(|| state.workers.values()).into_iter().flatten();
     let due = timed.flat_map(|w| [w.ack_due_at(ack_mode), w.kill_due_at(signal_timeout)]);
     let start = pool::next_start(state).map(|(due, _)| due);

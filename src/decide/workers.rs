@@ -81,8 +81,8 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8])
         worker.slot.0
     );
     progress(turn, &message);
-    if worker.has_overrun {
-        failures::overrun_ended(turn, pid, &worker, said);
+    if worker.missed_ack_deadline {
+        failures::late_worker_ended(turn, pid, &worker, said);
     }
     if worker.is_stopping() || turn.state.stopping.is_some() {
         return;

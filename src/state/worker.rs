@@ -10,7 +10,7 @@ use crate::state::{ConnectionId, Generation, Monotonic, Now, Realtime, Signal, S
 
 /// How long a worker may outlive its signal that was never ACKed in time: it has not begun to
 /// serve, and until it is gone no other is started in its place.
-const OVERRUN_GRACE: Duration = Duration::from_secs(10);
+const ACK_TIMEOUT_GRACE: Duration = Duration::from_secs(10);
 
 /// The last `worker:ping` of a worker.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +47,7 @@ pub struct Worker {
     /// The directory of `--chdir` that it was started in, without symbolic links.
     pub directory: Option<PathBuf>,
     /// Whether its ACK took longer than a roll-out allows.
-    pub has_overrun: bool,
+    pub missed_ack_deadline: bool,
 }
 
 impl Worker {
@@ -65,7 +65,7 @@ impl Worker {
             ping: None,
             connection: None,
             directory: None,
-            has_overrun: false,
+            missed_ack_deadline: false,
         }
     }
 
@@ -98,8 +98,10 @@ impl Worker {
 
     /// How long it may outlive its signal, with this `--signal-timeout`.
     pub fn signal_timeout(&self, timeout: Option<Duration>) -> Option<Duration> {
-        match self.has_overrun {
-            true => Some(timeout.map_or(OVERRUN_GRACE, |timeout| timeout.min(OVERRUN_GRACE))),
+        match self.missed_ack_deadline {
+            true => {
+                Some(timeout.map_or(ACK_TIMEOUT_GRACE, |timeout| timeout.min(ACK_TIMEOUT_GRACE)))
+            }
             false => timeout,
         }
     }

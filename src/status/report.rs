@@ -108,7 +108,7 @@ fn worker(state: &State, now: Now, kernel: &Kernel, pid: Pid, worker: &Worker) -
 
 fn worker_state(state: &State, worker: &Worker) -> WorkerState {
     let is_current = worker.generation == state.generation;
-    if worker.has_overrun {
+    if worker.missed_ack_deadline {
         WorkerState::Overrun
     } else if worker.is_stopping() {
         WorkerState::Draining

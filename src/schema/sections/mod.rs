@@ -12,11 +12,11 @@ mod last_upgrade;
 mod listeners;
 mod master;
 mod metrics_file;
+mod missed_acks;
 #[cfg(feature = "next")]
 mod note;
 mod options;
 mod origin;
-mod overruns;
 mod pool;
 mod reexec;
 mod rollout;
@@ -46,7 +46,7 @@ pub(super) const SECTIONS: &[Row] = &[
     Row::of::<metrics_file::MetricsFile>(),
     Row::of::<deployments::Deployments>(),
     Row::of::<worker_directories::WorkerDirectories>(),
-    Row::of::<overruns::Overruns>(),
+    Row::of::<missed_acks::MissedAcks>(),
     Row::of::<reexec::Reexec>(),
     Row::of::<rollout::Rollout>(),
     Row::of::<waiters::Waiters>(),

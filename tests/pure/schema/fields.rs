@@ -162,7 +162,7 @@ fn types() -> Vec<Frozen> {
     assert_eq!(names.len(), found.len(), "two types have a name");
     assert!(found.len() > 40, "only {} types were found", found.len());
     // A column is written as a map from pids.
-    let columns = ["Overruns", "WorkerDirectories"];
+    let columns = ["MissedAcks", "WorkerDirectories"];
     for column in found.iter_mut().filter(|frozen| columns.contains(&frozen.name.as_str())) {
         column.rows.iter_mut().for_each(|(_, kind)| *kind = format!("BTreeMap<Pid, {kind}>"));
     }

@@ -68,7 +68,7 @@ fn sights(step: &Step) -> Vec<String> {
     done.extend(
         kind.zip(step.rollout_ended()).map(|(kind, outcome)| format!("{kind:?} {outcome:?}")),
     );
-    for (_, worker) in step.newly(is_going).filter(|(_, worker)| !worker.has_overrun) {
+    for (_, worker) in step.newly(is_going).filter(|(_, worker)| !worker.missed_ack_deadline) {
         let whom = ["current", "newer", "old"];
         let index = worker.generation.cmp(&after.generation) as i8;
         done.push(format!("Signal to {}", whom[index.rem_euclid(3) as usize]));
@@ -82,7 +82,7 @@ fn sights(step: &Step) -> Vec<String> {
         "Spawn beside those who drain",
     );
     also(step.signals().any(|(_, signal)| signal == einhorn::state::Signal::Kill), "Kill");
-    also(step.newly(|worker| worker.has_overrun).next().is_some(), "overrun");
+    also(step.newly(|worker| worker.missed_ack_deadline).next().is_some(), "overrun");
     also(after.rollout.is_some() && most == Some(staying(after)), "full");
     also(has_canary(before) && after.rollout.is_some() && !has_canary(after), "passed");
     also(after.upgrade_due_at > before.upgrade_due_at, "put off");

@@ -219,7 +219,7 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
     master.state.generation = Generation(0);
     master.state.config.chdir = Some(PathBuf::from("/srv/web/current"));
     let worker = master.state.workers.get_mut(&Pid(999)).unwrap();
-    worker.has_overrun = true;
+    worker.missed_ack_deadline = true;
     worker.directory = Some(PathBuf::from("/srv/web/releases/42"));
     let why = "Upgrade failed: 3 workers failed; generation 0 is still serving";
     master.state.last_upgrade = Some(EndedUpgrade {

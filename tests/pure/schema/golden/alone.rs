@@ -31,8 +31,8 @@ pub(in super::super) const ALONE: &[Alone] = &[
         let directory = Some(PathBuf::from("/srv/releases/1"));
         h.state.workers.insert(Pid(4_001), Worker { directory, ..plain(0, 0, 100) });
     }),
-    ("overruns", |h| {
-        let worker = Worker { has_overrun: true, ..plain(0, 0, 100) };
+    ("missed_acks", |h| {
+        let worker = Worker { missed_ack_deadline: true, ..plain(0, 0, 100) };
         h.state.workers.insert(Pid(4_001), worker);
     }),
     ("reexec", |h| {

@@ -169,7 +169,7 @@ fn busy_workers() -> BTreeMap<Pid, Worker> {
         }),
         connection: Some(ConnectionId(70_001)),
         directory: Some("/srv/shop/releases/6".into()),
-        has_overrun: true,
+        missed_ack_deadline: true,
         ..plain(2, 6, 400)
     };
     let up = Worker { acked_at: Some(now(411).monotonic), ..plain(3, 7, 410) };

@@ -123,7 +123,7 @@ pub(super) fn restoring() -> Handover {
     state.newest_generation = Generation(1);
     let failed = Worker { acked_at: Some(now(210).monotonic), ..plain(1, 1, 205) };
     let overrun = Worker {
-        has_overrun: true,
+        missed_ack_deadline: true,
         signaled: BTreeSet::from([Signal::Usr2]),
         stop_requested_at: Some(now(330).monotonic),
         last_signaled_on: Some(now(330).realtime),

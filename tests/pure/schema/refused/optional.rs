@@ -190,7 +190,7 @@ fn columns() -> Vec<Refused> {
         inconsistent(
             "overrun-unknown",
             "What took too long is no worker.",
-            with("overruns", &[u32s(&[5_001])], &[u32s(&[5_999])]),
+            with("missed_acks", &[u32s(&[5_001])], &[u32s(&[5_999])]),
         ),
         spelled(
             "slot-deaths-twice",

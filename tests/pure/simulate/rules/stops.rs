@@ -39,7 +39,7 @@ pub(super) fn overdue_are_killed(step: &Step, _: &Ledger, _: &World) -> Broken {
     let killed = step.signals().filter(|(_, signal)| *signal == Signal::Kill);
     let timeout = step.after.config.signal_timeout;
     let is_overdue = |worker: &Worker| {
-        let patience = match worker.has_overrun {
+        let patience = match worker.missed_ack_deadline {
             true => Some(timeout.map_or(GRACE_MAX, |timeout| timeout.min(GRACE_MAX))),
             false => timeout,
         };
@@ -75,7 +75,7 @@ fn told_and_staying<'s>(
     is: impl Fn(&Worker) -> bool,
 ) -> (Vec<&'s Worker>, Vec<&'s Worker>) {
     let all = step.survivors.iter().filter(|(_, before, now)| {
-        is(now) && !is_going(before) && !(now.has_overrun && is_going(now))
+        is(now) && !is_going(before) && !(now.missed_ack_deadline && is_going(now))
     });
     all.map(|(_, _, now)| *now).partition(|worker| is_going(worker))
 }

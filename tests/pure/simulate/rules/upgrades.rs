@@ -113,7 +113,7 @@ pub(super) fn failures_are_counted(step: &Step, _: &Ledger, _: &World) -> Broken
     }
     let is_new = |worker: &&Worker| worker.generation == step.before.generation;
     let died_early = step.died().filter(is_new).is_some_and(|worker| !step.was_up(worker));
-    let late = number(step.newly(|worker| worker.has_overrun));
+    let late = number(step.newly(|worker| worker.missed_ack_deadline));
     let least = late + u32::from(died_early);
     let most = late + u32::from(!step.is_turn());
     let count = now.failure_count - before.failure_count;
@@ -163,7 +163,7 @@ pub(super) fn it_ends_for_a_reason(step: &Step, _: &Ledger, _: &World) -> Broken
     let (Some(outcome), Some(rollout)) = (step.rollout_ended(), &step.before.rollout) else {
         return Ok(());
     };
-    let late = number(step.newly(|worker| worker.has_overrun));
+    let late = number(step.newly(|worker| worker.missed_ack_deadline));
     let deaths = step.before.early_death_count + late;
     let has_reason = match outcome {
         Outcome::Done => step.is_turn() && is_complete(step, rollout),

@@ -3,7 +3,7 @@
 use crate::schema::section::column;
 
 column! {
-    struct Overruns: Other "overruns" {
-        has_overrun: bool,
+    struct MissedAcks: Other "missed_acks" {
+        missed_ack_deadline: bool,
     }
 }
