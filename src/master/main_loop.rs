@@ -30,7 +30,7 @@ impl Master {
             if let Some(code) = self.exit_code {
                 return self.leave(code);
             }
-            match self.wakeups.poll.wait(self.patience(), &self.wakeups.open_mask) {
+            match self.wakeups.poll.wait(self.poll_timeout(), &self.wakeups.open_mask) {
                 Ok(ready) => self.turn(&ready),
                 Err(error) => {
                     self.log(Level::Error, &format!("Cannot wait for events any more: {error}"));
@@ -90,7 +90,7 @@ impl Master {
     }
 
     /// How long the next wait may last; `None` until something happens.
-    fn patience(&self) -> Option<Duration> {
+    fn poll_timeout(&self) -> Option<Duration> {
         if self.clients.connections.is_asked() {
             return Some(Duration::ZERO);
         }
@@ -125,7 +125,7 @@ impl Master {
             Action::Signal { pid, signal } => self.send_signal(pid, signal),
             // How it goes on is not told to those who do not read; how it ends is.
             Action::Reply { connection, reply }
-                if reply.wait && !self.clients.connections.is_patient(connection) => {}
+                if reply.wait && !self.clients.connections.has_write_room(connection) => {}
             Action::Reply { connection, reply } => {
                 self.clients.connections.send(connection, &reply.to_line());
             }

@@ -26,12 +26,12 @@ pub fn is_reading_end(number: RawFd) -> bool {
             .is_ok_and(|flags| flags & OFlag::O_ACCMODE.bits() == OFlag::O_RDONLY.bits())
 }
 
-/// Reads a pipe to its end, at most `max` bytes, for at most `patience`.
+/// Reads a pipe to its end, at most `max` bytes, for at most `timeout`.
 ///
 /// # Errors
 /// `FileTooLarge`, `TimedOut`, and those of read(2).
-pub fn read_to_end(number: RawFd, max: usize, patience: Duration) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now() + patience;
+pub fn read_to_end(number: RawFd, max: usize, timeout: Duration) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + timeout;
     let pipe = borrow(number);
     let mut bytes = Vec::new();
     let mut chunk = vec![0; CHUNK];

@@ -70,18 +70,18 @@ impl Connection {
     }
 
     /// Whether it may be owed one more reply.
-    fn is_patient(&self) -> bool {
+    fn has_write_room(&self) -> bool {
         self.output.len() <= OWED_MAX
     }
 
     /// Whether a request of it can be answered now.
     fn has_request(&self) -> bool {
-        !self.is_closing && !self.is_broken && self.is_patient() && self.input.has_line()
+        !self.is_closing && !self.is_broken && self.has_write_room() && self.input.has_line()
     }
 
     /// What to wait for: no more is read before the lines that are here are answered.
     fn wanted(&self) -> Interest {
-        let is_answered = self.is_patient() && !self.input.has_line();
+        let is_answered = self.has_write_room() && !self.input.has_line();
         Interest {
             read: is_answered && !self.has_ended && !self.is_closing,
             write: !self.output.is_empty(),
@@ -263,8 +263,8 @@ impl Connections {
     }
 
     /// Whether a client may be owed one more line.
-    pub fn is_patient(&self, id: ConnectionId) -> bool {
-        self.table.get(&id).is_some_and(Connection::is_patient)
+    pub fn has_write_room(&self, id: ConnectionId) -> bool {
+        self.table.get(&id).is_some_and(Connection::has_write_room)
     }
 
     /// Owes a client a line, and writes at once what it takes.
