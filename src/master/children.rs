@@ -34,7 +34,7 @@ impl Master {
         }
     }
 
-    pub(super) fn take_exits(&mut self) {
+    pub(super) fn reap_children(&mut self) {
         loop {
             match process::reap() {
                 Ok(Some((pid, ended))) => self.reaped(Pid(pid), status(ended)),

@@ -17,10 +17,10 @@ impl Master {
     pub fn run(mut self) -> i32 {
         self.renice_master();
         // A signal that asks us to stop comes before anything is started.
-        self.let_signals_in();
+        self.deliver_pending_signals();
         // The signal of an exit during the hand-over may be lost: the kernel drops it where SIGCHLD
         // is default and open, and when it is made default.
-        self.take_exits();
+        self.reap_children();
         loop {
             self.settle();
             if let Some(successor) = self.upgrade.handover_due.take() {
@@ -46,10 +46,10 @@ impl Master {
         let has_signals = is_ready(Source::Signals);
         // Asking costs time for every worker; when clients alone are ready, none has exited.
         if has_signals || ready.is_empty() {
-            self.take_exits();
+            self.reap_children();
         }
         if has_signals {
-            self.take_signals();
+            self.drain_signals();
         }
         self.tell_events();
         self.clients.connections.begin_turn();
@@ -146,14 +146,14 @@ impl Master {
     }
 
     /// Takes the signals that wait in the kernel, now and not with the next wait.
-    pub(super) fn let_signals_in(&mut self) {
+    pub(super) fn deliver_pending_signals(&mut self) {
         if let Err(error) = self.wakeups.open_mask.let_in() {
             self.log(Level::Error, &format!("Cannot let signals in: {error}"));
         }
-        self.take_signals();
+        self.drain_signals();
     }
 
-    pub(super) fn take_signals(&mut self) {
+    pub(super) fn drain_signals(&mut self) {
         for received in self.wakeups.signals.received() {
             let Some(signal) = signal::name(received.number).and_then(Signal::parse) else {
                 continue;

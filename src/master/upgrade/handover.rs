@@ -46,9 +46,9 @@ impl Master {
     /// wanted any more; nothing has changed then.
     pub(in crate::master) fn hand_over(&mut self, successor: Successor) {
         // What has arrived is taken in before the state is written down.
-        self.let_signals_in();
-        self.take_exits();
-        self.take_signals();
+        self.deliver_pending_signals();
+        self.reap_children();
+        self.drain_signals();
         self.tell_events();
         if !matches!(self.state.reexec, Some(Reexec { stage: Stage::HandingOver, .. })) {
             return;
@@ -62,7 +62,7 @@ impl Master {
         let why = format!("{why:#}");
         self.upgrade.candidate = None;
         // The signals of exits meanwhile are gone where a wrapper was to be executed.
-        self.take_exits();
+        self.reap_children();
         self.events.push_back(Event::HandOverFailed { why });
         self.tell_events();
     }
