@@ -19,7 +19,7 @@ pub(super) fn reconcile(turn: &mut Turn) {
         pool::replenish(turn);
         settle(turn);
     }
-    leave_when_done(turn);
+    exit_when_done(turn);
 }
 
 /// When the next [`crate::decide::Event::Turn`] has something to do, though nothing happens; an
@@ -55,7 +55,7 @@ fn settle(turn: &mut Turn) {
     waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
 }
 
-fn leave_when_done(turn: &mut Turn) {
+fn exit_when_done(turn: &mut Turn) {
     if !turn.state.workers.is_empty() || !turn.state.ordered.is_empty() {
         return;
     }
@@ -67,7 +67,7 @@ fn leave_when_done(turn: &mut Turn) {
     if let Some(Stopping { exit_code: code }) = turn.state.stopping {
         let message = "All workers are gone";
         turn.info(message);
-        waiters::say_farewell(turn, message);
+        waiters::notify_exit_waiters(turn, message);
         turn.actions.push(Action::Exit { code });
     }
 }

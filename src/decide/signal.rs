@@ -29,7 +29,7 @@ pub(super) fn received(turn: &mut Turn, signal: Signal, sender: Option<Sender>) 
             }
             // Without a worker the turn's end leaves as well; with the same status.
             turn.state.stopping = Some(Stopping { exit_code: 1 });
-            waiters::say_farewell(turn, "Leaving at once");
+            waiters::notify_exit_waiters(turn, "Leaving at once");
             turn.actions.push(Action::Exit { code: 1 });
         }
         Signal::Hup => {

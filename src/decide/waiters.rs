@@ -171,7 +171,7 @@ pub(super) fn finish(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, told: &
 }
 
 /// Those who wait for the end of the master hear of it.
-pub(super) fn say_farewell(turn: &mut Turn, message: &str) {
+pub(super) fn notify_exit_waiters(turn: &mut Turn, message: &str) {
     let told = Answer::done(message);
     finish(turn, |waiter| waiter.waits_for == WaitsFor::Exit, &told);
 }

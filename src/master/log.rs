@@ -94,7 +94,7 @@ impl Log {
     pub fn unlogged(&self) -> Vec<u8> {
         let mut unlogged = self.backlog.clone();
         if self.dropped_count > 0 {
-            unlogged.extend_from_slice(self.confession(self.dropped_count).as_bytes());
+            unlogged.extend_from_slice(self.dropped_notice(self.dropped_count).as_bytes());
         }
         unlogged
     }
@@ -167,12 +167,12 @@ impl Log {
         self.drain();
         if self.backlog.is_empty() && self.dropped_count > 0 {
             let count = std::mem::take(&mut self.dropped_count);
-            self.queue(&self.confession(count));
+            self.queue(&self.dropped_notice(count));
             self.drain();
         }
     }
 
-    fn confession(&self, count: u64) -> String {
+    fn dropped_notice(&self, count: u64) -> String {
         let pid = self.master_pid;
         format!("[MASTER {pid}] ERROR: {count} log lines were dropped: nothing read them\n")
     }

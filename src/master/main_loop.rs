@@ -28,13 +28,13 @@ impl Master {
                 continue;
             }
             if let Some(code) = self.exit_code {
-                return self.leave(code);
+                return self.shut_down(code);
             }
             match self.wakeups.poll.wait(self.poll_timeout(), &self.wakeups.open_mask) {
                 Ok(ready) => self.turn(&ready),
                 Err(error) => {
                     self.log(Level::Error, &format!("Cannot wait for events any more: {error}"));
-                    return self.leave(1);
+                    return self.shut_down(1);
                 }
             }
         }
@@ -164,7 +164,7 @@ impl Master {
     }
 
     /// Removes what is its own and says good-bye.
-    fn leave(mut self, code: i32) -> i32 {
+    fn shut_down(mut self, code: i32) -> i32 {
         for file in std::mem::take(&mut self.held.files) {
             if let Err(error) = file.remove() {
                 let path = file.path().display().to_string();

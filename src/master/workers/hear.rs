@@ -6,7 +6,7 @@ use crate::master::Master;
 use crate::master::now::now;
 
 /// How long a master that leaves waits for a reader who is slow to take what workers have said.
-const FAREWELL_MAX: Duration = Duration::from_secs(1);
+const DRAIN_ON_EXIT_MAX: Duration = Duration::from_secs(1);
 
 impl Master {
     /// Passes on what workers say.
@@ -26,7 +26,7 @@ impl Master {
     /// Passes on what is there before the master leaves: nobody will read it after that.
     pub(in crate::master) fn hear_the_rest(&mut self) {
         let Some(captured) = &mut self.captured else { return };
-        let deadline = now().monotonic + FAREWELL_MAX;
+        let deadline = now().monotonic + DRAIN_ON_EXIT_MAX;
         loop {
             let is_more = captured.hear(&mut self.log);
             let left = deadline.since(now().monotonic);
