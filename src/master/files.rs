@@ -29,9 +29,9 @@ pub const PIDFILE_MAX: u64 = 64;
 
 /// Files that are removed again unless the start-up succeeds.
 #[derive(Debug, Default)]
-pub struct Undo(Vec<Owned>);
+pub struct CreatedFiles(Vec<Owned>);
 
-impl Undo {
+impl CreatedFiles {
     /// Remembers a file that was just made.
     pub fn add(&mut self, file: Owned) {
         self.0.push(file);
@@ -43,7 +43,7 @@ impl Undo {
     }
 }
 
-impl Drop for Undo {
+impl Drop for CreatedFiles {
     fn drop(&mut self) {
         for file in self.0.iter().rev() {
             let _folder = Entry::at(file.path()).ok().and_then(|entry| hold_folder(&entry));
@@ -59,8 +59,12 @@ impl Drop for Undo {
 ///
 /// # Errors
 /// Another process holds it, or the file cannot be opened.
-pub fn take_lock(path: &Path, holds: Option<&Owned>, undo: &mut Undo) -> Result<Option<File>> {
-    match try_to_take(path, holds, undo)? {
+pub fn take_lock(
+    path: &Path,
+    holds: Option<&Owned>,
+    created: &mut CreatedFiles,
+) -> Result<Option<File>> {
+    match try_to_take(path, holds, created)? {
         Attempt::Taken(lock) => Ok(lock),
         Attempt::Held => bail!("another einhorn holds the lock {}", path.display()),
     }
@@ -70,10 +74,10 @@ pub fn take_lock(path: &Path, holds: Option<&Owned>, undo: &mut Undo) -> Result<
 ///
 /// # Errors
 /// A master serves that socket, or the file cannot be opened.
-pub fn take_socket_lock(config: &Config, undo: &mut Undo) -> Result<File> {
+pub fn take_socket_lock(config: &Config, created: &mut CreatedFiles) -> Result<File> {
     let path = config.socket_lock();
     let (shown, socket) = (path.display(), config.socket_path.display());
-    let why = match try_to_take(&path, None, undo) {
+    let why = match try_to_take(&path, None, created) {
         Ok(Attempt::Taken(Some(lock))) => return Ok(lock),
         Ok(Attempt::Taken(None)) => format!("{shown} is a device"),
         Ok(Attempt::Held) => bail!(
@@ -97,9 +101,9 @@ pub fn take_socket_lock(config: &Config, undo: &mut Undo) -> Result<File> {
 pub fn take_default_lock(
     path: &Path,
     holds: Option<&Owned>,
-    undo: &mut Undo,
+    created: &mut CreatedFiles,
 ) -> Result<Option<File>> {
-    let taken = within_hold_time(|| match try_to_take(path, holds, undo)? {
+    let taken = within_hold_time(|| match try_to_take(path, holds, created)? {
         Attempt::Taken(lock) => Ok(Some(lock)),
         Attempt::Held => Ok(None),
     })?;
@@ -111,7 +115,7 @@ enum Attempt {
     Held,
 }
 
-fn try_to_take(path: &Path, holds: Option<&Owned>, undo: &mut Undo) -> Result<Attempt> {
+fn try_to_take(path: &Path, holds: Option<&Owned>, created: &mut CreatedFiles) -> Result<Attempt> {
     let cannot_open = || format!("cannot open the lock file {}", path.display());
     loop {
         let entry = Entry::followed(path).with_context(cannot_open)?;
@@ -137,7 +141,7 @@ fn try_to_take(path: &Path, holds: Option<&Owned>, undo: &mut Undo) -> Result<At
         // A master that failed to start may have removed the file before we locked it.
         if held.is_at(&entry)? {
             if is_new {
-                undo.add(held);
+                created.add(held);
             }
             return Ok(Attempt::Taken(Some(lock)));
         }
@@ -170,7 +174,7 @@ fn within_hold_time<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result
 ///
 /// # Errors
 /// Somebody serves it, something else has its name, or it cannot be bound.
-pub fn claim_command_socket(path: &Path, undo: &mut Undo) -> Result<OwnedFd> {
+pub fn claim_command_socket(path: &Path, created: &mut CreatedFiles) -> Result<OwnedFd> {
     let hint = "choose another with -d";
     let shown = path.display();
     let found = Entry::at(path).map_err(|error| anyhow!("{}", why(&error)));
@@ -179,7 +183,7 @@ pub fn claim_command_socket(path: &Path, undo: &mut Undo) -> Result<OwnedFd> {
     replace_stale_socket(path, &entry)
         .with_context(|| format!("cannot take the command socket {shown}; {hint}"))?;
     let mut bind = || -> io::Result<OwnedFd> {
-        let (socket, file) = bind_unix(path, &entry, 0o600, undo)?;
+        let (socket, file) = bind_unix(path, &entry, 0o600, created)?;
         // In case the umask took away what the owner needs.
         socket::set_mode(&file, path, 0o600)?;
         socket::start_listening(&socket, COMMAND_BACKLOG)?;
@@ -198,11 +202,11 @@ pub fn bind_unix(
     path: &Path,
     entry: &Entry,
     mode: u32,
-    undo: &mut Undo,
+    created: &mut CreatedFiles,
 ) -> io::Result<(OwnedFd, OwnedFd)> {
     let socket = socket::bind_unix(&entry.path_to_bind(path), mode)?;
     let file = socket::file_of(&socket, entry)?;
-    undo.add(Owned::of(path, &file)?);
+    created.add(Owned::of(path, &file)?);
     Ok((socket, file))
 }
 
@@ -249,7 +253,7 @@ fn is_name_too_long(errno: i32) -> bool {
 ///
 /// # Errors
 /// A running master has it, or it cannot be written.
-pub fn write_pidfile(path: &Path, pid: i32, undo: &mut Undo) -> Result<Option<File>> {
+pub fn write_pidfile(path: &Path, pid: i32, created: &mut CreatedFiles) -> Result<Option<File>> {
     let shown = path.display();
     let failed = |error: io::Error| anyhow!("cannot write the pid file {shown}: {error}");
     let entry = Entry::followed(path).map_err(failed)?;
@@ -265,7 +269,7 @@ pub fn write_pidfile(path: &Path, pid: i32, undo: &mut Undo) -> Result<Option<Fi
         file.write_all(format!("{pid}\n").as_bytes())
     };
     let file = entry.replace(0o644, write).map_err(failed)?;
-    undo.add(Owned::of(path, &file).map_err(failed)?);
+    created.add(Owned::of(path, &file).map_err(failed)?);
     Ok(Some(file))
 }
 

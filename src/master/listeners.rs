@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cli::HostFamily;
-use crate::master::files::{self, Undo};
+use crate::master::files::{self, CreatedFiles};
 use crate::state::{Address, Bind, Family, Listener, Origin};
 use crate::sys::socket::{self, InetOptions};
 use crate::sys::trusted_path::Entry;
@@ -23,7 +23,7 @@ pub struct Binder<'a> {
     /// listen(2)'s backlog.
     pub backlog: u32,
     /// Takes the socket files.
-    pub undo: &'a mut Undo,
+    pub created: &'a mut CreatedFiles,
 }
 
 impl Binder<'_> {
@@ -107,7 +107,7 @@ impl Binder<'_> {
         let _folder = files::hold_folder(&entry);
         files::replace_stale_socket(path, &entry)?;
         // Until it listens nobody can connect, whatever its mode.
-        let made = files::bind_unix(path, &entry, mode.unwrap_or(0o666), self.undo);
+        let made = files::bind_unix(path, &entry, mode.unwrap_or(0o666), self.created);
         let (socket, file) = made.map_err(failed)?;
         if let Some(mode) = mode {
             socket::set_mode(&file, path, mode)

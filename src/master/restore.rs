@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use crate::decide::Level;
 use crate::master::Master;
-use crate::master::files::{self, Undo};
+use crate::master::files::{self, CreatedFiles};
 use crate::master::source::Source;
 use crate::sys::file::Owned;
 use crate::sys::poll::Interest;
@@ -18,7 +18,7 @@ impl Master {
     pub(super) fn restore_locks(&mut self) {
         let config = self.state.config.clone();
         // A lock file that is made here stays, as that of a start does.
-        let mut made = Undo::default();
+        let mut made = CreatedFiles::default();
         if self.held.socket_lock.is_none() {
             match files::take_lock(&config.socket_lock(), None, &mut made) {
                 Ok(lock) => self.held.socket_lock = lock,
@@ -48,8 +48,8 @@ impl Master {
         if !path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             return;
         }
-        let mut undo = Undo::default();
-        let bound = files::claim_command_socket(&path, &mut undo).and_then(|socket| {
+        let mut created = CreatedFiles::default();
+        let bound = files::claim_command_socket(&path, &mut created).and_then(|socket| {
             socket::set_nonblocking(socket.as_fd())?;
             self.wakeups.poll.add(&socket, Source::CommandSocket, Interest::READ)?;
             Ok(socket)
@@ -63,7 +63,7 @@ impl Master {
                 let _ = self.wakeups.poll.remove(&self.clients.command_socket);
                 self.clients.command_socket = socket;
                 self.held.files.retain(|file| file.path() != path);
-                self.held.files.extend(undo.keep());
+                self.held.files.extend(created.keep());
                 self.log(Level::Info, &format!("Bound {} anew: it was removed", path.display()));
             }
             Err(error) => {

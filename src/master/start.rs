@@ -9,7 +9,7 @@ use crate::decide::Level;
 use crate::master::Master;
 use crate::master::clients::connections::Connections;
 use crate::master::environment::{Environment, variable};
-use crate::master::files::{self, Undo};
+use crate::master::files::{self, CreatedFiles};
 use crate::master::launch::Launch;
 use crate::master::listeners::Binder;
 use crate::master::log::Log;
@@ -53,8 +53,8 @@ impl Master {
         let captured = options.config.capture_stderr;
         let captured = captured.then(|| Captured::new(open_files.hard)).transpose()?;
 
-        let mut undo = Undo::default();
-        let claims = claim(&mut options, pid, &mut undo)?;
+        let mut created = CreatedFiles::default();
+        let claims = claim(&mut options, pid, &mut created)?;
         let config = options.config;
         prepare_process(&config, open_files, &mut log);
         warn_of_small_backlog(&config, &claims.listeners, &mut log);
@@ -69,7 +69,7 @@ impl Master {
         let wakeups = Wakeups { poll, signals, open_mask: launch.mask.open() };
         let mut master = Master::new(state, log, origin, clients, captured, wakeups, held);
         master.watch()?;
-        master.held.files = undo.keep();
+        master.held.files = created.keep();
         master.announce();
         for note in notes {
             master.log(Level::Info, &note);
@@ -110,28 +110,28 @@ impl Master {
 /// Takes locks, command socket, listeners and pid file, and puts the descriptor numbers of `srv:`
 /// words into the command. The locks come first: what a running master of this name has is told
 /// apart from what anybody else has.
-fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
+fn claim(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<Claims> {
     let config = &mut options.config;
     let mut notes = Vec::new();
     let socket_lock;
     let (mut lock, mut default_lock) = (None, None);
     // The lock files of a start-up that fails are removed while they are held: what is declared
     // last is dropped first. Those of a master stay.
-    let mut lock_undo = Undo::default();
-    socket_lock = files::take_socket_lock(config, &mut lock_undo)?;
+    let mut created_locks = CreatedFiles::default();
+    socket_lock = files::take_socket_lock(config, &mut created_locks)?;
     let held = Owned::of(&config.socket_lock(), &socket_lock)?;
     if config.is_lockfile_named {
-        lock = files::take_lock(&config.lockfile, Some(&held), &mut lock_undo)
+        lock = files::take_lock(&config.lockfile, Some(&held), &mut created_locks)
             .map_err(|error| anyhow!("{error:#}; choose another with -f"))?;
     } else {
-        match files::take_default_lock(&config.lockfile, Some(&held), &mut lock_undo) {
+        match files::take_default_lock(&config.lockfile, Some(&held), &mut created_locks) {
             Ok(taken) => default_lock = taken,
             Err(error) => notes.push(format!("Starting without the default lock file: {error:#}")),
         }
     }
-    let command_socket = files::claim_command_socket(&config.socket_path, undo)?;
+    let command_socket = files::claim_command_socket(&config.socket_path, created)?;
     drop(default_lock);
-    let mut binder = Binder { host_family: options.host_family, backlog: config.backlog, undo };
+    let mut binder = Binder { host_family: options.host_family, backlog: config.backlog, created };
     let mut listeners = Vec::new();
     let mut sockets = Vec::new();
     for bind in &options.binds {
@@ -149,7 +149,7 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
             config.command[word.index] = format!("{}{descriptor}", word.prefix).into();
         }
     }
-    let pidfile = match files::write_pidfile(&config.pidfile, pid, undo) {
+    let pidfile = match files::write_pidfile(&config.pidfile, pid, created) {
         Err(error) if options.is_pidfile_given => bail!("{error:#}; choose another with -e"),
         Err(error) => {
             notes.push(format!("Running without the default pid file: {error:#}"));
@@ -157,7 +157,7 @@ fn claim(options: &mut Options, pid: i32, undo: &mut Undo) -> Result<Claims> {
         }
         Ok(pidfile) => pidfile,
     };
-    lock_undo.keep();
+    created_locks.keep();
     let held = Held {
         _listeners: sockets,
         socket_lock: Some(socket_lock),

@@ -26,7 +26,7 @@ const GET_INFO: libc::c_ulong = 0xC040_FF0B;
 
 /// What a pidfd tells of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum ExitState {
     /// It lives, or has ended and was not reaped.
     NotReaped,
     /// It was reaped by somebody; how it ended is known on newer kernels only.
@@ -50,18 +50,18 @@ pub fn open(pid: i32) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// Those of poll(2).
-pub fn fate(pidfd: impl AsFd) -> io::Result<Fate> {
+pub fn exit_state(pidfd: impl AsFd) -> io::Result<ExitState> {
     let mut asked = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     poll(&mut asked, PollTimeout::ZERO)?;
     let flags = asked[0].revents().unwrap_or(PollFlags::empty());
     if !flags.contains(PollFlags::POLLHUP) {
-        return Ok(Fate::NotReaped);
+        return Ok(ExitState::NotReaped);
     }
     let mut info = Info { mask: INFO_EXIT, ..Info::default() };
     // SAFETY: the kernel writes at most the size that GET_INFO names, which is that of `info`.
     let answer = unsafe { libc::ioctl(pidfd.as_fd().as_raw_fd(), GET_INFO as _, &mut info) };
     let is_known = answer == 0 && info.mask & INFO_EXIT != 0;
-    Ok(Fate::Reaped(is_known.then(|| decode(info.exit_code))))
+    Ok(ExitState::Reaped(is_known.then(|| decode(info.exit_code))))
 }
 
 const _: () = assert!(size_of::<Info>() == 64);

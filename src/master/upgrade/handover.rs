@@ -333,9 +333,9 @@ fn lost_workers(handover: &Handover, notes: &mut Vec<Note>) -> Vec<(Pid, ExitSta
     // The pidfd is asked first: a pid that was reaped may be another process's by now.
     let reaped = |pid: &Pid| -> Option<ExitStatus> {
         let carried = handover.descriptors.iter().find(|c| c.role == Role::Worker(*pid))?;
-        match pidfd::fate(descriptor::borrow(carried.number)).ok()? {
-            pidfd::Fate::Reaped(known) => Some(known.map_or(ExitStatus::Unknown, status)),
-            pidfd::Fate::NotReaped => None,
+        match pidfd::exit_state(descriptor::borrow(carried.number)).ok()? {
+            pidfd::ExitState::Reaped(known) => Some(known.map_or(ExitStatus::Unknown, status)),
+            pidfd::ExitState::NotReaped => None,
         }
     };
     let check = handover.state.rollout.as_ref().and_then(Rollout::check);
