@@ -113,7 +113,7 @@ impl Binder<'_> {
             socket::set_mode(&file, path, mode)
                 .context("cannot change the mode of the socket file")?;
         }
-        socket::give(&file, path, owners.user, owners.group)
+        socket::chown(&file, path, owners.user, owners.group)
             .context("cannot change the owner of the socket file")?;
         socket::start_listening(&socket, self.backlog)?;
         Ok(socket)

@@ -97,12 +97,12 @@ pub fn set_mode(file: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
 ///
 /// # Errors
 /// It may be another's; those of fchownat(2).
-pub fn give(file: &OwnedFd, path: &Path, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+pub fn chown(file: &OwnedFd, path: &Path, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
     if user.is_none() && group.is_none() {
         return Ok(());
     }
     refuse_anothers(file, path)?;
-    user::give(file, user, group)
+    user::chown(file, user, group)
 }
 
 /// Refuses what can be no socket that was just bound: another's file, one with two names, or one

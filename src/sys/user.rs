@@ -50,7 +50,7 @@ fn valid_id(number: u32) -> io::Result<Option<u32>> {
 ///
 /// # Errors
 /// Those of fchownat(2): only root may give files away.
-pub fn give(file: impl AsFd, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+pub fn chown(file: impl AsFd, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
     let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
     Ok(fchownat(file, "", user, group, AtFlags::AT_EMPTY_PATH)?)
 }

@@ -27,7 +27,7 @@ impl Master {
         if let Some(error) = started.process.nice_error {
             self.log(Level::Error, &format!("Cannot set the nice level of worker {pid}: {error}"));
         }
-        let connection = started.connection.and_then(|ours| self.give(pid, ours));
+        let connection = started.connection.and_then(|ours| self.add_worker_connection(pid, ours));
         self.events.push_back(Event::Spawned { slot, pid: Pid(pid), connection, directory });
         if let Some(level) = self.state.config.nice.worker {
             self.renice(level, pid);
@@ -53,7 +53,7 @@ impl Master {
     }
 
     /// Takes in the master's end of a worker's own connection.
-    fn give(&mut self, pid: i32, ours: UnixStream) -> Option<ConnectionId> {
+    fn add_worker_connection(&mut self, pid: i32, ours: UnixStream) -> Option<ConnectionId> {
         match self.clients.connections.add(&self.wakeups.poll, ours, true) {
             Ok(id) => Some(id),
             Err(error) => {
