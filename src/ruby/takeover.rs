@@ -306,7 +306,7 @@ impl Original {
                 is_discarding: is_too_long,
                 output: connection.output.clone(),
                 is_given: owner.is_some(),
-                has_ended: false,
+                read_closed: false,
                 is_closing: false,
             });
         }

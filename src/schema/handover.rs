@@ -135,7 +135,7 @@ pub struct CarriedConnection {
     /// `-g` gave it to a worker.
     pub is_given: bool,
     /// The other end will send no more.
-    pub has_ended: bool,
+    pub read_closed: bool,
     /// It is closed once it has what it is owed.
     pub is_closing: bool,
 }

@@ -80,7 +80,7 @@ pub(crate) fn connect(handover: &mut Handover, number: i32) -> ConnectionId {
         is_discarding: false,
         output: Vec::new(),
         is_given: false,
-        has_ended: false,
+        read_closed: false,
         is_closing: false,
     });
     handover.state.connections.insert(id, Connection::default());

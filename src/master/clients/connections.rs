@@ -37,11 +37,11 @@ struct Connection {
     /// `-g` gave it to a worker: it is never evicted.
     is_given: bool,
     /// The other end will send no more.
-    has_ended: bool,
+    read_closed: bool,
     /// The other end is wholly gone.
     is_hung_up: bool,
     /// It reads no more replies. What it has asked is done all the same.
-    is_deaf: bool,
+    write_closed: bool,
     /// Nothing more can be done with it.
     is_broken: bool,
     /// It is to be closed as soon as what it is owed is written.
@@ -59,9 +59,9 @@ impl Connection {
             input: LineBuffer::default(),
             output: Vec::new(),
             is_given,
-            has_ended: false,
+            read_closed: false,
             is_hung_up: false,
-            is_deaf: false,
+            write_closed: false,
             is_broken: false,
             is_closing: false,
             last_active: turn,
@@ -83,20 +83,20 @@ impl Connection {
     fn wanted(&self) -> Interest {
         let is_answered = self.has_write_room() && !self.input.has_line();
         Interest {
-            read: is_answered && !self.has_ended && !self.is_closing,
+            read: is_answered && !self.read_closed && !self.is_closing,
             write: !self.output.is_empty(),
         }
     }
 
     /// Whether nobody is there to read an answer.
     fn is_gone(&self) -> bool {
-        self.is_hung_up || self.is_deaf || self.is_broken
+        self.is_hung_up || self.write_closed || self.is_broken
     }
 
     /// Whether nothing is left to do for it.
     fn is_done(&self) -> bool {
         let has_all = self.output.is_empty();
-        let says_no_more = self.has_ended && !self.input.has_line();
+        let says_no_more = self.read_closed && !self.input.has_line();
         self.is_broken || (has_all && (self.is_closing || says_no_more))
     }
 }
@@ -166,7 +166,7 @@ impl Connections {
                 is_discarding,
                 output: connection.output.clone(),
                 is_given: connection.is_given,
-                has_ended: connection.has_ended,
+                read_closed: connection.read_closed,
                 is_closing: connection.is_closing,
             };
             (carried, connection.stream.as_raw_fd())
@@ -189,7 +189,7 @@ impl Connections {
             let connection = Connection {
                 input: LineBuffer::from_parts(carried.input, carried.is_discarding),
                 output: carried.output,
-                has_ended: carried.has_ended,
+                read_closed: carried.read_closed,
                 is_closing: carried.is_closing,
                 ..Connection::new(stream.into(), carried.is_given, self.turn)
             };
@@ -271,7 +271,7 @@ impl Connections {
     pub fn send(&mut self, id: ConnectionId, line: &str) {
         let Some(connection) = self.table.get_mut(&id) else { return };
         self.touched.insert(id);
-        if connection.is_deaf {
+        if connection.write_closed {
             return;
         }
         if self.owed_total + line.len() > OWED_TOTAL_MAX {
@@ -342,7 +342,7 @@ impl Connections {
                 Err(_) => {
                     self.owed_total -= connection.output.len();
                     connection.output.clear();
-                    connection.is_deaf = true;
+                    connection.write_closed = true;
                 }
             }
         }
@@ -352,9 +352,9 @@ impl Connections {
 /// Reads one chunk.
 fn receive(connection: &mut Connection, chunk: &mut [u8]) {
     match connection.stream.read(chunk) {
-        Ok(0) => connection.has_ended = true,
+        Ok(0) => connection.read_closed = true,
         Ok(count) => connection.input.push(&chunk[..count]),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-        Err(_) => connection.has_ended = true,
+        Err(_) => connection.read_closed = true,
     }
 }

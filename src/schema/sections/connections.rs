@@ -28,7 +28,7 @@ frozen! {
         is_discarding: bool,
         output: Bytes,
         is_given: bool,
-        has_ended: bool,
+        read_closed: bool,
         is_closing: bool,
         ..CarriedConnection::default()
     }

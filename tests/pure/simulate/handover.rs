@@ -54,7 +54,7 @@ fn handover(state: &State, is_given: impl Fn(ConnectionId) -> bool) -> Handover 
         is_discarding: false,
         output: Vec::new(),
         is_given: is_given(*id),
-        has_ended: false,
+        read_closed: false,
         is_closing: false,
     };
     Handover {

@@ -290,14 +290,14 @@ fn busy_buffers() -> Vec<CarriedConnection> {
         is_discarding: false,
         output: output.to_vec(),
         is_given: true,
-        has_ended: false,
+        read_closed: false,
         is_closing: false,
     };
     let half = b"{\"command\":\"worker:ping\",\"pi";
     let reply = b"---%0A:message: \"Upgrading, as commanded\"%0A\n---%0A:mess";
     vec![
         buffer(70_001, half, b""),
-        CarriedConnection { is_given: false, has_ended: true, ..buffer(70_002, b"", reply) },
+        CarriedConnection { is_given: false, read_closed: true, ..buffer(70_002, b"", reply) },
         CarriedConnection {
             is_discarding: true,
             is_closing: true,
