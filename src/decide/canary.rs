@@ -3,7 +3,7 @@
 
 use crate::decide::action::Action;
 use crate::decide::turn::Turn;
-use crate::decide::waiters::progress;
+use crate::decide::waiters::announce;
 use crate::state::{CanaryCheck, Monotonic, Pid, Rollout, RolloutStage, State};
 
 /// The command of `--on-canary` runs.
@@ -40,7 +40,7 @@ pub(super) fn judge_canary(turn: &mut Turn) {
             let deadline = now + turn.state.config.rollout.on_canary_timeout;
             let check = CanaryCheck { worker: pid, process: None, deadline, is_overdue: false };
             set_check(turn, Some(check));
-            progress(turn, &format!("Running --on-canary for worker {pid}"));
+            announce(turn, &format!("Running --on-canary for worker {pid}"));
             let generation = turn.state.generation;
             turn.actions.push(Action::RunCanaryCheck { worker: pid, generation });
         }
@@ -57,7 +57,7 @@ pub(super) fn canary(state: &State) -> Option<(Pid, Monotonic)> {
 pub(super) fn pass_canary(turn: &mut Turn, pid: Pid) {
     if let Some(rollout) = &mut turn.state.rollout {
         rollout.stage = RolloutStage::Replacing;
-        progress(turn, &format!("Canary {pid} passed: replacing the others"));
+        announce(turn, &format!("Canary {pid} passed: replacing the others"));
     }
 }
 

@@ -229,7 +229,7 @@ fn change_target(turn: &mut Turn, verb: &str, by: i64) -> Answer {
         return Answer::refused(refusal);
     }
     pool::set_target(turn, u32::try_from(new).unwrap_or(old));
-    said(turn, format!("{verb} number of workers from {old} -> {new}"))
+    log_and_answer(turn, format!("{verb} number of workers from {old} -> {new}"))
 }
 
 fn set_workers(turn: &mut Turn, words: &[String]) -> Answer {
@@ -253,7 +253,7 @@ fn set_workers(turn: &mut Turn, words: &[String]) -> Answer {
         std::cmp::Ordering::Less => "Will gracefully terminate workers.",
         std::cmp::Ordering::Equal => "Nothing to do.",
     };
-    said(turn, format!("Altering worker count, {old} -> {new}. {doing}"))
+    log_and_answer(turn, format!("Altering worker count, {old} -> {new}. {doing}"))
 }
 
 fn change_verbosity(turn: &mut Turn, by: i8) -> Answer {
@@ -266,7 +266,7 @@ fn change_verbosity(turn: &mut Turn, by: i8) -> Answer {
         _ => "errors only",
     };
     let verb = if new == old { "is already at" } else { "set to" };
-    said(turn, format!("Verbosity {verb} {} ({level})", new.0))
+    log_and_answer(turn, format!("Verbosity {verb} {} ({level})", new.0))
 }
 
 fn send_signals(turn: &mut Turn, words: &[String]) -> Answer {
@@ -281,7 +281,7 @@ fn send_signals(turn: &mut Turn, words: &[String]) -> Answer {
     let mut messages = Vec::new();
     for signal in signals {
         turn.actions.extend(workers.iter().map(|pid| Action::Signal { pid: *pid, signal }));
-        messages.push(said(turn, signal::sent(signal, &workers)).message);
+        messages.push(log_and_answer(turn, signal::sent(signal, &workers)).message);
     }
     Answer::done(messages.join("\n"))
 }
@@ -295,7 +295,7 @@ fn die(turn: &mut Turn, words: &[String]) -> Answer {
         Ok(signals) => {
             let signal = signals.first().copied().unwrap_or(Signal::Usr2);
             let message = format!("Einhorn is going down! {}", signal::stop(turn, signal));
-            said(turn, message)
+            log_and_answer(turn, message)
         }
     }
 }
@@ -309,7 +309,7 @@ fn parse_signals(words: &[String]) -> Result<Vec<Signal>, String> {
 }
 
 /// Logs what a client is told.
-fn said(turn: &mut Turn, message: String) -> Answer {
+fn log_and_answer(turn: &mut Turn, message: String) -> Answer {
     turn.info(message.clone());
     Answer::done(message)
 }

@@ -1,7 +1,7 @@
 //! New workers that fail while they are rolled out (docs/decisions/0010-upgrades-that-end.md).
 
 use crate::decide::turn::Turn;
-use crate::decide::waiters::progress;
+use crate::decide::waiters::announce;
 use crate::decide::{backoff, canary};
 use crate::state::{
     AckMode, ExitStatus, FAILURES_TOLD, Failure, Monotonic, Pid, RolloutStage, Signal, Slot, State,
@@ -73,7 +73,7 @@ pub(super) fn fail_overdue_acks(turn: &mut Turn) {
         let Some(worker) = turn.state.workers.get_mut(&pid) else { continue };
         worker.missed_ack_deadline = true;
         let (slot, age) = (worker.slot, now.since(worker.spawned_at));
-        progress(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
+        announce(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
         turn.request_stop(&[pid], Signal::Usr2);
         backoff::count_early_death(turn, turn.state.generation);
         let what = format!("no ACK within {most}s");
@@ -98,11 +98,11 @@ fn note(turn: &mut Turn, failure: Failure) {
     if rollout.failures.len() < FAILURES_TOLD {
         rollout.failures.push(failure);
     }
-    progress(turn, &format!("Failure {count} of this upgrade; it ends at {most}"));
+    announce(turn, &format!("Failure {count} of this upgrade; it ends at {most}"));
 }
 
 /// A failure in words.
-pub(super) fn told(failure: &Failure) -> String {
+pub(super) fn describe(failure: &Failure) -> String {
     let Failure { pid, slot, what, age, last_words: _ } = failure;
     match pid {
         Some(pid) => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::decide::turn::{Turn, counted, list};
-use crate::decide::waiters::{self, Answer, progress};
+use crate::decide::waiters::{self, Answer, announce};
 use crate::decide::{canary, failures};
 use crate::outcome::Outcome;
 use crate::state::{
@@ -46,7 +46,7 @@ pub(super) fn begin(turn: &mut Turn, kind: RolloutKind, asked_at: Monotonic) {
         release if release.is_empty() => release,
         release => format!(" to generation {}{release}", turn.state.generation.0),
     };
-    progress(turn, &format!("Starting {name} upgrade from generation {}{to}...", from.0));
+    announce(turn, &format!("Starting {name} upgrade from generation {}{to}...", from.0));
 }
 
 /// Ends a roll-out in favour of another. Answers the generation to go back to if that one fails.
@@ -54,7 +54,7 @@ fn supersede(turn: &mut Turn) -> Generation {
     let Some(from) = turn.state.rollout.as_ref().map(|rollout| rollout.from) else {
         return turn.state.generation;
     };
-    progress(turn, "Starting over with the newest code");
+    announce(turn, "Starting over with the newest code");
     let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
         let message = "Upgrade superseded: a newer one has begun".to_owned();
@@ -150,7 +150,7 @@ fn complete(turn: &mut Turn) {
     }
     let generation = turn.state.generation.0;
     let release = release(turn.state, turn.state.generation);
-    progress(turn, &format!("Upgraded successfully to generation {generation}{release}"));
+    announce(turn, &format!("Upgraded successfully to generation {generation}{release}"));
     let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
         let serving = turn.state.generation;
@@ -218,7 +218,7 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
     };
     let message = format!("Upgrade {how}: {why}; {then}");
     // Those who wait are told of each failure; whoever reads errors alone has not heard of any.
-    let first = ended.failures.first().map(failures::told);
+    let first = ended.failures.first().map(failures::describe);
     let first = first.map(|first| format!("; the first failure: {first}")).unwrap_or_default();
     turn.error(format!("{message}{first}"));
     let ended = EndedUpgrade { outcome, message, ..ended };
@@ -318,7 +318,7 @@ fn cull_old(turn: &mut Turn) {
     }
     let whom = if from.is_some() { "old worker" } else { "unwanted worker" };
     let whom = counted(going.len(), whom);
-    progress(turn, &format!("Sending USR2 to {whom}: {}", list(&going)));
+    announce(turn, &format!("Sending USR2 to {whom}: {}", list(&going)));
     turn.request_stop(&going, Signal::Usr2);
 }
 

@@ -8,7 +8,7 @@ use crate::decide::event::Preflight;
 use crate::decide::preflight::{Asked, PREFLIGHT_MAX, Verdict, verdict};
 use crate::decide::rollout;
 use crate::decide::turn::Turn;
-use crate::decide::waiters::{self, Answer, Asker, progress};
+use crate::decide::waiters::{self, Answer, Asker, announce};
 use crate::outcome::Outcome;
 use crate::ruby;
 use crate::state::{
@@ -87,7 +87,7 @@ fn begin(turn: &mut Turn, asked: Asked) {
     }
     if asked.is_hand_back {
         for change in ruby::changes(turn.state) {
-            progress(turn, &format!("What changes with a Ruby Einhorn: {change}"));
+            announce(turn, &format!("What changes with a Ruby Einhorn: {change}"));
         }
     }
     start_preflight(turn, Asked { kind, ..asked }, turn.now.monotonic);
@@ -105,7 +105,7 @@ fn join(turn: &mut Turn, reexec: Reexec, kind: UpgradeKind) {
     let is_stale = before == UpgradeKind::Reload || is_deployed(turn.state);
     if is_stale && !is_hand_back {
         // The code to begin was looked up before this was asked for, or not at all.
-        progress(turn, "Checking again: newer code was asked for");
+        announce(turn, "Checking again: newer code was asked for");
         kill_candidate(turn);
         start_preflight(turn, Asked { kind, is_hand_back }, asked_at);
     }
@@ -132,7 +132,7 @@ pub(super) fn preflight_started(turn: &mut Turn, pid: Pid, deployment: Option<De
         let release = release.map(|directory| format!(" of {}", directory.display()));
         turn.state.next_deployment = deployment;
         let release = release.unwrap_or_default();
-        progress(
+        announce(
             turn,
             &format!("Checking whether the new release{release} can take over (pid {pid})"),
         );
@@ -156,12 +156,12 @@ pub(super) fn preflight_ended(turn: &mut Turn, outcome: &Preflight) {
     let handing_over = Some(Reexec { kind, asked_at, stage: Stage::HandingOver, is_hand_back });
     match verdict(outcome, asked, is_overdue) {
         Verdict::Accept { release } => {
-            progress(turn, &format!("einhorn {release} can take over; handing over to it"));
+            announce(turn, &format!("einhorn {release} can take over; handing over to it"));
             turn.state.reexec = handing_over;
             turn.actions.push(Action::HandOver);
         }
         Verdict::HandBack => {
-            progress(turn, "A Ruby Einhorn can take over; handing back to it");
+            announce(turn, "A Ruby Einhorn can take over; handing back to it");
             turn.state.reexec = handing_over;
             turn.actions.push(Action::HandBack);
         }
@@ -218,7 +218,7 @@ pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
     turn.state.reexec_count = turn.state.reexec_count.saturating_add(1);
     turn.state.reexecuted_at = Some(turn.now.monotonic);
     let release = release();
-    progress(turn, &format!("Re-executed: from einhorn {from_release} to {release}"));
+    announce(turn, &format!("Re-executed: from einhorn {from_release} to {release}"));
     let reexec = turn.state.reexec.unwrap_or(Reexec {
         kind: UpgradeKind::Reload,
         asked_at: turn.now.monotonic,

@@ -121,13 +121,13 @@ fn tell_last(turn: &mut Turn, asker: &Asker) {
 }
 
 /// Logs how something goes on, and tells everyone who waits.
-pub(super) fn progress(turn: &mut Turn, message: &str) {
+pub(super) fn announce(turn: &mut Turn, message: &str) {
     turn.info(message);
     tell_all(turn, message);
 }
 
 /// The same of what needs a person.
-pub(super) fn trouble(turn: &mut Turn, message: &str) {
+pub(super) fn announce_error(turn: &mut Turn, message: &str) {
     turn.error(message);
     tell_all(turn, message);
 }

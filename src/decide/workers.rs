@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::decide::turn::Turn;
-use crate::decide::waiters::progress;
+use crate::decide::waiters::announce;
 use crate::decide::{backoff, failures, rollout, waiters};
 use crate::state::{AckMode, Connection, ConnectionId, ExitStatus, Now, Pid, Signal, Slot, Worker};
 
@@ -27,7 +27,7 @@ pub(super) fn spawned(
     }
     turn.state.last_spawn_at = Some(turn.now.monotonic);
     turn.state.last_spawned_on = Some(turn.now.realtime);
-    progress(turn, &format!("===> Launched {pid} (slot {})", slot.0));
+    announce(turn, &format!("===> Launched {pid} (slot {})", slot.0));
     if let (Some(began_in), Some(directory)) = (turn.state.began_in(generation), directory)
         && began_in != directory
     {
@@ -50,7 +50,7 @@ pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
     let generation = turn.state.ordered.remove(&slot);
     turn.state.cold_start_count = 0;
     turn.state.last_spawn_at = Some(turn.now.monotonic);
-    waiters::trouble(turn, &format!("Could not start a worker (slot {}): {why}", slot.0));
+    waiters::announce_error(turn, &format!("Could not start a worker (slot {}): {why}", slot.0));
     let Some(generation) = generation else { return };
     if turn.state.is_startable(generation) {
         backoff::count_early_death(turn, generation);
@@ -80,7 +80,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8])
         "===> Exited worker {pid} (slot {}){before_ack}: {status} after {age:.3}s",
         worker.slot.0
     );
-    progress(turn, &message);
+    announce(turn, &message);
     if worker.missed_ack_deadline {
         failures::late_worker_ended(turn, pid, &worker, said);
     }
@@ -110,7 +110,7 @@ pub(super) fn acknowledge(turn: &mut Turn, pid: Pid) {
         AckMode::Timer(_) => "timer",
     };
     let (count, target) = (turn.state.acked_count(), turn.state.config.target);
-    progress(turn, &format!("Up to {count} / {target} {mode} ACKs{ending}"));
+    announce(turn, &format!("Up to {count} / {target} {mode} ACKs{ending}"));
 }
 
 pub(super) fn acknowledge_due(turn: &mut Turn) {

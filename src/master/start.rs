@@ -70,7 +70,7 @@ impl Master {
         let mut master = Master::new(state, log, origin, clients, captured, wakeups, held);
         master.watch()?;
         master.held.files = created.keep();
-        master.announce();
+        master.log_start();
         for note in notes {
             master.log(Level::Info, &note);
         }
@@ -92,7 +92,7 @@ impl Master {
         Ok(())
     }
 
-    fn announce(&mut self) {
+    fn log_start(&mut self) {
         let config = &self.state.config;
         let words = config.command.iter().map(|word| word.to_string_lossy());
         let words: Vec<String> = words.map(|word| shell_words::quote(&word).into_owned()).collect();
