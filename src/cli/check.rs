@@ -13,7 +13,7 @@ const STATE: &str = "--with-state-fd";
 
 /// The command line of a check up to where the state is named, without the word for the check, and
 /// what follows; with that number or another in between it adopts. `None` where it does not.
-pub fn around_state(
+pub fn split_at_state_fd(
     command_line: &[OsString],
     state: i32,
 ) -> Option<(Vec<OsString>, Vec<OsString>)> {
@@ -54,7 +54,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                around_state(&words(line), 7),
+                split_at_state_fd(&words(line), 7),
                 Some((words(before), words(after))),
                 "{line}"
             );
@@ -73,7 +73,7 @@ mod tests {
             "e --upgrade-check --with-state-fd 7 --rolled-back x -- web",
             "--upgrade-check",
         ] {
-            assert_eq!(around_state(&words(line), 7), None, "{line}");
+            assert_eq!(split_at_state_fd(&words(line), 7), None, "{line}");
         }
     }
 }

@@ -16,7 +16,7 @@ pub const NEWER: &str = "newer";
 ///
 /// # Errors
 /// A sentence that names the options that a beginning may mean.
-pub fn spell_out(
+pub fn expand_abbreviations(
     command: &Command,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Vec<OsString>, String> {

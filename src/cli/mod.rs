@@ -23,10 +23,10 @@ use crate::state::{
 };
 
 pub use address::parse_bind;
-pub use check::around_state;
+pub use check::split_at_state_fd;
 pub use env_file::parse_variables;
 use long_option::NEWER;
-pub use long_option::spell_out;
+pub use long_option::expand_abbreviations;
 pub use value::above_zero;
 
 /// Runs copies of a program behind shared sockets, and keeps them running.
@@ -303,7 +303,7 @@ pub fn parse(
 ) -> Result<Task, Refusal> {
     let mut command = Args::command();
     command.build();
-    let arguments = spell_out(&command, arguments).map_err(Refusal::Invalid)?;
+    let arguments = expand_abbreviations(&command, arguments).map_err(Refusal::Invalid)?;
     let matches = command.try_get_matches_from(arguments);
     let args = matches.and_then(|mut matches| Args::from_arg_matches_mut(&mut matches));
     let args = args.map_err(|error| match error.kind() {

@@ -56,8 +56,9 @@ impl Master {
 
     /// A child is gone that may have been a worker.
     pub(super) fn child_ended(&mut self, pid: Pid, status: ExitStatus) {
-        let captured = self.captured.as_mut();
-        let last_words = captured.map(|captured| captured.reaped(pid.0, &mut self.log));
+        let worker_stderr = self.worker_stderr.as_mut();
+        let last_words =
+            worker_stderr.map(|worker_stderr| worker_stderr.reaped(pid.0, &mut self.log));
         let last_words = last_words.unwrap_or_default();
         self.events.push_back(Event::Exited { pid, status, last_words });
     }

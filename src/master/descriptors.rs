@@ -44,7 +44,7 @@ pub fn verify_descriptors(handover: &Handover) -> Result<()> {
     for Carried { role, number, identity } in &handover.descriptors {
         verify(*number, *identity, || format!("{role:?}"))?;
     }
-    for CarriedPipe { pid, number, identity, .. } in &handover.captured {
+    for CarriedPipe { pid, number, identity, .. } in &handover.worker_stderr {
         verify(*number, *identity, || format!("standard error of {pid}"))?;
     }
     Ok(())

@@ -57,7 +57,7 @@ impl Master {
             match Source::of(ready.token) {
                 None | Some(Source::Signals | Source::CommandSocket) => {}
                 Some(Source::Log) => self.log.flush(),
-                Some(Source::Workers) => self.hear_workers(),
+                Some(Source::Workers) => self.drain_worker_stderr(),
                 Some(Source::Candidate) => self.hear_candidates(),
                 Some(Source::Connection(id)) => self.clients.connections.serve(id, *ready),
             }
@@ -84,7 +84,7 @@ impl Master {
         }
         debug_assert_eq!(self.state.check(), Ok(()));
         self.log.watch(&self.wakeups.poll);
-        self.watch_workers();
+        self.watch_worker_stderr();
         self.resume_accepting();
         self.keep_metrics();
     }
@@ -171,10 +171,10 @@ impl Master {
                 self.log(Level::Error, &format!("Cannot remove {path}: {error}"));
             }
         }
-        self.hear_the_rest();
+        self.drain_stderr_on_exit();
         self.log(Level::Info, &format!("Leaving with exit status {code}"));
         // The last line too waits for room behind all that.
-        self.hear_the_rest();
+        self.drain_stderr_on_exit();
         code
     }
 }

@@ -11,7 +11,7 @@ use crate::master::clients::connections::Connections;
 use crate::master::log::Log;
 use crate::master::status::metrics_file::MetricsFile;
 use crate::master::upgrade::candidate::{Candidate, Successor};
-use crate::master::workers::stderr::Captured;
+use crate::master::workers::stderr::WorkerStderr;
 use crate::schema::Origin;
 use crate::state::{Monotonic, Pid, State};
 use crate::sys::file::Owned;
@@ -27,7 +27,7 @@ pub struct Master {
     pub(super) origin: Origin,
     pub(super) clients: Clients,
     /// The workers' standard error, with `--capture-stderr`.
-    pub(super) captured: Option<Captured>,
+    pub(super) worker_stderr: Option<WorkerStderr>,
     pub(super) wakeups: Wakeups,
     /// What has happened and was not told to `decide` yet.
     pub(super) events: VecDeque<Event>,
@@ -95,7 +95,7 @@ impl Master {
         log: Log,
         origin: Origin,
         clients: Clients,
-        captured: Option<Captured>,
+        worker_stderr: Option<WorkerStderr>,
         wakeups: Wakeups,
         held: Held,
     ) -> Master {
@@ -104,7 +104,7 @@ impl Master {
             log,
             origin,
             clients,
-            captured,
+            worker_stderr,
             wakeups,
             events: VecDeque::new(),
             children: BTreeMap::new(),

@@ -17,7 +17,7 @@ use crate::master::program::find_program;
 use crate::master::running::{Clients, Held, Wakeups};
 use crate::master::source::Source;
 use crate::master::workers::deployment;
-use crate::master::workers::stderr::Captured;
+use crate::master::workers::stderr::WorkerStderr;
 use crate::state::{self, Config, Generation, Listener, Pid, State};
 use crate::sys::file::Owned;
 use crate::sys::poll::{Interest, Poll};
@@ -50,8 +50,9 @@ impl Master {
         let origin = launch.origin(open_files);
         let poll = Poll::new()?;
         let signals = Signals::new()?;
-        let captured = options.config.capture_stderr;
-        let captured = captured.then(|| Captured::new(open_files.hard)).transpose()?;
+        let captures_stderr = options.config.capture_stderr;
+        let worker_stderr =
+            captures_stderr.then(|| WorkerStderr::new(open_files.hard)).transpose()?;
 
         let mut created = CreatedFiles::default();
         let claims = claim(&mut options, pid, &mut created)?;
@@ -67,7 +68,7 @@ impl Master {
         let connections = Connections::new(open_files.hard);
         let clients = Clients { command_socket, accept_again_at: None, connections };
         let wakeups = Wakeups { poll, signals, open_mask: launch.mask.open() };
-        let mut master = Master::new(state, log, origin, clients, captured, wakeups, held);
+        let mut master = Master::new(state, log, origin, clients, worker_stderr, wakeups, held);
         master.watch()?;
         master.held.files = created.keep();
         master.log_start();

@@ -167,13 +167,13 @@ impl<'a> Field<'a> {
         let is_between = (lowest.into()..=highest.into()).contains(number);
         let fits = T::try_from(*number).ok().filter(|_| is_between);
         Ok(fits.unwrap_or_else(|| {
-            notes.push(self.eased(number, nearest));
+            notes.push(self.clamped(number, nearest));
             nearest
         }))
     }
 
     /// What a value has become, in words for the log.
-    pub(super) fn eased(
+    pub(super) fn clamped(
         &self,
         given: impl std::fmt::Display,
         taken: impl std::fmt::Display,
@@ -192,7 +192,7 @@ impl<'a> Field<'a> {
         // What is no number stays none.
         let nearest = seconds.clamp(0.0, SECONDS_MAX);
         if nearest != seconds {
-            notes.push(self.eased(seconds, nearest));
+            notes.push(self.clamped(seconds, nearest));
         }
         span("", nearest, true, SECONDS_MAX).map_err(|why| self.wrong(why.trim()))
     }

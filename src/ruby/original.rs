@@ -269,10 +269,10 @@ fn options(
 
 /// The pause between starts; the original has none where it is 0 or less.
 fn pause(field: &Field<'_>, notes: &mut Notes) -> Result<Duration, String> {
-    let mut eased = Notes::new();
-    let seconds = field.seconds(&mut eased)?;
+    let mut clamped = Notes::new();
+    let seconds = field.seconds(&mut clamped)?;
     if !seconds.is_zero() {
-        notes.append(&mut eased);
+        notes.append(&mut clamped);
         return Ok(seconds);
     }
     notes.push(field.wrong(format_args!(
@@ -288,7 +288,7 @@ fn backlog(field: &Field<'_>, notes: &mut Notes) -> Result<u32, String> {
     if field.nearest(i64::MIN, i64::MAX, &mut Notes::new())? >= 0 {
         return field.nearest(1, longest, notes);
     }
-    notes.push(field.eased("negative", longest));
+    notes.push(field.clamped("negative", longest));
     Ok(longest)
 }
 

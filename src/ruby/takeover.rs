@@ -156,7 +156,7 @@ impl Original {
             next_connection: ConnectionId(next),
             helpers: helpers.collect(),
             files: Vec::new(),
-            captured: Vec::new(),
+            worker_stderr: Vec::new(),
             unlogged: Vec::new(),
         };
         Ok(Takeover { handover, notes })

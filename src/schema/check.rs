@@ -90,16 +90,16 @@ fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<()
             format!("connection {} is not carried", id.0)
         })?;
     }
-    check_captured(handover, &mut numbers)
+    check_worker_stderr(handover, &mut numbers)
 }
 
 /// The pipes of workers are theirs, one each, and their numbers nobody else's.
-fn check_captured(handover: &Handover, numbers: &mut BTreeSet<i32>) -> Result<(), String> {
-    let Handover { state, captured, .. } = handover;
-    let is_asked = state.config.capture_stderr || captured.is_empty();
+fn check_worker_stderr(handover: &Handover, numbers: &mut BTreeSet<i32>) -> Result<(), String> {
+    let Handover { state, worker_stderr, .. } = handover;
+    let is_asked = state.config.capture_stderr || worker_stderr.is_empty();
     ensure(is_asked, || "there are pipes without `--capture-stderr`".to_owned())?;
     let mut pids = BTreeSet::new();
-    for CarriedPipe { pid, is_orphan, number, identity: _, kept, unsent } in captured {
+    for CarriedPipe { pid, is_orphan, number, identity: _, kept, unsent } in worker_stderr {
         ensure(*number >= 3, || format!("the pipe of {pid} has descriptor {number}"))?;
         ensure(numbers.insert(*number), || format!("descriptor {number} stands twice"))?;
         let is_its = *is_orphan || state.workers.contains_key(pid) && pids.insert(*pid);

@@ -26,7 +26,7 @@ pub struct Handover {
     pub files: Vec<CarriedFile>,
     /// The pipes that `--capture-stderr` has made: those of workers, then those of workers that
     /// have ended, the oldest first.
-    pub captured: Vec<CarriedPipe>,
+    pub worker_stderr: Vec<CarriedPipe>,
     /// What the log owes its reader.
     pub unlogged: Vec<u8>,
 }
@@ -43,15 +43,15 @@ impl Handover {
             next_connection: ConnectionId(0),
             helpers: Vec::new(),
             files: Vec::new(),
-            captured: Vec::new(),
+            worker_stderr: Vec::new(),
             unlogged: Vec::new(),
         }
     }
 
     /// The number of every descriptor that travels.
     pub fn numbers(&self) -> impl Iterator<Item = i32> {
-        let captured = self.captured.iter().map(|pipe| pipe.number);
-        self.descriptors.iter().map(|carried| carried.number).chain(captured)
+        let worker_stderr = self.worker_stderr.iter().map(|pipe| pipe.number);
+        self.descriptors.iter().map(|carried| carried.number).chain(worker_stderr)
     }
 }
 

@@ -62,7 +62,7 @@ fn handover(pids: [i32; 3], started: [u64; 2], port: u16) -> Handover {
         next_connection: ConnectionId(40),
         helpers: vec![(Pid(helper), "passing the state on".to_owned())],
         files: Vec::new(),
-        captured: Vec::new(),
+        worker_stderr: Vec::new(),
         unlogged: Vec::new(),
     };
     connect(&mut handover, 9);

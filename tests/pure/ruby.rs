@@ -1,6 +1,6 @@
 //! What a Ruby master hands over, as one of ours understands it.
 
-mod eased;
+mod clamped;
 mod refused;
 
 use std::ffi::OsString;

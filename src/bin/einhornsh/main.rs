@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use einhorn::cli::{default_folder, default_path, spell_out};
+use einhorn::cli::{default_folder, default_path, expand_abbreviations};
 use einhorn::client::Client;
 
 use failure::{EXIT_USAGE, Failure, complain};
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     let mut command = Args::command();
     // Adds --help and --version, which may be abbreviated too.
     command.build();
-    let arguments = match spell_out(&command, std::env::args_os()) {
+    let arguments = match expand_abbreviations(&command, std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(why) => {
             complain(&why);

@@ -26,17 +26,17 @@ pub(crate) fn tell(
     let Shell { screen, address, .. } = shell;
     let Some((name, args)) = command.words.split_first() else { return Ok(0) };
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let mut teller = Teller::new(screen, &command.options, name, address);
+    let mut printer = ReplyPrinter::new(screen, &command.options, name, address);
     let mut replies = client.request_events(name, &args)?;
     loop {
-        let Some(pause) = teller.pause() else { return teller.waited_in_vain() };
+        let Some(pause) = printer.pause() else { return printer.waited_in_vain() };
         match replies.next_within(pause) {
             Some(Ok(reply)) => {
-                if let Some(status) = teller.heard(&reply)? {
+                if let Some(status) = printer.heard(&reply)? {
                     return Ok(status);
                 }
             }
-            Some(Err(ClientError::TimedOut)) => teller.tick()?,
+            Some(Err(ClientError::TimedOut)) => printer.tick()?,
             Some(Err(error)) => return Err(error.into()),
             None => return Ok(0),
         }
@@ -44,7 +44,7 @@ pub(crate) fn tell(
 }
 
 /// The answer to one command, while it arrives.
-struct Teller<'a> {
+struct ReplyPrinter<'a> {
     screen: &'a mut Screen,
     options: &'a Options,
     command: &'a str,
@@ -59,14 +59,14 @@ struct Teller<'a> {
     stage: Option<NewsStage>,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> ReplyPrinter<'a> {
     fn new(
         screen: &'a mut Screen,
         options: &'a Options,
         command: &'a str,
         address: &'a str,
-    ) -> Teller<'a> {
-        Teller {
+    ) -> ReplyPrinter<'a> {
+        ReplyPrinter {
             screen,
             options,
             command,

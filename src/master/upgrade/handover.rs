@@ -25,7 +25,7 @@ use crate::master::upgrade::exec::Estate;
 use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, original_limit};
 use crate::master::upgrade::pin::verify_directory;
 use crate::master::upgrade::rollback::Adoption;
-use crate::master::workers::stderr::Captured;
+use crate::master::workers::stderr::WorkerStderr;
 use crate::preflight::PinnedFrom;
 use crate::ruby::Original;
 use crate::schema::{self, Carried, Handover, Role};
@@ -125,7 +125,10 @@ impl Master {
             next_connection: self.clients.connections.next_id(),
             helpers: self.children.iter().filter_map(helper).collect(),
             files: self.held.files.iter().map(carried_file).collect(),
-            captured: self.captured.as_ref().map_or(Ok(Vec::new()), Captured::carried)?,
+            worker_stderr: self
+                .worker_stderr
+                .as_ref()
+                .map_or(Ok(Vec::new()), WorkerStderr::carried)?,
             unlogged: self.log.unlogged(),
         })
     }
@@ -183,9 +186,10 @@ impl Master {
         };
         let signals = Signals::new().context("cannot handle signals")?;
         let poll = watch(&handover, &signals).context("cannot watch")?;
-        let captured = handover.state.config.capture_stderr;
-        let captured = captured.then(|| Captured::watch_carried(&handover.captured));
-        let captured = captured.transpose().context("cannot watch workers")?;
+        let captures_stderr = handover.state.config.capture_stderr;
+        let worker_stderr =
+            captures_stderr.then(|| WorkerStderr::watch_carried(&handover.worker_stderr));
+        let worker_stderr = worker_stderr.transpose().context("cannot watch workers")?;
         let image = descriptor::own_image().ok();
         fail_point("panic")?;
         Ok(Prepared {
@@ -193,7 +197,7 @@ impl Master {
             notes,
             lost,
             pinned_from,
-            parts: Parts { log, signals, poll, captured, image, open_files },
+            parts: Parts { log, signals, poll, worker_stderr, image, open_files },
         })
     }
 
@@ -248,7 +252,8 @@ impl Master {
         let streams = carried.filter_map(|c| take(Role::Connection(c.id)).map(|fd| (c, fd)));
         connections.adopt(streams.collect(), handover.next_connection);
         let most = parts.open_files.hard;
-        let captured = parts.captured.map(|poll| Captured::adopt(poll, handover.captured, most));
+        let worker_stderr =
+            parts.worker_stderr.map(|poll| WorkerStderr::adopt(poll, handover.worker_stderr, most));
         let Some(command_socket) = take(Role::CommandSocket) else {
             unreachable!("schema::decode refuses a table without it");
         };
@@ -277,7 +282,8 @@ impl Master {
         let open_mask = origin.mask().open();
         let wakeups = Wakeups { poll: parts.poll, signals: parts.signals, open_mask };
         let log = parts.log.owing(handover.unlogged);
-        let mut master = Master::new(handover.state, log, origin, clients, captured, wakeups, held);
+        let mut master =
+            Master::new(handover.state, log, origin, clients, worker_stderr, wakeups, held);
         master.children = children;
         master
     }
@@ -322,7 +328,7 @@ struct Parts {
     signals: Signals,
     poll: Poll,
     /// What watches the workers' standard error, where it is captured.
-    captured: Option<Poll>,
+    worker_stderr: Option<Poll>,
     image: Option<OwnedFd>,
     open_files: limit::Limit,
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::cli::around_state;
+use crate::cli::split_at_state_fd;
 use crate::master::descriptors::identity;
 use crate::master::launch::Launch;
 use crate::master::upgrade::image::fingerprint;
@@ -55,7 +55,7 @@ fn own_pin(launch: &Launch, state_number: RawFd) -> Result<[OwnedFd; 3]> {
     let directory = open_directory().context("its working directory")?;
     let name = std::iter::once(&launch.own_name);
     let command_line: Vec<OsString> = name.chain(&launch.arguments).cloned().collect();
-    let (before, after) = around_state(&command_line, state_number)
+    let (before, after) = split_at_state_fd(&command_line, state_number)
         .context("its command line is another than the re-exec command was given")?;
     let variable = |(name, value): &(OsString, OsString)| {
         OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat())

@@ -2,7 +2,7 @@
 
 mod canary_check;
 pub(super) mod deployment;
-mod hear;
+mod drain_stderr;
 mod renice;
 mod spawn;
 mod start;

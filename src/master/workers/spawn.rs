@@ -10,7 +10,7 @@ use crate::decide::{Event, Level};
 use crate::master::Master;
 use crate::master::workers::deployment;
 use crate::master::workers::start::Started;
-use crate::master::workers::stderr::Captured;
+use crate::master::workers::stderr::WorkerStderr;
 use crate::state::{ConnectionId, Generation, Pid, Slot};
 
 impl Master {
@@ -40,14 +40,14 @@ impl Master {
         generation: Generation,
     ) -> Result<(Started, Option<PathBuf>)> {
         let directory = deployment::place(&self.state, generation)?;
-        let pipe = self.captured.as_ref().map(Captured::pipe).transpose();
+        let pipe = self.worker_stderr.as_ref().map(WorkerStderr::pipe).transpose();
         let pipe = pipe.context("cannot make a pipe for its standard error")?;
         // The worker's end is closed here at the end: the pipe ends with those who have it.
         let (ours, theirs) = pipe.unzip();
         let standard_error = theirs.as_ref().map(AsRawFd::as_raw_fd);
         let started = self.start_worker(slot, generation, directory.as_deref(), standard_error)?;
-        if let (Some(captured), Some(ours)) = (&mut self.captured, ours) {
-            captured.add(started.process.pid, ours);
+        if let (Some(worker_stderr), Some(ours)) = (&mut self.worker_stderr, ours) {
+            worker_stderr.add(started.process.pid, ours);
         }
         Ok((started, directory))
     }

@@ -40,7 +40,7 @@ const ORPHANS_MAX: usize = 1024;
 
 /// All pipes, by the numbers of their reading ends.
 #[derive(Debug)]
-pub struct Captured {
+pub struct WorkerStderr {
     poll: Poll,
     pipes: BTreeMap<RawFd, Pipe>,
     /// Whose they are, until those are reaped.
@@ -110,13 +110,13 @@ impl Pipe {
     }
 }
 
-impl Captured {
+impl WorkerStderr {
     /// None yet; `descriptors_max` is how many descriptors this process may have.
     ///
     /// # Errors
     /// Those of epoll_create1(2).
-    pub fn new(descriptors_max: u64) -> io::Result<Captured> {
-        Ok(Captured::adopt(Poll::new()?, Vec::new(), descriptors_max))
+    pub fn new(descriptors_max: u64) -> io::Result<WorkerStderr> {
+        Ok(WorkerStderr::adopt(Poll::new()?, Vec::new(), descriptors_max))
     }
 
     /// What watches the pipes of the image before this one, before they are taken over.
@@ -132,9 +132,9 @@ impl Captured {
     }
 
     /// Takes over the pipes of the image before this one, and what watches them.
-    pub fn adopt(poll: Poll, carried: Vec<CarriedPipe>, descriptors_max: u64) -> Captured {
+    pub fn adopt(poll: Poll, carried: Vec<CarriedPipe>, descriptors_max: u64) -> WorkerStderr {
         let quarter = usize::try_from(descriptors_max / 4).unwrap_or(ORPHANS_MAX);
-        let mut captured = Captured {
+        let mut worker_stderr = WorkerStderr {
             poll,
             pipes: BTreeMap::new(),
             of_workers: BTreeMap::new(),
@@ -147,13 +147,13 @@ impl Captured {
             let reading_end = descriptor::claim(number);
             let unsent = usize::try_from(unsent).unwrap_or(0);
             let pipe = Pipe { worker: pid.0, reading_end, kept, unsent, has_ended: false };
-            captured.pipes.insert(number, pipe);
+            worker_stderr.pipes.insert(number, pipe);
             match is_orphan {
-                true => captured.orphans.push_back(number),
-                false => drop(captured.of_workers.insert(pid.0, number)),
+                true => worker_stderr.orphans.push_back(number),
+                false => drop(worker_stderr.of_workers.insert(pid.0, number)),
             }
         }
-        captured
+        worker_stderr
     }
 
     /// What travels to the next image.

@@ -1,6 +1,5 @@
 //! Every section, a file each.
 
-mod captured;
 mod children;
 mod connections;
 mod deployments;
@@ -25,6 +24,7 @@ mod slot_deaths;
 mod unlogged;
 mod waiters;
 mod worker_directories;
+mod worker_stderr;
 mod workers;
 
 use crate::schema::section::Row;
@@ -50,7 +50,7 @@ pub(super) const SECTIONS: &[Row] = &[
     Row::of::<reexec::Reexec>(),
     Row::of::<rollout::Rollout>(),
     Row::of::<waiters::Waiters>(),
-    Row::of::<captured::Captured>(),
+    Row::of::<worker_stderr::WorkerStderr>(),
     Row::of::<unlogged::Unlogged>(),
     Row::of::<last_upgrade::LastUpgrade>(),
     Row::of::<slot_deaths::SlotDeaths>(),

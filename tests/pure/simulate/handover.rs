@@ -74,7 +74,7 @@ fn handover(state: &State, is_given: impl Fn(ConnectionId) -> bool) -> Handover 
         next_connection: ConnectionId(ids.last().map_or(1, |last| last.0 + 1)),
         helpers: Vec::new(),
         files: Vec::new(),
-        captured: Vec::new(),
+        worker_stderr: Vec::new(),
         unlogged: Vec::new(),
     }
 }

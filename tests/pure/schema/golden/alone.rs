@@ -49,9 +49,10 @@ pub(in super::super) const ALONE: &[Alone] = &[
             Some(Rollout::new(RolloutKind::Smooth, Generation(0), asked_at, began_at));
     }),
     ("waiters", wait),
-    ("captured", |h| {
+    ("worker_stderr", |h| {
         h.state.config.capture_stderr = true;
-        h.captured.push(einhorn::schema::CarriedPipe { is_orphan: true, ..pipe(4_009, 9, b"", 0) });
+        h.worker_stderr
+            .push(einhorn::schema::CarriedPipe { is_orphan: true, ..pipe(4_009, 9, b"", 0) });
     }),
     ("unlogged", |h| h.unlogged = b"the rest\n".to_vec()),
     ("last-upgrade", |h| {
@@ -98,7 +99,7 @@ pub(in super::super) fn none() -> Handover {
         next_connection: ConnectionId(17),
         helpers: Vec::new(),
         files: Vec::new(),
-        captured: Vec::new(),
+        worker_stderr: Vec::new(),
         unlogged: Vec::new(),
     }
 }

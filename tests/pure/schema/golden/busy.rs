@@ -74,7 +74,7 @@ pub(in super::super) fn busy() -> Handover {
             CarriedFile { path: "/run/shop/einhorn.sock".into(), device: 23, inode: 91_001 },
             CarriedFile { path: path(b"/run/shop/\xffapp.sock"), device: 24, inode: 91_002 },
         ],
-        captured: vec![
+        worker_stderr: vec![
             pipe(5_002, 1_031, b"starting\nlistening on \xff, worker", 6),
             // Of a worker that had the pid before; what it has started speaks on.
             CarriedPipe { is_orphan: true, ..pipe(5_002, 1_032, b"\x1b[1m", 0) },

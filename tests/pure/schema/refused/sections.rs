@@ -212,7 +212,7 @@ fn spellings() -> Vec<Refused> {
         spelled(
             "spelled-captured",
             "Nothing is captured.",
-            with("captured", [vec![0], u64s(&[0])].concat()),
+            with("worker_stderr", [vec![0], u64s(&[0])].concat()),
         ),
         spelled(
             "spelled-span",

@@ -9,7 +9,7 @@ use einhorn::state::{AckMode, Config, Monotonic, Pid, WaitsFor};
 use super::{NOW_NS, capture, state, taken};
 
 /// The options after an edit, and what the log says of it, once each.
-fn eased(from: &str, to: &str) -> (Config, String) {
+fn clamped(from: &str, to: &str) -> (Config, String) {
     let whole = capture("manual");
     let document = whole.replacen(from, to, 1);
     assert_ne!(document, whole, "{from:?} is not there");
@@ -23,27 +23,27 @@ fn eased(from: &str, to: &str) -> (Config, String) {
 fn values_out_of_our_bounds_become_the_nearest() {
     let timer = ":type: :timer\n    :timeout: ";
     for (mode, after) in [("-1", 0.0), ("-0.5", 0.0), ("1.0e+300", 1e9)] {
-        let (config, note) = eased(":type: :manual", &format!("{timer}{mode}"));
+        let (config, note) = clamped(":type: :manual", &format!("{timer}{mode}"));
         assert_eq!(config.ack_mode, AckMode::Timer(Duration::from_secs_f64(after)), "{note}");
         assert!(note.contains("`:state: :ack_mode: :timeout:`"), "{note}");
     }
     for seconds in ["0", "-1", "-0.25"] {
-        let (config, note) = eased(":seconds: 1", &format!(":seconds: {seconds}"));
+        let (config, note) = clamped(":seconds: 1", &format!(":seconds: {seconds}"));
         assert_eq!(config.respawn_interval, Duration::from_secs(1));
         assert!(note.contains("`:state: :config: :seconds:`"), "{note}");
     }
     for (given, backlog) in [("-5", i32::MAX.unsigned_abs()), ("0", 1), ("99999999999", 1 << 31)] {
-        let (config, note) = eased(":backlog: 1024", &format!(":backlog: {given}"));
+        let (config, note) = clamped(":backlog: 1024", &format!(":backlog: {given}"));
         assert_eq!(config.backlog, backlog.min(i32::MAX.unsigned_abs()), "{given}");
         assert!(note.contains(":backlog:`"), "{note}");
     }
-    let (config, note) = eased(":master:", ":master: -40");
+    let (config, note) = clamped(":master:", ":master: -40");
     assert_eq!(config.nice.master, Some(-20), "{note}");
-    let (config, note) = eased(":worker:\n", ":worker: 99\n");
+    let (config, note) = clamped(":worker:\n", ":worker: 99\n");
     assert_eq!(config.nice.worker, Some(19), "{note}");
-    let (config, note) = eased(":seconds: 1", ":seconds: 1\n    :max_upgrade_additional: 0");
+    let (config, note) = clamped(":seconds: 1", ":seconds: 1\n    :max_upgrade_additional: 0");
     assert_eq!(config.max_upgrade_additional, Some(1), "{note}");
-    let (config, note) = eased(":signal_timeout:", ":signal_timeout: -1");
+    let (config, note) = clamped(":signal_timeout:", ":signal_timeout: -1");
     assert_eq!(config.signal_timeout, Some(Duration::ZERO), "{note}");
 }
 

@@ -8,9 +8,9 @@ use crate::schema::wire::Identity;
 use crate::state::Pid;
 
 section! {
-    struct Captured: Critical "captured" {
+    struct WorkerStderr: Critical "worker_stderr" {
         is_captured: bool = state.config.capture_stderr,
-        pipes: Vec<Pipe> = captured,
+        pipes: Vec<Pipe> = worker_stderr,
     }
 }
 

@@ -10,25 +10,25 @@ const DRAIN_ON_EXIT_MAX: Duration = Duration::from_secs(1);
 
 impl Master {
     /// Passes on what workers say.
-    pub(in crate::master) fn hear_workers(&mut self) {
-        if let Some(captured) = &mut self.captured {
-            captured.hear(&mut self.log);
+    pub(in crate::master) fn drain_worker_stderr(&mut self) {
+        if let Some(worker_stderr) = &mut self.worker_stderr {
+            worker_stderr.hear(&mut self.log);
         }
     }
 
     /// Listens to workers while whoever reads the log keeps up.
-    pub(in crate::master) fn watch_workers(&mut self) {
-        if let Some(captured) = &mut self.captured {
-            captured.watch(&self.wakeups.poll, !self.log.is_behind());
+    pub(in crate::master) fn watch_worker_stderr(&mut self) {
+        if let Some(worker_stderr) = &mut self.worker_stderr {
+            worker_stderr.watch(&self.wakeups.poll, !self.log.is_behind());
         }
     }
 
     /// Passes on what is there before the master leaves: nobody will read it after that.
-    pub(in crate::master) fn hear_the_rest(&mut self) {
-        let Some(captured) = &mut self.captured else { return };
+    pub(in crate::master) fn drain_stderr_on_exit(&mut self) {
+        let Some(worker_stderr) = &mut self.worker_stderr else { return };
         let deadline = now().monotonic + DRAIN_ON_EXIT_MAX;
         loop {
-            let is_more = captured.hear(&mut self.log);
+            let is_more = worker_stderr.hear(&mut self.log);
             let left = deadline.since(now().monotonic);
             // What was heard is passed on once the log's reader has taken it.
             if !(is_more || self.log.is_behind()) || left.is_zero() {
