@@ -67,7 +67,7 @@ pub(crate) fn facts(original: &Original, now: Now) -> Facts {
         found,
         parentage: original.workers().map(|pid| (pid, Parentage::Ours)).collect(),
         files: vec![(Role::Lock, 90, Identity::default())],
-        strays: Vec::new(),
+        inherited_fds: Vec::new(),
         first_connection: ConnectionId(16),
     }
 }

@@ -7,7 +7,7 @@ use crate::decide::{Action, Event, Level, Sender, next_deadline, step};
 use crate::master::Master;
 use crate::master::now::now;
 use crate::master::source::Source;
-use crate::master::upgrade::candidate::Successor;
+use crate::master::upgrade::candidate::NextImage;
 use crate::state::Signal;
 use crate::sys::poll::Ready;
 use crate::sys::signal;
@@ -23,8 +23,8 @@ impl Master {
         self.reap_children();
         loop {
             self.settle();
-            if let Some(successor) = self.upgrade.handover_due.take() {
-                self.hand_over(successor);
+            if let Some(next_image) = self.upgrade.handover_due.take() {
+                self.hand_over(next_image);
                 continue;
             }
             if let Some(code) = self.exit_code {
@@ -137,8 +137,8 @@ impl Master {
             Action::Log { level, message } => self.log(level, &message),
             Action::StartPreflight => self.start_preflight(),
             Action::KillPreflight => self.kill_preflight(),
-            Action::HandOver => self.upgrade.handover_due = Some(Successor::Einhorn),
-            Action::HandBack => self.upgrade.handover_due = Some(Successor::Ruby),
+            Action::HandOver => self.upgrade.handover_due = Some(NextImage::Einhorn),
+            Action::HandBack => self.upgrade.handover_due = Some(NextImage::Ruby),
             Action::RunCanaryCheck { worker, generation } => self.run_check(worker, generation),
             Action::KillCheck { process } => self.kill_check(process),
             Action::Exit { code } => self.exit_code = Some(code),

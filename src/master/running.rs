@@ -10,7 +10,7 @@ use crate::master::child::Child;
 use crate::master::clients::connections::Connections;
 use crate::master::log::Log;
 use crate::master::status::metrics_file::MetricsFile;
-use crate::master::upgrade::candidate::{Candidate, Successor};
+use crate::master::upgrade::candidate::{Candidate, NextImage};
 use crate::master::workers::stderr::WorkerStderr;
 use crate::schema::Origin;
 use crate::state::{Monotonic, Pid, State};
@@ -65,7 +65,7 @@ pub struct Upgrade {
     /// The candidate that was asked last.
     pub(super) candidate: Option<Candidate>,
     /// Whom to hand over to at the end of this turn.
-    pub(super) handover_due: Option<Successor>,
+    pub(super) handover_due: Option<NextImage>,
 }
 
 /// What is held open, and the files that are the master's.
@@ -81,7 +81,7 @@ pub struct Held {
     /// The same.
     pub(super) pidfile: Option<File>,
     /// What the master was started with and keeps open for whoever counts on it.
-    pub(super) strays: Vec<OwnedFd>,
+    pub(super) inherited_fds: Vec<OwnedFd>,
     /// The image that this process runs, by its inode: what the next one goes back to.
     pub(super) image: Option<OwnedFd>,
     /// Removed when it leaves.

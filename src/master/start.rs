@@ -64,7 +64,7 @@ impl Master {
         #[cfg(feature = "next")]
         let state = State { note: options.note, hint: options.hint, ..state };
         let Claims { notes, command_socket, mut held, .. } = claims;
-        held.strays = launch.open_at_start.into_iter().map(descriptor::claim).collect();
+        held.inherited_fds = launch.open_at_start.into_iter().map(descriptor::claim).collect();
         let connections = Connections::new(open_files.hard);
         let clients = Clients { command_socket, accept_again_at: None, connections };
         let wakeups = Wakeups { poll, signals, open_mask: launch.mask.open() };

@@ -35,7 +35,7 @@ pub struct Facts {
     /// The lock, and the pid file where it is the master's.
     pub files: Vec<(Role, i32, Identity)>,
     /// What else is open: kept for whoever counts on it.
-    pub strays: Vec<(i32, Identity)>,
+    pub inherited_fds: Vec<(i32, Identity)>,
     /// The id of the first connection.
     pub first_connection: ConnectionId,
 }
@@ -329,8 +329,9 @@ impl Original {
         numbers.extend(ids.zip(self.connections.iter().map(|c| c.descriptor)));
         let identity = |number| facts.found.get(number).map(|f| f.identity).unwrap_or_default();
         let known = numbers.iter().map(|(role, number)| (*role, *number, identity(number)));
-        let strays = facts.strays.iter().map(|(number, i)| (Role::Stray, *number, *i));
-        let all = known.chain(facts.files.iter().copied()).chain(strays);
+        let inherited_fds =
+            facts.inherited_fds.iter().map(|(number, i)| (Role::Inherited, *number, *i));
+        let all = known.chain(facts.files.iter().copied()).chain(inherited_fds);
         all.map(|(role, number, identity)| Carried { role, number, identity }).collect()
     }
 }

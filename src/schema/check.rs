@@ -62,7 +62,7 @@ fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<()
         let (role, number) = (carried.role, carried.number);
         ensure(number >= 3, || format!("{role:?} has descriptor {number}"))?;
         ensure(numbers.insert(number), || format!("descriptor {number} stands twice"))?;
-        ensure(role == Role::Stray || roles.insert(role), || format!("{role:?} stands twice"))?;
+        ensure(role == Role::Inherited || roles.insert(role), || format!("{role:?} stands twice"))?;
         let known = match role {
             Role::Listener(index) => {
                 let index = usize::try_from(index).unwrap_or(usize::MAX);
@@ -71,9 +71,11 @@ fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<()
             }
             Role::Worker(pid) => handover.state.workers.contains_key(&pid),
             Role::Connection(id) => handover.state.connections.contains_key(&id),
-            Role::CommandSocket | Role::SocketLock | Role::Lock | Role::Pidfile | Role::Stray => {
-                true
-            }
+            Role::CommandSocket
+            | Role::SocketLock
+            | Role::Lock
+            | Role::Pidfile
+            | Role::Inherited => true,
         };
         ensure(known, || format!("the state knows no {role:?} with descriptor {number}"))?;
     }

@@ -92,7 +92,7 @@ pub enum Role {
     /// A pidfd of a worker, by which its end is known even when a wrapper has reaped it.
     Worker(Pid),
     /// Something that the master was started with and keeps open for whoever counts on it.
-    Stray,
+    Inherited,
 }
 
 /// A descriptor that travels under its number.

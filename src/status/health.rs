@@ -49,12 +49,12 @@ pub fn condition(state: &State) -> Condition {
 /// Says that workers run other code than their generation began with, which is gone.
 fn strays(state: &State) -> Option<String> {
     let began_in = |worker: &Worker| state.began_in(worker.generation);
-    let is_stray = |worker: &&Worker| {
+    let is_inherited = |worker: &&Worker| {
         let began_in = began_in(worker);
         worker.directory.is_some() && began_in.is_some() && began_in != worker.directory.as_deref()
     };
-    let count = state.workers.values().filter(is_stray).count();
-    let gone = state.workers.values().find(is_stray).and_then(began_in)?;
+    let count = state.workers.values().filter(is_inherited).count();
+    let gone = state.workers.values().find(is_inherited).and_then(began_in)?;
     Some(format!(
         "workers that run in another release than their generation began with: {count}; {} is gone",
         gone.display()

@@ -11,7 +11,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::sys::descriptor;
 use crate::sys::limit::Limit;
-use crate::sys::signal::{Shield, Stranger};
+use crate::sys::signal::{ForeignImage, Shield};
 use crate::sys::spawn::{Program, execute, pointers};
 
 /// What to become, and how.
@@ -34,7 +34,7 @@ pub struct Exec<'a> {
     pub limits: &'a [Limit],
     /// What runs in our place first, if it is not a program that takes signals over at once, as
     /// ours does.
-    pub stranger: Option<Stranger>,
+    pub foreign_image: Option<ForeignImage>,
 }
 
 /// Becomes another program. Answers only when that failed, with everything as it was.
@@ -45,7 +45,7 @@ pub fn exec(plan: &Exec<'_>) -> io::Error {
         Ok(surroundings) => surroundings,
         Err(error) => return error,
     };
-    let shield = plan.stranger.map(Shield::raise);
+    let shield = plan.foreign_image.map(Shield::raise);
     let inheritance = Inheritance::open(plan.carried);
     // SAFETY: the pointers are to strings that live through the call, each list ended by null.
     unsafe { execute(plan.program, &arguments, &environment) };

@@ -357,13 +357,13 @@ fn a_worker_in_another_directory_than_its_generations_is_an_error() {
     master.state.config.chdir = Some("/srv/web".into());
     let deployment = Deployment { directory: Some("/srv/web/1".into()), environment: Vec::new() };
     master.state.deployments.insert(Generation(0), deployment);
-    for (directory, is_stray) in [("/srv/web/1", false), ("/srv/web/2", true)] {
+    for (directory, is_inherited) in [("/srv/web/1", false), ("/srv/web/2", true)] {
         let mut master = Master { state: master.state.clone(), ..master };
         master.turn_at(0);
         let directory = Some(directory.into());
         let (slot, pid, connection) = (Slot(0), Pid(1000), None);
         let told = master.tell(Event::Spawned { slot, pid, connection, directory });
         let is_error = |action: &Action| matches!(action, Action::Log { level: Level::Error, .. });
-        assert_eq!(told.iter().any(is_error), is_stray);
+        assert_eq!(told.iter().any(is_error), is_inherited);
     }
 }

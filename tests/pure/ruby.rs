@@ -271,7 +271,7 @@ fn every_field_is_honoured() {
     };
     let mut facts = facts(&original, now);
     facts.found.get_mut(&11).unwrap().socket.as_mut().unwrap().family = Some(Family::Unix);
-    facts.strays = vec![(30, Identity::default())];
+    facts.inherited_fds = vec![(30, Identity::default())];
     let Takeover { handover, notes } = original.take_over(&facts).unwrap();
     let state = &handover.state;
     assert_eq!(state.check(), Ok(()));
@@ -318,7 +318,7 @@ fn every_field_is_honoured() {
     let (x, eight) = (Scalar::Text("x".to_owned()), Scalar::Integer(8));
     assert_eq!(waiting, [(&x, WaitsFor::Rollout), (&eight, WaitsFor::Reexec)]);
     assert_eq!(handover.connections[0].output, b"--- owed\n");
-    assert_eq!(handover.descriptors.last().unwrap().role, Role::Stray);
+    assert_eq!(handover.descriptors.last().unwrap().role, Role::Inherited);
     assert_eq!(handover.helpers, [(Pid(42), "handing over".to_owned())]);
 
     let notes = notes.join("\n");

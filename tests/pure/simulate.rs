@@ -178,7 +178,7 @@ impl<'u> Simulation<'u> {
 
     /// Hands the state over if that was ordered, and is not given up by now.
     fn hand_over(&mut self) -> Broken {
-        let Some(successor) = self.world.handover_due.take() else { return Ok(()) };
+        let Some(next_image) = self.world.handover_due.take() else { return Ok(()) };
         let is_calm = self.world.mood == Mood::Calm;
         self.report_orders()?;
         if let Some(news) = self.world.asked_news(true) {
@@ -196,7 +196,7 @@ impl<'u> Simulation<'u> {
         let fate = if is_calm { 5 } else { self.world.random.below(10) };
         let given = &self.world.given;
         let is_given = |id| given.contains(&id);
-        if successor == Action::HandBack {
+        if next_image == Action::HandBack {
             // What a Ruby master does then is not simulated; here none can be executed. It has no
             // words for some settings of late.
             let has_words = einhorn::ruby::unknown_to_ruby(&self.state).is_empty();

@@ -10,12 +10,12 @@ use anyhow::{Context, Error, Result};
 use crate::master::Master;
 use crate::master::now::now;
 use crate::master::upgrade::candidate::Candidate;
-use crate::master::upgrade::exec::Estate;
+use crate::master::upgrade::exec::ExecRequest;
 use crate::master::upgrade::open_files::original_limit;
 use crate::ruby;
 use crate::schema::Role;
 use crate::sys::memfd;
-use crate::sys::signal::Stranger;
+use crate::sys::signal::ForeignImage;
 
 impl Master {
     /// Becomes a candidate that is a Ruby Einhorn, or answers why that failed.
@@ -32,8 +32,8 @@ impl Master {
         let carried: Vec<RawFd> = descriptors.map(|carried| carried.number).collect();
         let open_files = original_limit(&self.origin, &carried);
         // An alarm would not end a wrapper that hangs, but begin an upgrade later.
-        let stranger = Some(Stranger::Ruby { mask: self.origin.mask() });
-        self.execute(candidate, Estate { state: &state, carried, open_files, stranger })
+        let foreign_image = Some(ForeignImage::Ruby { mask: self.origin.mask() });
+        self.execute(candidate, ExecRequest { state: &state, carried, open_files, foreign_image })
     }
 }
 
@@ -41,7 +41,7 @@ impl Master {
 /// starts, and what it does not know it would leave open for its workers.
 fn is_for_ruby(role: Role) -> bool {
     match role {
-        Role::CommandSocket | Role::Listener(_) | Role::Connection(_) | Role::Stray => true,
+        Role::CommandSocket | Role::Listener(_) | Role::Connection(_) | Role::Inherited => true,
         Role::SocketLock | Role::Lock | Role::Pidfile | Role::Worker(_) => false,
     }
 }

@@ -80,7 +80,7 @@ pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover> {
         let kind = socket::kind(number).filter(|kind| bound.is_some() && kind.path == bound);
         kind.is_some() && identity(number).is_ok_and(|found| !found.is_listening)
     };
-    match facts.strays.iter().find(|(number, _)| is_client(*number)) {
+    match facts.inherited_fds.iter().find(|(number, _)| is_client(*number)) {
         None => Ok(taken),
         Some((number, _)) => Err(anyhow!(
             "the Ruby master's state: it is cut short: descriptor {number} is a client of its \
@@ -160,8 +160,8 @@ fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: 
     let open_files = limit::open_files().unwrap_or(limit::Limit::open_files(1024, 1024));
     let numbers: Vec<i32> = original.descriptors().iter().map(|(number, _)| *number).collect();
     let found = numbers.iter().filter_map(|number| Some((*number, found(*number)?)));
-    let is_stray = |n: &&i32| !numbers.contains(n) && **n != state_number;
-    let strays = launch.open_at_start.iter().filter(is_stray);
+    let is_inherited = |n: &&i32| !numbers.contains(n) && **n != state_number;
+    let inherited_fds = launch.open_at_start.iter().filter(is_inherited);
     let tmpdir = variable(&launch.environment, "TMPDIR");
     let parentage = |pid: i32| match process::parent_of(pid) {
         Ok(Some(parent)) if parent == master_pid => Parentage::Ours,
@@ -178,7 +178,9 @@ fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: 
         default_folder: cli::default_folder(tmpdir.map(OsStr::to_owned)),
         parentage: original.workers().map(|pid| (pid, parentage(pid))).collect(),
         files: Vec::new(),
-        strays: strays.filter_map(|number| Some((*number, identity(*number).ok()?))).collect(),
+        inherited_fds: inherited_fds
+            .filter_map(|number| Some((*number, identity(*number).ok()?)))
+            .collect(),
         first_connection: FIRST_CONNECTION,
         found: found.collect::<BTreeMap<_, _>>(),
     }

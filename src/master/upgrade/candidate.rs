@@ -32,7 +32,7 @@ pub struct Candidate {
 
 /// As what a candidate goes on.
 #[derive(Clone, Copy, Debug)]
-pub enum Successor {
+pub enum NextImage {
     /// A release of ours.
     Einhorn,
     /// A Ruby Einhorn.

@@ -10,10 +10,10 @@ use crate::master::upgrade::candidate::Candidate;
 use crate::sys::descriptor;
 use crate::sys::exec::{Exec, exec};
 use crate::sys::limit::Limit;
-use crate::sys::signal::Stranger;
+use crate::sys::signal::ForeignImage;
 
 /// What the next image gets.
-pub struct Estate<'a> {
+pub struct ExecRequest<'a> {
     /// The state, written down.
     pub state: &'a OwnedFd,
     /// The descriptors, that of the state left aside.
@@ -21,7 +21,7 @@ pub struct Estate<'a> {
     /// The limit of open files.
     pub open_files: Option<Limit>,
     /// What it is, if it does not take signals over at once.
-    pub stranger: Option<Stranger>,
+    pub foreign_image: Option<ForeignImage>,
 }
 
 impl Master {
@@ -32,9 +32,9 @@ impl Master {
     pub(in crate::master) fn execute(
         &self,
         candidate: &Candidate,
-        estate: Estate<'_>,
+        request: ExecRequest<'_>,
     ) -> Result<Infallible> {
-        let Estate { state, mut carried, open_files, stranger } = estate;
+        let ExecRequest { state, mut carried, open_files, foreign_image } = request;
         carried.push(state.as_raw_fd());
         let path = candidate.path().context("its path")?;
         let program = candidate.program(&path);
@@ -61,7 +61,7 @@ impl Master {
             directory: directory.as_ref().map(AsFd::as_fd),
             umask: None,
             limits: &limits,
-            stranger,
+            foreign_image,
         });
         Err(candidate.explain(&error))
     }

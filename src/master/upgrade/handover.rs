@@ -20,8 +20,8 @@ use crate::master::log::Log;
 use crate::master::ruby::takeover::{self, Note};
 use crate::master::running::{Clients, Held, Wakeups};
 use crate::master::source::Source;
-use crate::master::upgrade::candidate::{Candidate, Successor};
-use crate::master::upgrade::exec::Estate;
+use crate::master::upgrade::candidate::{Candidate, NextImage};
+use crate::master::upgrade::exec::ExecRequest;
 use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, original_limit};
 use crate::master::upgrade::pin::verify_directory;
 use crate::master::upgrade::rollback::Adoption;
@@ -31,7 +31,7 @@ use crate::ruby::Original;
 use crate::schema::{self, Carried, Handover, Role};
 use crate::state::{ExitStatus, Pid, Reexec, Rollout, Stage, release};
 use crate::sys::poll::{Interest, Poll};
-use crate::sys::signal::{self, Signals, Stranger};
+use crate::sys::signal::{self, ForeignImage, Signals};
 use crate::sys::{descriptor, limit, memfd, pidfd, process, title};
 
 /// How long a script may run in our place before the next image does. Nothing is served meanwhile
@@ -44,7 +44,7 @@ const WRAPPER_SECONDS_MAX: u32 = if cfg!(feature = "next") { 5 } else { 60 };
 impl Master {
     /// Becomes the candidate that was found fit. Returns only when that failed, or when it is not
     /// wanted any more; nothing has changed then.
-    pub(in crate::master) fn hand_over(&mut self, successor: Successor) {
+    pub(in crate::master) fn hand_over(&mut self, next_image: NextImage) {
         // What has arrived is taken in before the state is written down.
         self.deliver_pending_signals();
         self.reap_children();
@@ -56,7 +56,7 @@ impl Master {
         self.log.flush();
         let tried = match &self.upgrade.candidate {
             None => Err(anyhow!("there is no candidate")),
-            Some(candidate) => self.try_hand_over(candidate, successor),
+            Some(candidate) => self.try_hand_over(candidate, next_image),
         };
         let Err(why) = tried;
         let why = format!("{why:#}");
@@ -67,12 +67,12 @@ impl Master {
         self.tell_events();
     }
 
-    fn try_hand_over(&self, candidate: &Candidate, successor: Successor) -> Result<Infallible> {
+    fn try_hand_over(&self, candidate: &Candidate, next_image: NextImage) -> Result<Infallible> {
         candidate.verify_unchanged()?;
         self.state.check().map_err(Error::msg).context("the state is inconsistent")?;
-        match successor {
-            Successor::Einhorn => self.hand_over_to(candidate),
-            Successor::Ruby => self.hand_back_to(candidate),
+        match next_image {
+            NextImage::Einhorn => self.hand_over_to(candidate),
+            NextImage::Ruby => self.hand_back_to(candidate),
         }
     }
 
@@ -90,9 +90,9 @@ impl Master {
         let mut carried: Vec<RawFd> = handover.numbers().collect();
         let open_files = original_limit(&self.origin, &carried);
         carried.extend(rollback);
-        let stranger = Stranger::Wrapper { seconds_max: WRAPPER_SECONDS_MAX };
-        let stranger = candidate.is_wrapper().then_some(stranger);
-        self.execute(candidate, Estate { state: &state, carried, open_files, stranger })
+        let foreign_image = ForeignImage::Wrapper { seconds_max: WRAPPER_SECONDS_MAX };
+        let foreign_image = candidate.is_wrapper().then_some(foreign_image);
+        self.execute(candidate, ExecRequest { state: &state, carried, open_files, foreign_image })
     }
 
     fn open_pidfds(&self) -> Vec<(Pid, OwnedFd)> {
@@ -112,7 +112,7 @@ impl Master {
         numbers.extend(self.held.lock.iter().map(|file| (Role::Lock, file.as_raw_fd())));
         numbers.extend(self.held.pidfile.iter().map(|file| (Role::Pidfile, file.as_raw_fd())));
         numbers.extend(pidfds.iter().map(|(pid, fd)| (Role::Worker(*pid), fd.as_raw_fd())));
-        numbers.extend(self.held.strays.iter().map(|stray| (Role::Stray, stray.as_raw_fd())));
+        numbers.extend(self.held.inherited_fds.iter().map(|fd| (Role::Inherited, fd.as_raw_fd())));
         let carry = |(role, number): (Role, RawFd)| -> io::Result<Carried> {
             Ok(Carried { role, number, identity: identity(number)? })
         };
@@ -236,11 +236,11 @@ impl Master {
     /// Takes over what was verified.
     fn assemble(adoption: &Adoption, handover: Handover, parts: Parts) -> Master {
         let mut claimed: BTreeMap<Role, OwnedFd> = BTreeMap::new();
-        let mut strays = Vec::new();
+        let mut inherited_fds = Vec::new();
         for carried in &handover.descriptors {
             let fd = descriptor::claim(carried.number);
             match carried.role {
-                Role::Stray => strays.push(fd),
+                Role::Inherited => inherited_fds.push(fd),
                 Role::Worker(_) => drop(fd),
                 role => drop(claimed.insert(role, fd)),
             }
@@ -274,7 +274,7 @@ impl Master {
             socket_lock: take(Role::SocketLock).map(Into::into),
             lock: take(Role::Lock).map(Into::into),
             pidfile: take(Role::Pidfile).map(Into::into),
-            strays,
+            inherited_fds,
             image: parts.image,
             files: handover.files.into_iter().map(owned_file).collect(),
         };

@@ -184,7 +184,7 @@ impl Pinned {
             directory: Some(self.directory.as_fd()),
             umask: Some(*umask),
             limits: &limits,
-            stranger: None,
+            foreign_image: None,
         }))
     }
 

@@ -78,7 +78,7 @@ impl Adoption {
             directory: directory.map(borrow),
             umask: before.as_ref().map(|before| before.umask),
             limits: &limits.collect::<Vec<_>>(),
-            stranger: None,
+            foreign_image: None,
         };
         let mut error = exec(&plan);
         if before.is_some() {

@@ -27,6 +27,6 @@ frozen! {
         Listener(index: u32),
         Connection(id: ConnectionId),
         Worker(pid: Pid),
-        Stray,
+        Inherited,
     }
 }

@@ -1,4 +1,4 @@
-//! What protects this process while a stranger runs in its place.
+//! What protects this process while a foreign_image runs in its place.
 
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask};
 
@@ -7,7 +7,7 @@ use crate::sys::signal::mask::{HANDLED, Mask, SIGNAL_MAX};
 
 /// What runs in this process's place and does not take signals over by its first statement.
 #[derive(Clone, Copy, Debug)]
-pub enum Stranger {
+pub enum ForeignImage {
     /// A script that executes our next image in the end, and has hung if it has not by then.
     Wrapper {
         /// After how many seconds an alarm ends it.
@@ -24,24 +24,24 @@ pub enum Stranger {
 const TERMINATING: [Signal; 5] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR2];
 
-/// What protects this process while a stranger runs in its place. Shells and interpreters clear the
+/// What protects this process while a foreign_image runs in its place. Shells and interpreters clear the
 /// signal mask, so the terminating signals are ignored. Dropped when the exec returned: everything
 /// is as before.
 #[derive(Debug)]
 pub(in crate::sys) struct Shield {
     actions: Vec<(i32, Action)>,
     mask: SigSet,
-    /// What was pending and is lost to a stranger.
+    /// What was pending and is lost to a foreign_image.
     pending: Vec<libc::siginfo_t>,
 }
 
 impl Shield {
     /// Raises it.
-    pub(in crate::sys) fn raise(stranger: Stranger) -> Shield {
+    pub(in crate::sys) fn raise(foreign_image: ForeignImage) -> Shield {
         let mut shield = Shield { actions: Vec::new(), mask: SigSet::empty(), pending: Vec::new() };
-        match stranger {
-            Stranger::Wrapper { seconds_max } => shield.before_wrapper(seconds_max),
-            Stranger::Ruby { mask } => shield.before_ruby(mask),
+        match foreign_image {
+            ForeignImage::Wrapper { seconds_max } => shield.before_wrapper(seconds_max),
+            ForeignImage::Ruby { mask } => shield.before_ruby(mask),
         }
         shield
     }

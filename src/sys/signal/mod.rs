@@ -12,7 +12,7 @@ pub use delivery::{Received, Signals};
 pub use disposition::take_over;
 pub(super) use disposition::{DEFAULT_ACTION, KERNEL_SET_BYTES};
 pub(super) use exec_shield::Shield;
-pub use exec_shield::{Stranger, set_alarm};
+pub use exec_shield::{ForeignImage, set_alarm};
 pub use mask::Mask;
 pub(super) use mask::SIGNAL_MAX;
 pub use names::{name, number};

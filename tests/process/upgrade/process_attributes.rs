@@ -38,7 +38,7 @@ pub(crate) fn change(folder: &Path, is_beyond: bool, steps: &[String]) {
         directory: Some(directory.as_fd()),
         umask: Some(0o077),
         limits: &[Limit::open_files(own.soft - 1, own.hard), Limit::open_files(50, hard)],
-        stranger: None,
+        foreign_image: None,
     });
     fs::write(folder.join("error"), error.to_string()).unwrap();
 }

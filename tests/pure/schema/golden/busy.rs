@@ -271,8 +271,8 @@ fn busy_descriptors() -> Vec<Carried> {
         file(Role::Lock, 1_005),
         file(Role::SocketLock, 1_009),
         file(Role::Pidfile, 1_006),
-        file(Role::Stray, 1_007),
-        file(Role::Stray, 1_008),
+        file(Role::Inherited, 1_007),
+        file(Role::Inherited, 1_008),
     ];
     for (id, number) in (70_001..=70_003).zip(1_011..) {
         descriptors.push(socket(Role::Connection(ConnectionId(id)), number, false));
