@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             Err(why) => fail(1, &format!("{why:#}")),
         },
         Ok(Task::Describe(file)) => describe(&file),
-        Err(Refusal::Asked(text)) => print(0, &text),
+        Err(Refusal::HelpOrVersion(text)) => print(0, &text),
         Err(Refusal::NoProgram(text)) => print(1, &text),
         Err(Refusal::Invalid(message)) => fail(EXIT_USAGE, &message),
     }

@@ -274,7 +274,7 @@ pub enum Task {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Help or version was asked for: print it and exit 0.
-    Asked(String),
+    HelpOrVersion(String),
     /// No program: print this on standard output and exit 1 (behaviour.md section 1).
     NoProgram(String),
     /// One line for standard error.
@@ -307,11 +307,11 @@ pub fn parse(
     let matches = command.try_get_matches_from(arguments);
     let args = matches.and_then(|mut matches| Args::from_arg_matches_mut(&mut matches));
     let args = args.map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp => Refusal::Asked(error.render().to_string()),
+        ErrorKind::DisplayHelp => Refusal::HelpOrVersion(error.render().to_string()),
         _ => Refusal::Invalid(one_line(&error.render().to_string())),
     })?;
     if args.version {
-        return Err(Refusal::Asked(version()));
+        return Err(Refusal::HelpOrVersion(version()));
     }
     if let Some(file) = args.describe_state {
         return Ok(Task::Describe(file));

@@ -1,7 +1,7 @@
 //! The commands of the command socket (behaviour.md section 7).
 
 use crate::decide::action::{Action, ReportKind};
-use crate::decide::preflight::Asked;
+use crate::decide::preflight::UpgradeRequest;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Asker};
 use crate::decide::{pool, settings, signal, upgrade, workers};
@@ -58,7 +58,7 @@ pub(super) fn requested(
     if let Some(kind) = upgrade_kind(&command) {
         return match is_hand_back(&command, words) {
             Ok(is_hand_back) => {
-                let asked = Asked { kind, is_hand_back };
+                let asked = UpgradeRequest { kind, is_hand_back };
                 upgrade::asked_by_client(turn, asked, asker);
             }
             Err(why) => waiters::answer(turn, &asker, Answer::not_understood(why)),

@@ -13,15 +13,15 @@ pub const PREFLIGHT_MAX: Duration =
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(super) struct UpgradeRequest {
     pub(super) kind: UpgradeKind,
     /// Whether a Ruby Einhorn is to go on.
     pub(super) is_hand_back: bool,
 }
 
-impl Asked {
-    pub(super) fn ordinary(kind: UpgradeKind) -> Asked {
-        Asked { kind, is_hand_back: false }
+impl UpgradeRequest {
+    pub(super) fn ordinary(kind: UpgradeKind) -> UpgradeRequest {
+        UpgradeRequest { kind, is_hand_back: false }
     }
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Verdict {
 }
 
 /// What follows from a preflight that was asked for like this.
-pub(super) fn verdict(outcome: &Preflight, asked: Asked, is_overdue: bool) -> Verdict {
+pub(super) fn verdict(outcome: &Preflight, asked: UpgradeRequest, is_overdue: bool) -> Verdict {
     let refuse = |why: String| Verdict::Refuse { why };
     let (pid, status, report, pin, words, is_cut) = match outcome {
         Preflight::NotStarted { why } => return refuse(why.clone()),

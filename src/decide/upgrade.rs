@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::decide::action::Action;
 use crate::decide::event::Preflight;
-use crate::decide::preflight::{Asked, PREFLIGHT_MAX, Verdict, verdict};
+use crate::decide::preflight::{PREFLIGHT_MAX, UpgradeRequest, Verdict, verdict};
 use crate::decide::rollout;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Asker, announce};
@@ -35,12 +35,12 @@ pub(super) fn asked_by_signal(turn: &mut Turn) {
         Some(end) if turn.state.reexec.is_none() && turn.state.stopping.is_none() => {
             turn.state.upgrade_due_at.get_or_insert(end);
         }
-        _ => begin(turn, Asked::ordinary(UpgradeKind::Smooth)),
+        _ => begin(turn, UpgradeRequest::ordinary(UpgradeKind::Smooth)),
     }
 }
 
 /// A command: the client is told how it goes on, and once how it ended.
-pub(super) fn asked_by_client(turn: &mut Turn, asked: Asked, asker: Asker) {
+pub(super) fn asked_by_client(turn: &mut Turn, asked: UpgradeRequest, asker: Asker) {
     let waits_for = match asked.kind {
         UpgradeKind::Reload => WaitsFor::Reexec,
         UpgradeKind::Smooth | UpgradeKind::Fleet => WaitsFor::Upgrade,
@@ -73,7 +73,7 @@ fn no_hand_back(state: &State) -> Option<String> {
 }
 
 /// Begins the master's own step, or joins the one that has begun.
-fn begin(turn: &mut Turn, asked: Asked) {
+fn begin(turn: &mut Turn, asked: UpgradeRequest) {
     if turn.state.stopping.is_some() {
         return turn.info("Not upgrading: the master is going down");
     }
@@ -90,7 +90,7 @@ fn begin(turn: &mut Turn, asked: Asked) {
             announce(turn, &format!("What changes with a Ruby Einhorn: {change}"));
         }
     }
-    start_preflight(turn, Asked { kind, ..asked }, turn.now.monotonic);
+    start_preflight(turn, UpgradeRequest { kind, ..asked }, turn.now.monotonic);
 }
 
 /// Joins the master's own step. What is asked for last holds, except that a reload takes no
@@ -107,7 +107,7 @@ fn join(turn: &mut Turn, reexec: Reexec, kind: UpgradeKind) {
         // The code to begin was looked up before this was asked for, or not at all.
         announce(turn, "Checking again: newer code was asked for");
         kill_candidate(turn);
-        start_preflight(turn, Asked { kind, is_hand_back }, asked_at);
+        start_preflight(turn, UpgradeRequest { kind, is_hand_back }, asked_at);
     }
 }
 
@@ -116,8 +116,8 @@ fn is_deployed(state: &State) -> bool {
     state.config.chdir.is_some() || state.config.env_file.is_some()
 }
 
-fn start_preflight(turn: &mut Turn, asked: Asked, asked_at: Monotonic) {
-    let Asked { kind, is_hand_back } = asked;
+fn start_preflight(turn: &mut Turn, asked: UpgradeRequest, asked_at: Monotonic) {
+    let UpgradeRequest { kind, is_hand_back } = asked;
     let deadline = turn.now.monotonic + PREFLIGHT_MAX;
     let stage = Stage::Preflight { candidate: None, deadline, is_overdue: false };
     turn.state.reexec = Some(Reexec { kind, asked_at, stage, is_hand_back });
@@ -152,7 +152,7 @@ pub(super) fn preflight_ended(turn: &mut Turn, outcome: &Preflight) {
     {
         return turn.info(format!("Candidate {pid} has ended; another one is asked by now"));
     }
-    let asked = Asked { kind, is_hand_back };
+    let asked = UpgradeRequest { kind, is_hand_back };
     let handing_over = Some(Reexec { kind, asked_at, stage: Stage::HandingOver, is_hand_back });
     match verdict(outcome, asked, is_overdue) {
         Verdict::Accept { release } => {
@@ -273,7 +273,7 @@ pub(super) fn reconcile(turn: &mut Turn) {
         turn.actions.push(Action::KillPreflight);
     }
     if upgrade_due_at(turn.state).is_some_and(|due| due <= now) {
-        begin(turn, Asked::ordinary(UpgradeKind::Smooth));
+        begin(turn, UpgradeRequest::ordinary(UpgradeKind::Smooth));
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
 use crate::protocol::{NewsFailure, NewsStage, Numbers};
-use crate::status::kinds::{Asked, Health, ListenerKind, Unit, WorkerState};
+use crate::status::kinds::{Health, ListenerKind, Unit, UpgradeCommand, WorkerState};
 
 /// The version of the document. It grows when a field goes or changes its meaning, not when one is
 /// added.
@@ -75,7 +75,7 @@ pub struct InProgress {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LastUpgrade {
     /// What was asked for.
-    pub command: Asked,
+    pub command: UpgradeCommand,
     /// How it ended.
     pub outcome: Outcome,
     /// The generation that it was about; the serving one when it never got so far.

@@ -33,7 +33,7 @@ words! {
 
 words! {
     /// The command that begins an upgrade.
-    Asked {
+    UpgradeCommand {
         /// Only the master re-executes itself.
         Reload "reload",
         /// Then the workers are replaced gradually.

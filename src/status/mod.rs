@@ -16,7 +16,7 @@ mod words;
 pub use document::{
     InProgress, LastUpgrade, ListenerStatus, MasterStatus, Queue, Status, VERSION, WorkerStatus,
 };
-pub use kinds::{Asked, Health, ListenerKind, Unit, WorkerState};
+pub use kinds::{Health, ListenerKind, Unit, UpgradeCommand, WorkerState};
 pub use metrics::metrics;
 pub use progress::{failure, milliseconds, numbers, stage};
 pub use report::{Kernel, report};

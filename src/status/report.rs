@@ -10,7 +10,7 @@ use crate::status::document::{
     InProgress, LastUpgrade, ListenerStatus, MasterStatus, Queue, Status, VERSION, WorkerStatus,
 };
 use crate::status::health::{Condition, condition};
-use crate::status::kinds::{Asked, ListenerKind, WorkerState};
+use crate::status::kinds::{ListenerKind, UpgradeCommand, WorkerState};
 use crate::status::progress::{failure, milliseconds, numbers, stage};
 
 /// What only the kernel knows.
@@ -72,9 +72,9 @@ pub fn report(state: &State, now: Now, kernel: &Kernel) -> Status {
 fn last_upgrade(ended: &EndedUpgrade) -> LastUpgrade {
     LastUpgrade {
         command: match ended.kind {
-            UpgradeKind::Reload => Asked::Reload,
-            UpgradeKind::Smooth => Asked::Upgrade,
-            UpgradeKind::Fleet => Asked::UpgradeFleet,
+            UpgradeKind::Reload => UpgradeCommand::Reload,
+            UpgradeKind::Smooth => UpgradeCommand::Upgrade,
+            UpgradeKind::Fleet => UpgradeCommand::UpgradeFleet,
         },
         outcome: ended.outcome,
         generation: ended.generation.0,

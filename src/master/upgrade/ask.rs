@@ -14,7 +14,7 @@ use crate::master::Master;
 use crate::master::child::Child;
 use crate::master::upgrade::candidate::Candidate;
 use crate::master::upgrade::open_files::original_limit;
-use crate::master::upgrade::pin::Asked;
+use crate::master::upgrade::pin::PinRequest;
 use crate::master::upgrade::preflight::{Preflight, Stream};
 use crate::master::workers::deployment;
 use crate::preflight::{REPORT_MAX, parse_report};
@@ -61,7 +61,7 @@ impl Master {
         let standard = [nothing.as_raw_fd(), output_number, output_number];
         // A Ruby Einhorn says nothing there, and is executed as ever.
         let (pin, pin_end) = match self.state.config.reexec_mode {
-            ReexecMode::Pinned => Some(Asked::new(standard)?).unzip(),
+            ReexecMode::Pinned => Some(PinRequest::new(standard)?).unzip(),
             ReexecMode::Exec => (None, None),
         };
         let mut inherited: Vec<i32> = handover.numbers().collect();

@@ -94,7 +94,7 @@ fn open_directory() -> io::Result<OwnedFd> {
 
 /// The master's end of the connection on which a candidate is pinned.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct PinRequest {
     end: OwnedFd,
     expected: Vec<(String, String)>,
 }
@@ -106,16 +106,16 @@ pub struct Pinned {
     directory: OwnedFd,
 }
 
-impl Asked {
+impl PinRequest {
     /// Makes the connection for a candidate that gets these as its standard input, output and
     /// error; answers the end for it too.
     ///
     /// # Errors
     /// What is missing, in words.
-    pub(super) fn new(standard: [RawFd; 3]) -> Result<(Asked, OwnedFd)> {
+    pub(super) fn new(standard: [RawFd; 3]) -> Result<(PinRequest, OwnedFd)> {
         let expected = facts(standard).context("--reexec-mode=pinned needs /proc")?;
         let (end, theirs) = scm_rights::pair().context("cannot make a socket pair")?;
-        Ok((Asked { end, expected }, theirs))
+        Ok((PinRequest { end, expected }, theirs))
     }
 
     /// Takes what a candidate that has ended said: its executable, and how it was executed.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use crate::master::source::Source;
 use crate::master::upgrade::candidate::Candidate;
-use crate::master::upgrade::pin::Asked;
+use crate::master::upgrade::pin::PinRequest;
 use crate::sys::descriptor;
 use crate::sys::poll::{Interest, Poll};
 
@@ -18,7 +18,7 @@ pub struct Preflight {
     pub(super) candidate: Candidate,
     pub(super) report: Stream,
     /// Where it says how it was executed, if that is asked.
-    pub(super) pin: Option<Asked>,
+    pub(super) pin: Option<PinRequest>,
     pub(super) output: Stream,
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use einhorn::outcome::Outcome;
 use einhorn::protocol::{End, NewsFailure, Numbers};
-use einhorn::status::{Asked, Status};
+use einhorn::status::{Status, UpgradeCommand};
 
 use crate::shell::sessions::run;
 use crate::support::deploys::{self, PROGRAM, deploy, directory, runs};
@@ -52,10 +52,10 @@ impl Kind {
         }
     }
 
-    fn asked(self) -> Asked {
+    fn asked(self) -> UpgradeCommand {
         match self {
-            Smooth => Asked::Upgrade,
-            Fleet => Asked::UpgradeFleet,
+            Smooth => UpgradeCommand::Upgrade,
+            Fleet => UpgradeCommand::UpgradeFleet,
         }
     }
 }

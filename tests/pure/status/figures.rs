@@ -1,14 +1,14 @@
 //! OpenMetrics text, in full.
 
 use einhorn::outcome::Outcome;
-use einhorn::status::{Asked, LastUpgrade, Status, metrics};
+use einhorn::status::{LastUpgrade, Status, UpgradeCommand, metrics};
 
 use super::tables::busy;
 
 #[test]
 fn a_busy_master_in_full() {
     let last = LastUpgrade {
-        command: Asked::UpgradeFleet,
+        command: UpgradeCommand::UpgradeFleet,
         outcome: Outcome::TimedOut,
         generation: 1,
         release: None,

@@ -12,8 +12,8 @@ use einhorn::state::{
     UpgradeKind,
 };
 use einhorn::status::{
-    Asked, Health, Kernel, ListenerKind, Queue, Status, Style, Unit, WorkerState, json, metrics,
-    report, table,
+    Health, Kernel, ListenerKind, Queue, Status, Style, Unit, UpgradeCommand, WorkerState, json,
+    metrics, report, table,
 };
 
 use crate::example::{MASTER, Master, config};
@@ -245,7 +245,10 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
     let now = status.in_progress.as_ref().unwrap();
     assert_eq!((now.stage, now.numbers.elapsed_ms), (NewsStage::Restoring, 2500));
     let last = status.last_upgrade.as_ref().unwrap();
-    assert_eq!((last.command, last.outcome, last.took_ms), (Asked::Upgrade, Outcome::Failed, 1500));
+    assert_eq!(
+        (last.command, last.outcome, last.took_ms),
+        (UpgradeCommand::Upgrade, Outcome::Failed, 1500)
+    );
     let shown = table(&status, Style::Plain);
     let lines: Vec<&str> = shown.lines().take(7).collect();
     assert_eq!(lines[0], "ok");
