@@ -18,7 +18,9 @@ mod configuration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use einhorn::decide::{Action, Event, Preflight, SPAWNS_PER_TURN, Sender, next_deadline, step};
+use einhorn::decide::{
+    Action, Event, PreflightOutcome, SPAWNS_PER_TURN, Sender, next_deadline, step,
+};
 use einhorn::protocol::{LINE_MAX, Line, News, Request};
 use einhorn::state::{
     CandidateReport, Config, ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Realtime,
@@ -235,8 +237,8 @@ impl Shell {
     fn end_candidate(&mut self, how: &str) {
         let Some(candidate) = self.candidate.take() else { return };
         let outcome = match candidate.runs {
-            false => Preflight::NotStarted { why: "no such file".to_owned() },
-            true => Preflight::Ended {
+            false => PreflightOutcome::NotStarted { why: "no such file".to_owned() },
+            true => PreflightOutcome::Ended {
                 pid: CANDIDATE,
                 status: match how {
                     _ if candidate.is_killed => {

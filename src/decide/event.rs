@@ -66,7 +66,7 @@ pub enum Event {
     /// The preflight is over.
     PreflightEnded {
         /// How.
-        outcome: Preflight,
+        outcome: PreflightOutcome,
     },
     /// The exec of the candidate returned: this image goes on.
     HandOverFailed {
@@ -111,7 +111,7 @@ pub struct Sender {
 
 /// How a preflight ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Preflight {
+pub enum PreflightOutcome {
     /// There is nothing to ask: the command could not be found, read or started.
     NotStarted {
         /// Why, in words.

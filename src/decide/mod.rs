@@ -20,7 +20,7 @@ mod workers;
 
 pub use action::{Action, Level, ReportKind};
 pub use backoff::back_off;
-pub use event::{Event, Preflight, Sender};
+pub use event::{Event, PreflightOutcome, Sender};
 pub use pool::SPAWNS_PER_TURN;
 pub use preflight::PREFLIGHT_MAX;
 pub use reconcile::next_deadline;

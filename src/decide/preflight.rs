@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decide::event::Preflight;
+use crate::decide::event::PreflightOutcome;
 use crate::ruby;
 use crate::state::{ExitStatus, STATE_FORMAT, UpgradeKind};
 
@@ -33,11 +33,15 @@ pub(super) enum Verdict {
 }
 
 /// What follows from a preflight that was asked for like this.
-pub(super) fn verdict(outcome: &Preflight, asked: UpgradeRequest, is_overdue: bool) -> Verdict {
+pub(super) fn verdict(
+    outcome: &PreflightOutcome,
+    asked: UpgradeRequest,
+    is_overdue: bool,
+) -> Verdict {
     let refuse = |why: String| Verdict::Refuse { why };
     let (pid, status, report, pin, words, is_cut) = match outcome {
-        Preflight::NotStarted { why } => return refuse(why.clone()),
-        Preflight::Ended { pid, status, report, pin, last_words, is_cut } => {
+        PreflightOutcome::NotStarted { why } => return refuse(why.clone()),
+        PreflightOutcome::Ended { pid, status, report, pin, last_words, is_cut } => {
             (*pid, *status, report.as_ref(), pin, last_words.trim(), *is_cut)
         }
     };

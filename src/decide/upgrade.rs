@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::decide::action::Action;
-use crate::decide::event::Preflight;
+use crate::decide::event::PreflightOutcome;
 use crate::decide::preflight::{PREFLIGHT_MAX, UpgradeRequest, Verdict, verdict};
 use crate::decide::rollout;
 use crate::decide::turn::Turn;
@@ -142,12 +142,12 @@ pub(super) fn preflight_started(turn: &mut Turn, pid: Pid, deployment: Option<De
 }
 
 /// The preflight is over.
-pub(super) fn preflight_ended(turn: &mut Turn, outcome: &Preflight) {
+pub(super) fn preflight_ended(turn: &mut Turn, outcome: &PreflightOutcome) {
     let Some(Reexec { kind, asked_at, stage, is_hand_back }) = turn.state.reexec else {
         return turn.info("The preflight has ended; no upgrade is waiting for it");
     };
     let Stage::Preflight { candidate, is_overdue, .. } = stage else { return };
-    if let Preflight::Ended { pid, .. } = outcome
+    if let PreflightOutcome::Ended { pid, .. } = outcome
         && candidate != Some(*pid)
     {
         return turn.info(format!("Candidate {pid} has ended; another one is asked by now"));

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use einhorn::decide::{Action, Event, Preflight, step};
+use einhorn::decide::{Action, Event, PreflightOutcome, step};
 use einhorn::protocol::{Line, Request};
 use einhorn::state::{
     CandidateReport, Config, ConnectionId, ExitStatus, Monotonic, Now, Pid, Realtime, STATE_FORMAT,
@@ -134,7 +134,14 @@ pub(crate) fn fit() -> CandidateReport {
 pub(crate) fn ended(status: ExitStatus, report: Option<CandidateReport>, words: &str) -> Event {
     let (pid, last_words) = (Pid(2000), words.to_owned());
     Event::PreflightEnded {
-        outcome: Preflight::Ended { pid, status, report, pin: None, last_words, is_cut: false },
+        outcome: PreflightOutcome::Ended {
+            pid,
+            status,
+            report,
+            pin: None,
+            last_words,
+            is_cut: false,
+        },
     }
 }
 

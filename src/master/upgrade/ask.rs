@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::decide::{Event, Preflight as Outcome};
+use crate::decide::{Event, PreflightOutcome};
 use crate::master::Master;
 use crate::master::child::Child;
 use crate::master::upgrade::candidate::Candidate;
@@ -37,7 +37,7 @@ impl Master {
             }
             Err(why) => {
                 let why = format!("{why:#}");
-                Event::PreflightEnded { outcome: Outcome::NotStarted { why } }
+                Event::PreflightEnded { outcome: PreflightOutcome::NotStarted { why } }
             }
         };
         self.events.push_back(event);
@@ -138,7 +138,7 @@ impl Master {
             answer.map(|(executable, pinned)| preflight.candidate.pin(executable, pinned))
         });
         let pin = pin.map(|pinned| pinned.map_err(|why| format!("{why:#}")));
-        let outcome = Outcome::Ended {
+        let outcome = PreflightOutcome::Ended {
             pid,
             status,
             report: parse_report(&preflight.report.text()),

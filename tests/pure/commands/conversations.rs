@@ -1,6 +1,6 @@
 //! What clients are told of upgrades, from their request to its last line.
 
-use einhorn::decide::{Event, PREFLIGHT_MAX, Preflight};
+use einhorn::decide::{Event, PREFLIGHT_MAX, PreflightOutcome};
 use einhorn::state::{CandidateReport, Config, ConnectionId, ExitStatus, Pid};
 
 use super::transcripts::To;
@@ -193,7 +193,8 @@ fn a_candidate_is_pinned_or_refused_by_name() {
         master.tell(requested(1, "{command: upgrade, id: x}"));
         master.tell(Event::PreflightStarted { pid: Pid(2000), deployment: None });
         let mut event = ended(ExitStatus::Code(0), Some(fit()), "");
-        let Event::PreflightEnded { outcome: Preflight::Ended { pin, .. } } = &mut event else {
+        let Event::PreflightEnded { outcome: PreflightOutcome::Ended { pin, .. } } = &mut event
+        else {
             unreachable!()
         };
         *pin = Some(answer);
@@ -204,7 +205,8 @@ fn a_candidate_is_pinned_or_refused_by_name() {
 #[test]
 fn other_failures_say_why() {
     let why = || "no such file".to_owned();
-    let not_started = Event::PreflightEnded { outcome: Preflight::NotStarted { why: why() } };
+    let not_started =
+        Event::PreflightEnded { outcome: PreflightOutcome::NotStarted { why: why() } };
     let mut master = busy();
     master.tell(requested(1, "{command: reload}"));
     assert_eq!(said(&mut master, not_started), ["reply: Not upgrading: no such file"]);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use einhorn::decide::{Event, Preflight};
+use einhorn::decide::{Event, PreflightOutcome};
 use einhorn::state::{CandidateReport, ExitStatus, Pid, Signal};
 
 use super::world::{MILLISECOND, Mood, SECOND, World};
@@ -129,7 +129,7 @@ impl World {
         let (why, status) = ("no such file".to_owned(), asked.status());
         Some(match asked.pid {
             None if is_candidate => {
-                Event::PreflightEnded { outcome: Preflight::NotStarted { why } }
+                Event::PreflightEnded { outcome: PreflightOutcome::NotStarted { why } }
             }
             None => Event::CheckNotStarted { why },
             Some(pid) if is_candidate => {
@@ -140,7 +140,8 @@ impl World {
                     _ => "one\ntwo\n".to_owned(),
                 };
                 let (pin, is_cut) = (None, false);
-                let outcome = Preflight::Ended { pid, status, report, pin, last_words, is_cut };
+                let outcome =
+                    PreflightOutcome::Ended { pid, status, report, pin, last_words, is_cut };
                 Event::PreflightEnded { outcome }
             }
             Some(pid) => Event::Exited { pid, status, last_words: Vec::new() },
