@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cli::HostFamily;
 use crate::master::files::{self, CreatedFiles};
-use crate::state::{Address, Bind, Family, Listener, Origin};
+use crate::state::{Address, Bind, BoundBy, Family, Listener};
 use crate::sys::socket::{self, InetOptions};
 use crate::sys::trusted_path::Entry;
 use crate::sys::user;
@@ -31,7 +31,7 @@ impl Binder<'_> {
     ///
     /// # Errors
     /// What stands in the way, the address, and what to do.
-    pub fn bind(&mut self, bind: &Bind, origin: Origin) -> Result<(Listener, OwnedFd)> {
+    pub fn bind(&mut self, bind: &Bind, bound_by: BoundBy) -> Result<(Listener, OwnedFd)> {
         let (socket, family) = match &bind.address {
             Address::Tcp { host, port } => self.bind_inet(bind, host, *port, false)?,
             Address::Udp { host, port } => self.bind_inet(bind, host, *port, true)?,
@@ -52,7 +52,7 @@ impl Binder<'_> {
             Family::Inet | Family::Inet6 => socket::port(&socket)?,
         };
         let descriptor = socket.as_raw_fd();
-        Ok((Listener { bind: bind.clone(), origin, descriptor, family, port }, socket))
+        Ok((Listener { bind: bind.clone(), bound_by, descriptor, family, port }, socket))
     }
 
     fn bind_inet(

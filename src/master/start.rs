@@ -136,13 +136,13 @@ fn claim(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<
     let mut listeners = Vec::new();
     let mut sockets = Vec::new();
     for bind in &options.binds {
-        let (listener, socket) = binder.bind(bind, state::Origin::Option)?;
+        let (listener, socket) = binder.bind(bind, state::BoundBy::Option)?;
         listeners.push(listener);
         sockets.push(socket);
     }
     for word in &options.bind_words {
         if bound_before(&listeners, word).is_none() {
-            let (listener, socket) = binder.bind(&word.bind, state::Origin::Word)?;
+            let (listener, socket) = binder.bind(&word.bind, state::BoundBy::Word)?;
             listeners.push(listener);
             sockets.push(socket);
         }
@@ -172,7 +172,7 @@ fn claim(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<
 
 /// The descriptor of the same `srv:` word, if one stood before: both get the same.
 fn bound_before(listeners: &[Listener], word: &BindWord) -> Option<i32> {
-    let mut words = listeners.iter().filter(|listener| listener.origin == state::Origin::Word);
+    let mut words = listeners.iter().filter(|listener| listener.bound_by == state::BoundBy::Word);
     words.find(|listener| listener.bind == word.bind).map(|listener| listener.descriptor)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::protocol::{Psych, document};
 use crate::scalar::Scalar;
 use crate::state::{
-    AckMode, Address, Bind, Config, Listener, Origin, Pid, Realtime, RolloutKind, State, Worker,
+    AckMode, Address, Bind, BoundBy, Config, Listener, Pid, Realtime, RolloutKind, State, Worker,
 };
 
 /// The whole dump, a YAML document.
@@ -44,10 +44,10 @@ pub(super) fn facts(state: &State, told: &Told<'_>) -> Psych {
     let helper = || Psych::symbols(vec![("type", Psych::Symbol("state_passer"))]);
     let helpers = told.helpers.iter().map(|(pid, _)| (Psych::integer(pid.0), helper()));
     let children = workers.chain(helpers).collect();
-    let bound = |origin: Origin| state.listeners.iter().filter(move |l| l.origin == origin);
+    let bound = |bound_by: BoundBy| state.listeners.iter().filter(move |l| l.bound_by == bound_by);
     let per_listener =
-        |of: fn(&Listener) -> Psych| Psych::List(bound(Origin::Option).map(of).collect());
-    let sockets = bound(Origin::Word)
+        |of: fn(&Listener) -> Psych| Psych::List(bound(BoundBy::Option).map(of).collect());
+    let sockets = bound(BoundBy::Word)
         .map(|listener| (bind(&listener.bind), Psych::integer(listener.descriptor)))
         .collect();
     let entries = vec![

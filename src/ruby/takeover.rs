@@ -386,7 +386,7 @@ fn taken_listener(listener: &original::Listener, facts: &Facts) -> Result<Listen
     }
     Ok(Listener {
         bind: listener.bind.clone(),
-        origin: if listener.is_word { state::Origin::Word } else { state::Origin::Option },
+        bound_by: if listener.is_word { state::BoundBy::Word } else { state::BoundBy::Option },
         descriptor: listener.descriptor,
         family,
         port: socket.port,

@@ -92,7 +92,7 @@ impl Family {
 
 /// Who asked for a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum BoundBy {
     /// `-b`: announced to workers as `EINHORN_FD_n`.
     Option,
     /// A `srv:` word: its descriptor number stands in the program's arguments.
@@ -105,7 +105,7 @@ pub struct Listener {
     /// What was asked for.
     pub bind: Bind,
     /// By whom.
-    pub origin: Origin,
+    pub bound_by: BoundBy,
     /// The descriptor's number, the same for the life of the master and in every worker.
     pub descriptor: i32,
     /// What the kernel made of it.

@@ -19,7 +19,7 @@ pub use config::{
 pub use facts::{Connection, State, Stopping};
 pub use ids::{ConnectionId, Generation, Pid, Slot};
 pub use last_words::{CAPTURED_LINE_MAX, LAST_WORDS_MAX, TAIL_MAX, last_words};
-pub use listener::{Address, Bind, Family, Listener, ListenerOptions, Origin};
+pub use listener::{Address, Bind, BoundBy, Family, Listener, ListenerOptions};
 pub use release::{STATE_FORMAT, release};
 pub use rollout::{
     CanaryCheck, Deployment, FAILURES_TOLD, Failure, Rollout, RolloutBounds, RolloutKind,

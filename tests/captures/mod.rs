@@ -106,7 +106,7 @@ fn listener(port: u16) -> Listener {
     let options = ListenerOptions { reuse_address: true, ..ListenerOptions::default() };
     Listener {
         bind: Bind { address, options },
-        origin: einhorn::state::Origin::Option,
+        bound_by: einhorn::state::BoundBy::Option,
         descriptor: 7,
         family: Family::Inet,
         port: Some(port),

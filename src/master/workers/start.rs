@@ -154,7 +154,7 @@ impl Master {
         let announced: Vec<&Listener> = state
             .listeners
             .iter()
-            .filter(|listener| listener.origin == state::Origin::Option)
+            .filter(|listener| listener.bound_by == state::BoundBy::Option)
             .collect();
         let numbers: Vec<String> = announced.iter().map(|l| l.descriptor.to_string()).collect();
         let mut ours: Vec<(OsString, OsString)> = vec![

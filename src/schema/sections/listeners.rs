@@ -14,7 +14,7 @@ section! {
 frozen! {
     struct Listener of state::Listener {
         bind: Bind,
-        origin: AskedBy,
+        bound_by: BoundBy,
         descriptor: i32,
         family: Family,
         port: Option<u16>,
@@ -38,7 +38,7 @@ frozen! {
         ..state::ListenerOptions::default()
     }
 
-    enum AskedBy of state::Origin {
+    enum BoundBy of state::BoundBy {
         Option,
         Word,
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use einhorn::state::{Address, Bind, Config, Family, Listener, ListenerOptions, Nice, Origin};
+use einhorn::state::{Address, Bind, BoundBy, Config, Family, Listener, ListenerOptions, Nice};
 
 use super::reply_to;
 use crate::example::{Master, config};
@@ -60,18 +60,18 @@ fn listeners() -> Vec<Listener> {
     let unix = Address::Unix { path: "/run/web.sock".into(), mode: None, owner: None, group: None };
     let reuse = ListenerOptions { reuse_address: true, ..ListenerOptions::default() };
     let nonblocking = ListenerOptions { nonblocking: true, ..ListenerOptions::default() };
-    let listener = |address, options, origin, descriptor, family, port| Listener {
+    let listener = |address, options, bound_by, descriptor, family, port| Listener {
         bind: Bind { address, options },
-        origin,
+        bound_by,
         descriptor,
         family,
         port,
     };
-    let option = Origin::Option;
+    let option = BoundBy::Option;
     vec![
         listener(tcp("127.0.0.1", 80), reuse, option, 6, Family::Inet, Some(80)),
         listener(unix, ListenerOptions::default(), option, 7, Family::Unix, None),
-        listener(tcp("::1", 0), nonblocking, Origin::Word, 8, Family::Inet6, Some(40_001)),
+        listener(tcp("::1", 0), nonblocking, BoundBy::Word, 8, Family::Inet6, Some(40_001)),
     ]
 }
 

@@ -7,8 +7,8 @@ use einhorn::decide::Event;
 use einhorn::outcome::Outcome;
 use einhorn::protocol::NewsStage;
 use einhorn::state::{
-    AckMode, Address, Bind, Config, Deployment, EndedUpgrade, Failure, Family, Generation,
-    Listener, ListenerOptions, Monotonic, Now, Origin, Pid, Realtime, Rollout, RolloutKind, Slot,
+    AckMode, Address, Bind, BoundBy, Config, Deployment, EndedUpgrade, Failure, Family, Generation,
+    Listener, ListenerOptions, Monotonic, Now, Pid, Realtime, Rollout, RolloutKind, Slot,
     UpgradeKind,
 };
 use einhorn::status::{
@@ -80,7 +80,7 @@ fn what_the_kernel_says_is_told_and_what_it_does_not_say_is_null() {
     let unix = Address::Unix { path: "/run/w".into(), mode: None, owner: None, group: None };
     let listener = |address, descriptor, port| Listener {
         bind: Bind { address, options: ListenerOptions::default() },
-        origin: Origin::Option,
+        bound_by: BoundBy::Option,
         descriptor,
         family: Family::Inet,
         port,

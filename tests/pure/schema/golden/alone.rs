@@ -111,7 +111,7 @@ fn listen(handover: &mut Handover) {
             address: Address::Tcp { host: "::1".into(), port: 0 },
             options: ListenerOptions::default(),
         },
-        origin: einhorn::state::Origin::Option,
+        bound_by: einhorn::state::BoundBy::Option,
         descriptor: 6,
         family: Family::Inet6,
         port: Some(49_152),

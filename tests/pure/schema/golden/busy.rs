@@ -133,9 +133,9 @@ pub(super) fn busy_bounds() -> RolloutBounds {
 
 fn busy_listeners() -> Vec<Listener> {
     let all = ListenerOptions { reuse_address: true, nonblocking: true, v6only: true };
-    let listener = |address, origin, descriptor, family, port| Listener {
+    let listener = |address, bound_by, descriptor, family, port| Listener {
         bind: Bind { address, options: all.clone() },
-        origin,
+        bound_by,
         descriptor,
         family,
         port,
@@ -148,7 +148,7 @@ fn busy_listeners() -> Vec<Listener> {
     };
     let udp = Address::Udp { host: "0.0.0.0".into(), port: 5_353 };
     let tcp = Address::Tcp { host: "::1".into(), port: 0 };
-    let (option, word) = (einhorn::state::Origin::Option, einhorn::state::Origin::Word);
+    let (option, word) = (einhorn::state::BoundBy::Option, einhorn::state::BoundBy::Word);
     vec![
         listener(unix, option, 1_002, Family::Unix, None),
         listener(udp, option, 1_003, Family::Inet, Some(5_353)),

@@ -24,7 +24,7 @@ pub(in super::super) fn fresh() -> Handover {
             address: Address::Tcp { host: "127.0.0.1".into(), port: 8080 },
             options: ListenerOptions::default(),
         },
-        origin: einhorn::state::Origin::Word,
+        bound_by: einhorn::state::BoundBy::Word,
         descriptor: 6,
         family: Family::Inet,
         port: Some(8080),
