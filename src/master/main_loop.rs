@@ -22,7 +22,7 @@ impl Master {
         // is default and open, and when it is made default.
         self.reap_children();
         loop {
-            self.settle();
+            self.finish_turn();
             if let Some(next_image) = self.upgrade.handover_due.take() {
                 self.hand_over(next_image);
                 continue;
@@ -70,11 +70,11 @@ impl Master {
     }
 
     /// Ends a turn: what should run is compared with what runs, and what is waited for is set.
-    fn settle(&mut self) {
+    fn finish_turn(&mut self) {
         self.events.push_back(Event::Turn);
         self.tell_events();
         let waiting = self.state.waiters.iter().map(|waiter| waiter.connection).collect();
-        for connection in self.clients.connections.settle(&self.wakeups.poll, &waiting) {
+        for connection in self.clients.connections.finish_turn(&self.wakeups.poll, &waiting) {
             self.events.push_back(Event::Closed { connection });
         }
         self.tell_events();

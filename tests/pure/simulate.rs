@@ -123,7 +123,7 @@ impl<'u> Simulation<'u> {
         while self.event_count < EVENTS_PER_SEED && self.exit.is_none() {
             self.turn()?;
             match self.world.random.below(200) {
-                0 => self.settle()?,
+                0 => self.finish_turn()?,
                 1..=4 => self.world.mood = self.any_mood(),
                 _ => {}
             }
@@ -271,7 +271,7 @@ impl<'u> Simulation<'u> {
     }
 
     /// In a world without trouble the fleet is complete before long, and then nothing is to do.
-    fn settle(&mut self) -> Broken {
+    fn finish_turn(&mut self) -> Broken {
         self.world.calm_down(&self.state);
         let target = self.state.config.target;
         let turns_max = 200 + 20 * (self.state.workers.len() as u64 + u64::from(target));
@@ -313,7 +313,7 @@ impl<'u> Simulation<'u> {
     /// A master that is told to stop, at any moment, leaves once all workers are gone.
     fn finish(&mut self) -> Broken {
         if self.world.random.chance(60) {
-            self.settle()?;
+            self.finish_turn()?;
         }
         for _ in 0..self.world.random.below(4) {
             let death = self.world.random_death();

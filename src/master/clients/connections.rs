@@ -295,7 +295,11 @@ impl Connections {
     /// others wait for the right things.
     ///
     /// Those that wait for news stay, though they have said that they will send no more.
-    pub fn settle(&mut self, poll: &Poll, waiting: &BTreeSet<ConnectionId>) -> Vec<ConnectionId> {
+    pub fn finish_turn(
+        &mut self,
+        poll: &Poll,
+        waiting: &BTreeSet<ConnectionId>,
+    ) -> Vec<ConnectionId> {
         let mut gone = Vec::new();
         for id in std::mem::take(&mut self.touched) {
             let Some(connection) = self.table.get_mut(&id) else { continue };
