@@ -14,8 +14,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, ArgGroup, CommandFactory, FromArgMatches, Parser};
 
 use crate::cli::value::{
-    Limit, Words, above_zero_or_none, ack_mode, at_least_one, backlog, nice, reexec_mode, retries,
-    shell_words, zero_or_more,
+    SpanOrNone, Words, above_zero_or_none, ack_mode, at_least_one, backlog, nice, reexec_mode,
+    retries, shell_words, zero_or_more,
 };
 use crate::state::{
     AckMode, Bind, Config, Nice, ReexecMode, RolloutBounds, STATE_FORMAT, Verbosity,
@@ -117,11 +117,11 @@ struct Args {
     /// ever
     #[arg(long, group = NEWER, value_name = "T", default_value = "120")]
     #[arg(value_parser = above_zero_or_none, allow_hyphen_values = true)]
-    ack_timeout: Limit,
+    ack_timeout: SpanOrNone,
     /// How many seconds a roll-out of new workers may take, or `none`
     #[arg(long, group = NEWER, value_name = "T", default_value = "none")]
     #[arg(value_parser = above_zero_or_none, allow_hyphen_values = true)]
-    upgrade_timeout: Limit,
+    upgrade_timeout: SpanOrNone,
     /// The failure of new workers that ends an upgrade [default: a tenth of the workers, 3 at
     /// least]
     #[arg(long, group = NEWER, value_name = "N")]

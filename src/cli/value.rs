@@ -8,7 +8,7 @@ use crate::state::{AckMode, Nice, ReexecMode, SECONDS_MAX, WORKERS_MAX};
 
 /// A span that may be `none`. Not an `Option`, which the parser takes for an option left out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limit(pub(super) Option<Duration>);
+pub(super) struct SpanOrNone(pub(super) Option<Duration>);
 
 /// Shell words in one argument.
 #[derive(Clone, Debug)]
@@ -43,11 +43,11 @@ pub(super) fn zero_or_more(text: &str) -> Result<Duration, String> {
     seconds(text, true)
 }
 
-pub(super) fn above_zero_or_none(text: &str) -> Result<Limit, String> {
+pub(super) fn above_zero_or_none(text: &str) -> Result<SpanOrNone, String> {
     match text {
-        "none" => Ok(Limit(None)),
+        "none" => Ok(SpanOrNone(None)),
         text => {
-            let span = seconds(text, false).map(|span| Limit(Some(span)));
+            let span = seconds(text, false).map(|span| SpanOrNone(Some(span)));
             span.map_err(|why| format!("must be `none` or a number of seconds: it {why}"))
         }
     }
