@@ -205,7 +205,7 @@ fn ping(turn: &mut Turn, pid: Pid, request_id: Option<Scalar>) {
 }
 
 fn greeting(turn: &Turn, request: &Request) -> String {
-    let user = request.user.as_deref().unwrap_or("foreign_image");
+    let user = request.user.as_deref().unwrap_or("stranger");
     let name = turn.state.config.command_name.as_ref().map(|name| format!(" ({name})"));
     format!(
         "Welcome, {user}! You are speaking to Einhorn Master Process {}{}, einhorn {}\n",

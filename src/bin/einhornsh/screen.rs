@@ -130,7 +130,7 @@ fn cut(line: &str, columns: usize) -> String {
     line.chars().map(blank).take(columns.saturating_sub(1)).collect()
 }
 
-/// A message without what would command the terminal: the last words of a foreign_image may be in it.
+/// A message without what would command the terminal: the last words of a stranger may be in it.
 fn harmless(message: &str) -> String {
     let mut text = String::with_capacity(message.len());
     for character in message.chars() {

@@ -3,7 +3,7 @@
 use crate::schema::section::column;
 
 column! {
-    struct MissedAcks: Other "missed_acks" {
+    struct MissedAcks: Other "missed-acks" {
         missed_ack_deadline: bool,
     }
 }

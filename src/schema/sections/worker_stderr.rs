@@ -8,7 +8,7 @@ use crate::schema::wire::Identity;
 use crate::state::Pid;
 
 section! {
-    struct WorkerStderr: Critical "worker_stderr" {
+    struct WorkerStderr: Critical "worker-stderr" {
         is_captured: bool = state.config.capture_stderr,
         pipes: Vec<Pipe> = worker_stderr,
     }

@@ -1,4 +1,4 @@
-//! What protects this process while a foreign_image runs in its place.
+//! What protects this process while a foreign image runs in its place.
 
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask};
 
@@ -24,14 +24,14 @@ pub enum ForeignImage {
 const TERMINATING: [Signal; 5] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR2];
 
-/// What protects this process while a foreign_image runs in its place. Shells and interpreters clear the
-/// signal mask, so the terminating signals are ignored. Dropped when the exec returned: everything
-/// is as before.
+/// What protects this process while a foreign image runs in its place. Shells and interpreters
+/// clear the signal mask, so the terminating signals are ignored. Dropped when the exec returned:
+/// everything is as before.
 #[derive(Debug)]
 pub(in crate::sys) struct Shield {
     actions: Vec<(i32, Action)>,
     mask: SigSet,
-    /// What was pending and is lost to a foreign_image.
+    /// What was pending and is lost to a foreign image.
     pending: Vec<libc::siginfo_t>,
 }
 

@@ -78,7 +78,7 @@ fn every_command_is_understood_as_json_and_as_rubys_yaml() {
         ("config", "", "config needs a mapping"),
         ("inc", "", "Incrementing number of workers"),
         ("dec", "", "Decrementing number of workers"),
-        ("ehlo", "", "Welcome, foreign_image!"),
+        ("ehlo", "", "Welcome, stranger!"),
         ("help", "", "upgrade_fleet: "),
         ("louder", "", "Verbosity "),
         ("quieter", "", "Verbosity "),

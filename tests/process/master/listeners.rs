@@ -116,10 +116,10 @@ fn ipv6_addresses_are_served_and_take_ipv4_unless_told_not_to() {
     assert_eq!(ask("127.0.0.1", master.port(1)), worker);
     assert_eq!(ask_udp("::1", master.port(3)), worker);
     // Somebody else may have the IPv4 half of the port, so that only the answer tells.
-    if let Ok(mut foreign_image) = TcpStream::connect(("127.0.0.1", master.port(2))) {
+    if let Ok(mut stranger) = TcpStream::connect(("127.0.0.1", master.port(2))) {
         let mut answer = String::new();
-        foreign_image.set_read_timeout(Some(wait::PATIENCE)).unwrap();
-        let _ = foreign_image.read_to_string(&mut answer);
+        stranger.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+        let _ = stranger.read_to_string(&mut answer);
         assert_ne!(answer.trim(), worker.to_string());
     }
     let stream = "AF_INET6 SOCK_STREAM";

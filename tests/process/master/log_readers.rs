@@ -123,7 +123,7 @@ fn assert_sleeping_reader_harmless(rig: &Rig, command: Command, (reader, writer)
     master.until("the reader knows all", || woken.is_finished().then_some(()));
     let (dropped, arrived) = woken.join().unwrap();
     assert!(arrived > 25, "{arrived} lines of {FILLING} bytes: the master kept none");
-    // Those of the worker's death and of its next_image were dropped too.
+    // Those of the worker's death and of its successor were dropped too.
     let lost = LINES - arrived;
     assert!((lost..=lost + 5).contains(&dropped), "{dropped} dropped, {arrived} arrived");
     let mut awake = reader.try_clone().unwrap();

@@ -63,7 +63,7 @@ impl Snapshot {
     /// Fails with what differs. Clients that have just left are waited for, and so are children
     /// that are no workers.
     pub(crate) fn assert_kept(&self, master: &Master<'_>) {
-        master.until("no foreign_image is a child", || {
+        master.until("no stranger is a child", || {
             let workers = self.workers.len();
             (proc::children(master.pid()).len() <= workers).then_some(())
         });

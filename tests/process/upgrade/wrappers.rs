@@ -226,7 +226,7 @@ fn what_a_wrapper_leaves_running_is_no_worker() {
     let mut master = start_wrapped(&rig, "wrapper", &["-n", "2"]);
     let workers = master.settled(2);
     reloads(&master);
-    master.until("the foreign_image is reaped", || {
+    master.until("the stranger is reaped", || {
         (proc::children(master.pid()).len() == 2).then_some(())
     });
     assert_eq!(master.settled(2), workers);

@@ -101,12 +101,9 @@ fn acks_that_do_not_fit_are_logged_and_ignored() {
     let master = rig.start(&["-m", "manual"], &["wait"]);
     master.until_logged("Launched");
     let (pid, _) = only_worker(&master);
-    let foreign_image = master.pid();
+    let stranger = master.pid();
     for (line, told) in [
-        (
-            format!("pid: {foreign_image}"),
-            format!("ACK for {foreign_image}, which is no worker of mine"),
-        ),
+        (format!("pid: {stranger}"), format!("ACK for {stranger}, which is no worker of mine")),
         ("pid: 4294967297".to_owned(), "without a valid pid (4294967297)".to_owned()),
         ("pid: -1".to_owned(), "ACK for -1, which is no worker of mine".to_owned()),
         ("pid: no number".to_owned(), "without a valid pid (no number)".to_owned()),
@@ -210,9 +207,9 @@ fn a_ping_is_kept_with_the_type_of_its_id() {
     }
     assert_eq!(answer_to(&rig, &format!("{{command: 'worker:ping', pid: {pid}}}")), "");
     assert!(ping_id(&master).is_null());
-    let foreign_image = master.pid();
-    assert_eq!(answer_to(&rig, &format!("{{command: 'worker:ping', pid: {foreign_image}}}")), "");
-    assert!(rig.log().contains(&format!("ping of {foreign_image}, which is no worker of mine")));
+    let stranger = master.pid();
+    assert_eq!(answer_to(&rig, &format!("{{command: 'worker:ping', pid: {stranger}}}")), "");
+    assert!(rig.log().contains(&format!("ping of {stranger}, which is no worker of mine")));
 }
 
 fn the_first_ack_ends_the_streak_of_early_deaths() {

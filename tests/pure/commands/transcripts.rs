@@ -301,10 +301,8 @@ const CONVERSATION: &[Transcript] = &[
     (
         To::Empty,
         "{command: ehlo}",
-        &[
-            "reply: Welcome, foreign_image! You are speaking to Einhorn Master Process 900, einhorn \
-           VERSION\\n",
-        ],
+        &["reply: Welcome, stranger! You are speaking to Einhorn Master Process 900, einhorn \
+           VERSION\\n"],
     ),
     (To::Manual, "{command: status, id: 1}", &["reply 1: (Table)"]),
     (To::Stopping, "{command: status, args: [--json]}", &["reply: (Json)"]),

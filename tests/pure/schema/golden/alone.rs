@@ -31,7 +31,7 @@ pub(in super::super) const ALONE: &[Alone] = &[
         let directory = Some(PathBuf::from("/srv/releases/1"));
         h.state.workers.insert(Pid(4_001), Worker { directory, ..plain(0, 0, 100) });
     }),
-    ("missed_acks", |h| {
+    ("missed-acks", |h| {
         let worker = Worker { missed_ack_deadline: true, ..plain(0, 0, 100) };
         h.state.workers.insert(Pid(4_001), worker);
     }),
@@ -49,7 +49,7 @@ pub(in super::super) const ALONE: &[Alone] = &[
             Some(Rollout::new(RolloutKind::Smooth, Generation(0), asked_at, began_at));
     }),
     ("waiters", wait),
-    ("worker_stderr", |h| {
+    ("worker-stderr", |h| {
         h.state.config.capture_stderr = true;
         h.worker_stderr
             .push(einhorn::schema::CarriedPipe { is_orphan: true, ..pipe(4_009, 9, b"", 0) });

@@ -190,7 +190,7 @@ fn columns() -> Vec<Refused> {
         inconsistent(
             "overrun-unknown",
             "What took too long is no worker.",
-            with("missed_acks", &[u32s(&[5_001])], &[u32s(&[5_999])]),
+            with("missed-acks", &[u32s(&[5_001])], &[u32s(&[5_999])]),
         ),
         spelled(
             "slot-deaths-twice",
@@ -282,7 +282,7 @@ fn last_upgrades() -> Vec<Refused> {
 
 /// Pipes that nobody has made.
 fn captured() -> Vec<Refused> {
-    let pipes = |from: &[Vec<u8>], to: &[Vec<u8>]| with("worker_stderr", from, to);
+    let pipes = |from: &[Vec<u8>], to: &[Vec<u8>]| with("worker-stderr", from, to);
     let pipe = |pid, is_orphan, number| [u32s(&[pid]), vec![is_orphan], u32s(&[number]), vec![14]];
     let another =
         |pid, is_orphan, number| pipes(&pipe(5_002, 0, 1_031), &pipe(pid, is_orphan, number));

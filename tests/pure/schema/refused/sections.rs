@@ -194,7 +194,7 @@ fn missing() -> Vec<Refused> {
 fn spellings() -> Vec<Refused> {
     let with = |name: &str, content: Vec<u8>| {
         let added = Section { name: name.to_owned(), is_critical: true, content };
-        let is_other = ["slot-deaths", "missed_acks"].contains(&name);
+        let is_other = ["slot-deaths", "missed-acks"].contains(&name);
         let added = Section { is_critical: !is_other, ..added };
         with_sections(&quiet(), |all| all.push(added))
     };
@@ -212,7 +212,7 @@ fn spellings() -> Vec<Refused> {
         spelled(
             "spelled-captured",
             "Nothing is captured.",
-            with("worker_stderr", [vec![0], u64s(&[0])].concat()),
+            with("worker-stderr", [vec![0], u64s(&[0])].concat()),
         ),
         spelled(
             "spelled-span",
@@ -225,7 +225,7 @@ fn spellings() -> Vec<Refused> {
             with_sections(&encoded(&fresh()), |all| {
                 let content = [u64s(&[1]), u32s(&[4_001]), vec![0]].concat();
                 let at = all.iter().position(|section| section.name == "reexec").expect("it");
-                let name = "missed_acks".to_owned();
+                let name = "missed-acks".to_owned();
                 all.insert(at, Section { name, is_critical: false, content });
             }),
         ),
