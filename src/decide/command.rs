@@ -14,13 +14,13 @@ use crate::state::{
     release,
 };
 
-/// The argument of an upgrade that hands back to a Ruby Einhorn.
+/// The argument of an upgrade command that hands back to a Ruby Einhorn.
 const TO_RUBY: &str = "--to-ruby";
 
-/// The argument of a change whose end the client waits for.
+/// The argument with which a client waits until a change is complete.
 const WAIT: &str = "--wait";
 
-/// The argument of `status` for programs.
+/// The argument of `status` that selects machine-readable output.
 const JSON: &str = "--json";
 
 /// A client sent a line.
@@ -80,7 +80,7 @@ pub(super) fn requested(
     }
 }
 
-/// Commands that are done when they are answered.
+/// Runs a command that is complete when it is answered.
 fn plain(turn: &mut Turn, command: &str, words: &[String], request: &Request) -> Answer {
     match command {
         "abort" => upgrade::abort(turn),
@@ -98,11 +98,11 @@ fn plain(turn: &mut Turn, command: &str, words: &[String], request: &Request) ->
     }
 }
 
-/// Commands whose end can be waited for.
+/// Runs a command whose completion a client can wait for.
 fn change(turn: &mut Turn, command: &str, words: &[String], asker: Asker) {
     let is_waited_for = words.iter().any(|word| word == WAIT);
     let words: Vec<String> = words.iter().filter(|word| *word != WAIT).cloned().collect();
-    // Before it is done, and not after.
+    // A refused command must not take effect, so check before running it.
     if let Some(refusal) = waiters::refuse(turn, &asker).filter(|_| is_waited_for) {
         return waiters::answer(turn, &asker, refusal);
     }
@@ -128,7 +128,7 @@ fn upgrade_kind(command: &str) -> Option<UpgradeKind> {
     }
 }
 
-/// Whether an upgrade is to hand back to a Ruby Einhorn; any other argument is a mistake.
+/// Whether an upgrade is to hand back to a Ruby Einhorn; any other argument is an error.
 fn is_hand_back(command: &str, words: &[String]) -> Result<bool, String> {
     match words.iter().find(|word| *word != TO_RUBY) {
         None => Ok(!words.is_empty()),
@@ -138,7 +138,7 @@ fn is_hand_back(command: &str, words: &[String]) -> Result<bool, String> {
     }
 }
 
-/// What a command asks to be told of the master, if it does; any other argument is a mistake.
+/// The report that a command asks for, if it is a report command; an unknown argument is an error.
 fn report_kind(command: &str, words: &[String]) -> Option<Result<ReportKind, String>> {
     let (kind, known) = match command {
         "status" if words.iter().any(|word| word == JSON) => (ReportKind::Json, Some(JSON)),
@@ -155,8 +155,8 @@ fn report_kind(command: &str, words: &[String]) -> Option<Result<ReportKind, Str
     })
 }
 
-/// `worker:ack` and `worker:ping`: no reply, and the connection is closed in case the worker
-/// forgets to, unless `-g` gave it.
+/// `worker:ack` and `worker:ping` get no reply. The connection is closed in case the worker forgets
+/// to close it, unless `-g` gave it to the worker.
 fn worker_message(turn: &mut Turn, connection: ConnectionId, command: &str, request: &Request) {
     match request.pid.as_ref().and_then(worker_pid) {
         None => {
@@ -172,7 +172,7 @@ fn worker_message(turn: &mut Turn, connection: ConnectionId, command: &str, requ
     }
 }
 
-/// A pid as clients write it: a number, or a string of one.
+/// A pid as clients write it: a number, or a string that contains one.
 fn worker_pid(given: &Scalar) -> Option<Pid> {
     match given {
         Scalar::Integer(number) => i32::try_from(*number).ok(),
@@ -308,7 +308,7 @@ fn parse_signals(words: &[String]) -> Result<Vec<Signal>, String> {
     words.iter().map(parse).collect()
 }
 
-/// Logs what a client is told.
+/// Logs a message and returns it as the answer to the client.
 fn log_and_answer(turn: &mut Turn, message: String) -> Answer {
     turn.info(message.clone());
     Answer::done(message)

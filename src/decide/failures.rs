@@ -1,4 +1,4 @@
-//! New workers that fail while they are rolled out (docs/decisions/0010-upgrades-that-end.md).
+//! Failures of new workers during a roll-out (docs/decisions/0010-upgrades-that-end.md).
 
 use crate::decide::turn::Turn;
 use crate::decide::waiters::announce;
@@ -8,7 +8,7 @@ use crate::state::{
     Worker, last_words,
 };
 
-/// A worker has ended that nobody had told to go.
+/// A worker exited without having been asked to.
 pub(super) fn worker_ended(
     turn: &mut Turn,
     pid: Pid,
@@ -41,19 +41,20 @@ pub(super) fn worker_ended(
     note(turn, Failure { pid: Some(pid), slot: worker.slot, what, age, last_words });
 }
 
-/// A worker has ended that had failed before: its ACK took too long. What it said last tells why.
+/// A worker exited whose ACK had taken too long. It has been counted as failed already; its last
+/// output, which may tell the cause, is added to that failure.
 pub(super) fn late_worker_ended(turn: &mut Turn, pid: Pid, worker: &Worker, said: &[u8]) {
     let state = &mut *turn.state;
     let ended = state.last_upgrade.iter_mut().flat_map(|ended| &mut ended.failures);
     let current = state.rollout.iter_mut().flat_map(|rollout| &mut rollout.failures);
     let is_its = |failure: &&mut Failure| failure.pid == Some(pid) && failure.slot == worker.slot;
-    // The newest, should a pid have come again.
+    // The newest, in case the pid has been reused.
     if let Some(failure) = ended.chain(current).filter(is_its).last() {
         failure.last_words = failure.last_words.take().or_else(|| last_words(said));
     }
 }
 
-/// A worker of the serving generation could not be started.
+/// A worker of the current generation could not be started.
 pub(super) fn start_failed(turn: &mut Turn, slot: Slot, why: &str) {
     if turn.state.rollout.is_some() {
         let what = format!("could not be started: {why}");
@@ -62,7 +63,7 @@ pub(super) fn start_failed(turn: &mut Turn, slot: Slot, why: &str) {
     }
 }
 
-/// Workers that have waited too long for their ACK.
+/// Counts workers whose ACK has taken too long as failed, and stops them.
 pub(super) fn fail_overdue_acks(turn: &mut Turn) {
     let now = turn.now.monotonic;
     let is_due = |worker: &Worker| ack_overdue_at(turn.state, worker).is_some_and(|due| due <= now);
@@ -81,7 +82,7 @@ pub(super) fn fail_overdue_acks(turn: &mut Turn) {
     }
 }
 
-/// When a new worker of a roll-out has waited too long for its ACK; in manual mode only.
+/// When the ACK of a new worker becomes overdue; `None` outside a roll-out and in timer mode.
 pub(super) fn ack_overdue_at(state: &State, worker: &Worker) -> Option<Monotonic> {
     let is_waited_for = state.rollout.is_some()
         && state.config.ack_mode == AckMode::Manual
@@ -101,12 +102,12 @@ fn note(turn: &mut Turn, failure: Failure) {
     announce(turn, &format!("Failure {count} of this upgrade; it ends at {most}"));
 }
 
-/// A failure in words.
+/// Formats a failure for a log line.
 pub(super) fn describe(failure: &Failure) -> String {
     let Failure { pid, slot, what, age, last_words: _ } = failure;
     match pid {
         Some(pid) => {
-            // Of a whole number of milliseconds, as programs are told it.
+            // Rounded down to milliseconds, as in the JSON replies.
             let age = age.as_millis() as f64 / 1000.0;
             format!("worker {pid} (slot {}): {what}, {age:.3}s old", slot.0)
         }

@@ -1,4 +1,4 @@
-//! What is asked of a candidate, and what its check says of it (docs/handover.md).
+//! The preflight: whether a candidate can take over, by its report (docs/handover.md).
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use crate::decide::event::PreflightOutcome;
 use crate::ruby;
 use crate::state::{ExitStatus, STATE_FORMAT, UpgradeKind};
 
-/// How long a candidate may take. Wrapper scripts set up language environments; none needs longer
-/// when it is well. Builds for tests only wait less.
+/// How long a candidate may take. Wrapper scripts set up language environments; none that works
+/// needs longer. Builds for tests wait less.
 pub const PREFLIGHT_MAX: Duration =
     Duration::from_secs(if cfg!(feature = "next") { 5 } else { 30 });
 
-/// What a client asks for.
+/// The upgrade that was requested.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UpgradeRequest {
     pub(super) kind: UpgradeKind,
-    /// Whether a Ruby Einhorn is to go on.
+    /// Whether the next image is to be a Ruby Einhorn.
     pub(super) is_hand_back: bool,
 }
 
@@ -25,14 +25,14 @@ impl UpgradeRequest {
     }
 }
 
-/// What follows from a preflight.
+/// What to do after a preflight.
 pub(super) enum Verdict {
     Accept { release: String },
     HandBack,
     Refuse { why: String },
 }
 
-/// What follows from a preflight that was asked for like this.
+/// Decides whether the candidate may take over.
 pub(super) fn verdict(
     outcome: &PreflightOutcome,
     asked: UpgradeRequest,
@@ -90,8 +90,8 @@ pub(super) fn verdict(
     }
 }
 
-/// Why a candidate that reports nothing is refused; `None` for a Ruby Einhorn that was asked for,
-/// of which `unfit` says what is wrong.
+/// Why a candidate without a report is refused; `None` accepts a Ruby Einhorn that was asked for.
+/// `unfit` is then the reason, if any, why that one cannot take over.
 fn unreported(status: ExitStatus, unfit: Option<Option<String>>) -> Option<String> {
     match (status, unfit) {
         (ExitStatus::Code(0), Some(unfit)) => unfit,

@@ -1,4 +1,4 @@
-//! Clients that wait: how what they wait for goes on, and one last line each.
+//! Clients that wait for something to complete: progress reports, and one final reply each.
 
 use std::path::Path;
 
@@ -12,20 +12,20 @@ use crate::state::{
 };
 use crate::status;
 
-/// How much one client may wait for; it is told of every step of each. Nobody waits for more than a
-/// few.
+/// How many things one client may wait for, since each costs a reply per progress report. Real
+/// clients wait for a few at most.
 const WAITERS_MAX: usize = 256;
 
-/// Who has sent a request.
+/// The client that sent a request.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
     pub(super) connection: ConnectionId,
     pub(super) request_id: Option<Scalar>,
-    /// Whether it wants news of the kind that programs read.
+    /// Whether it wants machine-readable events.
     pub(super) wants_events: bool,
 }
 
-/// The one reply to a request, or the last one.
+/// The final reply to a request.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) outcome: Outcome,
@@ -33,29 +33,29 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// It was done, or is what was asked about.
+    /// The command succeeded, or `message` is the information asked for.
     pub(super) fn done(message: impl Into<String>) -> Answer {
         Answer { outcome: Outcome::Done, message: message.into() }
     }
 
-    /// The command or its arguments are wrong.
+    /// The command or its arguments are invalid.
     pub(super) fn not_understood(message: impl Into<String>) -> Answer {
         Answer { outcome: Outcome::NotUnderstood, message: message.into() }
     }
 
-    /// It cannot be done now.
+    /// The command cannot be carried out now.
     pub(super) fn refused(message: impl Into<String>) -> Answer {
         Answer { outcome: Outcome::Refused, message: message.into() }
     }
 }
 
-/// Answers a request that is not waited for.
+/// Answers a request immediately.
 pub(super) fn answer(turn: &mut Turn, asker: &Asker, answer: Answer) {
     let reply = answered(turn, asker, answer);
     turn.actions.push(Action::Reply { connection: asker.connection, reply });
 }
 
-/// Answers how the master is, once the kernel was asked too.
+/// Answers with a status report, which the shell completes with figures from the kernel.
 pub(super) fn report(turn: &mut Turn, asker: &Asker, kind: ReportKind) {
     let reply = answered(turn, asker, Answer::done(""));
     turn.actions.push(Action::Report { connection: asker.connection, kind, reply });
@@ -69,7 +69,7 @@ fn answered(turn: &Turn, asker: &Asker, answer: Answer) -> Reply {
     Reply { message: answer.message, request_id: asker.request_id.clone(), wait: false, event }
 }
 
-/// Takes on a client that waits, if it may, and tells it so.
+/// Adds a waiter and sends it a first message. Returns false if the client was refused.
 pub(super) fn join(turn: &mut Turn, asker: Asker, waits_for: WaitsFor, message: &str) -> bool {
     if let Some(refusal) = refuse(turn, &asker) {
         answer(turn, &asker, refusal);
@@ -82,7 +82,7 @@ pub(super) fn join(turn: &mut Turn, asker: Asker, waits_for: WaitsFor, message: 
     true
 }
 
-/// Why a client may not wait for one thing more, if it may not.
+/// Refuses a client that waits for too many things already.
 pub(super) fn refuse(turn: &Turn, asker: &Asker) -> Option<Answer> {
     let waiting = turn.state.waiters.iter().filter(|known| known.connection == asker.connection);
     (waiting.count() >= WAITERS_MAX).then(|| {
@@ -90,7 +90,7 @@ pub(super) fn refuse(turn: &Turn, asker: &Asker) -> Option<Answer> {
     })
 }
 
-/// `wait`: joins those who wait for the upgrade in progress, or tells how the last one ended.
+/// `wait`: waits for the upgrade in progress, or answers how the last one ended.
 pub(super) fn attach(turn: &mut Turn, asker: Asker) {
     let state = &*turn.state;
     let waits_for = match (&state.reexec, &state.rollout, state.upgrade_due_at) {
@@ -120,13 +120,13 @@ fn tell_last(turn: &mut Turn, asker: &Asker) {
     send(turn, asker, told.message, false, event);
 }
 
-/// Logs how something goes on, and tells everyone who waits.
+/// Logs a message as info and sends it to all waiters.
 pub(super) fn announce(turn: &mut Turn, message: &str) {
     turn.info(message);
     tell_all(turn, message);
 }
 
-/// The same of what needs a person.
+/// Logs a message as an error and sends it to all waiters.
 pub(super) fn announce_error(turn: &mut Turn, message: &str) {
     turn.error(message);
     tell_all(turn, message);
@@ -138,7 +138,7 @@ fn tell_all(turn: &mut Turn, message: &str) {
     }
 }
 
-/// Tells a client how it goes on.
+/// Sends a waiter a progress report.
 pub(super) fn tell(turn: &mut Turn, waiter: &Waiter, message: &str) {
     let event = waiter.wants_events.then(|| {
         News::Progress(Progress {
@@ -150,7 +150,7 @@ pub(super) fn tell(turn: &mut Turn, waiter: &Waiter, message: &str) {
     send(turn, &asker(waiter), message.to_owned(), true, event);
 }
 
-/// Notes how an upgrade has ended, and gives those who wait for that their last line.
+/// Records how an upgrade ended, and sends its waiters their final reply.
 pub(super) fn finish_upgrade(
     turn: &mut Turn,
     ended: EndedUpgrade,
@@ -163,20 +163,20 @@ pub(super) fn finish_upgrade(
     turn.state.last_upgrade = Some(ended);
 }
 
-/// Gives some of those who wait their last line.
+/// Sends the matching waiters their final reply.
 pub(super) fn finish(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, told: &Answer) {
     let numbers = status::numbers(turn.state, turn.now);
     let event = end(numbers, told, turn.state.began_in(turn.state.generation), &[]);
     send_last(turn, is_over, &told.message, &event);
 }
 
-/// Those who wait for the end of the master hear of it.
+/// Sends clients that wait for the master's exit their final reply.
 pub(super) fn notify_exit_waiters(turn: &mut Turn, message: &str) {
     let told = Answer::done(message);
     finish(turn, |waiter| waiter.waits_for == WaitsFor::Exit, &told);
 }
 
-/// Sends each of those the message, with the event where it wants one, and forgets them.
+/// Sends the matching waiters a message, with the event if they want one, and removes them.
 fn send_last(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, message: &str, event: &News) {
     let (done, staying): (Vec<Waiter>, Vec<Waiter>) =
         std::mem::take(&mut turn.state.waiters).into_iter().partition(is_over);
@@ -209,12 +209,12 @@ fn end(numbers: Numbers, told: &Answer, release: Option<&Path>, failures: &[Fail
     })
 }
 
-/// What is done for a client that waits for this.
+/// The stage to report to a client that waits for this.
 fn stage(state: &State, waits_for: WaitsFor) -> NewsStage {
     match waits_for {
         WaitsFor::Settled => NewsStage::Settling,
         WaitsFor::Exit => NewsStage::Stopping,
-        // It is asked for, and begins at once.
+        // The request was accepted, and the preflight begins in this step.
         WaitsFor::Reexec | WaitsFor::Upgrade if state.reexec.is_none() => NewsStage::Preflight,
         WaitsFor::Reexec | WaitsFor::Rollout | WaitsFor::Upgrade => {
             status::stage(state).unwrap_or(NewsStage::Rollout)

@@ -1,4 +1,4 @@
-//! What becomes of single workers: they start, are up, end, or outstay their time
+//! The life of a worker: it starts, is ACKed, exits, or is killed for not stopping in time
 //! (behaviour.md sections 3 and 4).
 
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::decide::waiters::announce;
 use crate::decide::{backoff, failures, rollout, waiters};
 use crate::state::{AckMode, Connection, ConnectionId, ExitStatus, Now, Pid, Signal, Slot, Worker};
 
-/// A worker that was ordered runs.
+/// A worker has been started.
 pub(super) fn spawned(
     turn: &mut Turn,
     slot: Slot,
@@ -44,8 +44,8 @@ pub(super) fn spawned(
     }
 }
 
-/// A worker that was ordered could not be started: the same as one that died at once, except that
-/// the rest of a first start waits too, since it would fail the same way.
+/// A worker could not be started: treated as an early death. The rest of a first start is subject
+/// to the back-off too, since it would fail the same way.
 pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
     let generation = turn.state.ordered.remove(&slot);
     turn.state.cold_start_count = 0;
@@ -69,7 +69,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8])
         turn.debug(format!("Reaped process {pid}, which is no worker: {status}"));
         return;
     };
-    // Somebody may hold the other end yet, and the pid may be another worker's next.
+    // Another process may still hold the other end, and the pid may be reused by another worker.
     if let Some(given) = worker.connection.and_then(|id| turn.state.connections.get_mut(&id)) {
         given.given_to = None;
     }
@@ -95,7 +95,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8])
     failures::worker_ended(turn, pid, &worker, up, status, said);
 }
 
-/// A worker counts as up. Answers whether it newly does.
+/// Marks a worker as up and ends a streak of early deaths.
 pub(super) fn acknowledge(turn: &mut Turn, pid: Pid) {
     let at = turn.now.monotonic;
     let Some(worker) = turn.state.workers.get_mut(&pid) else { return };

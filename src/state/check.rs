@@ -6,10 +6,10 @@ use crate::state::{
 };
 
 impl State {
-    /// Says which invariant does not hold, if one does not.
+    /// Checks every invariant.
     ///
     /// # Errors
-    /// The first that is broken, in words.
+    /// A description of the first one that does not hold.
     pub fn check(&self) -> Result<(), String> {
         let text = |what: &'static str| move || what.to_owned();
         let mut slots: Vec<Slot> = self.workers.values().map(|worker| worker.slot).collect();
@@ -53,7 +53,7 @@ impl State {
         ensure(is_given, || "a worker of the future is ordered".to_owned())
     }
 
-    /// Says which invariant of roll-outs and deployments does not hold, if one does not.
+    /// Checks the invariants of roll-outs and deployments.
     fn check_rollouts(&self) -> Result<(), String> {
         let text = |what: &'static str| move || what.to_owned();
         let is_some_allowed = self.config.rollout.failures_max.is_none_or(|max| max >= 1);
@@ -90,7 +90,7 @@ impl State {
         })
     }
 
-    /// What generations are started with is there for a reason, and theirs.
+    /// Checks that each deployment belongs to a known generation and to an option that is set.
     fn check_deployments(&self) -> Result<(), String> {
         let text = |what: &'static str| move || what.to_owned();
         let newest = self.deployments.keys().max();

@@ -1,20 +1,21 @@
-//! What is kept of a worker's standard error where it is captured, and its end for people to read.
+//! The last output of a worker whose standard error is captured, made readable.
 
-/// A line that is longer than this may be passed on in pieces: what the loggers of containers cut
-/// at as well, so that whoever reads them is used to it.
+/// Longer lines may be passed on in pieces. Container log drivers split lines at the same length,
+/// so log readers can handle that.
 pub const CAPTURED_LINE_MAX: usize = 16 * 1024;
 
-/// How much is kept of what a worker has said last, in bytes.
+/// How much of a worker's latest output is kept, in bytes.
 pub const TAIL_MAX: usize = 4 * 1024;
 
-/// How many lines are told of a worker that failed: an exception with the calls that led to it.
+/// How many lines of a failed worker's output are reported: enough for an exception and its
+/// backtrace.
 const LINES_TOLD: usize = 10;
 
-/// How long they may be, in bytes. Eight failures of that size are one reply to a client.
+/// The length of that report, in bytes. One reply to a client may hold eight of them.
 pub const LAST_WORDS_MAX: usize = 4 * 1024;
 
-/// The last lines of what a worker has said, with what moves a cursor made visible; `None` when it
-/// has said nothing.
+/// Returns the last lines of a worker's output, with control characters escaped; `None` if there is
+/// none.
 pub fn last_words(said: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(said);
     let lines: Vec<&str> = text.trim_end().lines().collect();

@@ -1,4 +1,4 @@
-//! The facts. Types, queries over them, and every invariant; no decision and no effect.
+//! The state: its types, queries and invariants; no decisions and no effects.
 
 mod check;
 mod config;
