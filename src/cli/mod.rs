@@ -18,7 +18,7 @@ use crate::cli::value::{
     retries, shell_words, zero_or_more,
 };
 use crate::state::{
-    AckMode, Bind, Config, Nice, ReexecMode, RolloutBounds, STATE_FORMAT, Verbosity,
+    AckMode, Bind, Config, Nice, ReexecMode, RolloutBounds, STATE_FORMAT, StopSchedule, Verbosity,
     default_file_name, release,
 };
 
@@ -92,6 +92,11 @@ struct Args {
     #[arg(short = 't', long, value_name = "T", value_parser = above_zero)]
     #[arg(allow_hyphen_values = true)]
     signal_timeout: Option<Duration>,
+    /// What workers are sent that are to stop, as signals and seconds by turns, such as TERM/30/KILL
+    /// [default: USR2, with -t USR2/T/KILL]
+    #[arg(long, group = NEWER, value_name = "SCHEDULE", value_parser = StopSchedule::parse)]
+    #[arg(conflicts_with = "signal_timeout")]
+    stop: Option<StopSchedule>,
     /// Give up after this many consecutive deaths before an ACK
     #[arg(short, long, group = NEWER, value_name = "COUNT")]
     #[arg(value_parser = retries, allow_hyphen_values = true)]
@@ -380,6 +385,7 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
             respawn_interval: args.seconds,
             ack_mode: args.ack_mode,
             signal_timeout: args.signal_timeout,
+            stop: args.stop,
             max_unacked: args.max_unacked,
             max_upgrade_additional: args.max_upgrade_additional,
             retries: args.retries,

@@ -4,7 +4,7 @@ use crate::decide::action::{Action, ReportKind};
 use crate::decide::preflight::UpgradeRequest;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Asker};
-use crate::decide::{pool, settings, signal, upgrade, workers};
+use crate::decide::{pool, settings, stop, upgrade, workers};
 use crate::outcome::Outcome;
 use crate::protocol::{Args, BadRequest, Request, command_list};
 use crate::ruby;
@@ -19,6 +19,9 @@ const TO_RUBY: &str = "--to-ruby";
 
 /// The argument with which a client waits until a change is complete.
 const WAIT: &str = "--wait";
+
+/// The argument of `die` that moves workers to the next step of their schedule.
+const NEXT: &str = "--next";
 
 /// The argument of `status` that selects machine-readable output.
 const JSON: &str = "--json";
@@ -281,20 +284,27 @@ fn send_signals(turn: &mut Turn, words: &[String]) -> Answer {
     let mut messages = Vec::new();
     for signal in signals {
         turn.actions.extend(workers.iter().map(|pid| Action::Signal { pid: *pid, signal }));
-        messages.push(log_and_answer(turn, signal::sent(signal, &workers)).message);
+        messages.push(log_and_answer(turn, stop::sent(signal, &workers)).message);
     }
     Answer::done(messages.join("\n"))
 }
 
 fn die(turn: &mut Turn, words: &[String]) -> Answer {
     if words.len() > 1 {
-        return Answer::not_understood("die takes one signal at most, such as: die TERM");
+        let why = "die takes one signal at most, such as: die TERM, or --next";
+        return Answer::not_understood(why);
+    }
+    if words.first().is_some_and(|word| word == NEXT) {
+        return Answer::done(format!("Einhorn is going down! {}", stop::all_to_next(turn)));
     }
     match parse_signals(words) {
         Err(refusal) => Answer::not_understood(refusal),
         Ok(signals) => {
-            let signal = signals.first().copied().unwrap_or(Signal::Usr2);
-            let message = format!("Einhorn is going down! {}", signal::stop(turn, signal));
+            let sent = match signals.first() {
+                Some(signal) => stop::all_with(turn, *signal),
+                None => stop::all(turn),
+            };
+            let message = format!("Einhorn is going down! {sent}");
             log_and_answer(turn, message)
         }
     }

@@ -2,10 +2,10 @@
 
 use crate::decide::turn::Turn;
 use crate::decide::waiters::announce;
-use crate::decide::{backoff, canary};
+use crate::decide::{backoff, canary, stop};
 use crate::state::{
-    AckMode, ExitStatus, FAILURES_TOLD, Failure, Monotonic, Pid, RolloutStage, Signal, Slot, State,
-    Worker, last_words,
+    AckMode, ExitStatus, FAILURES_TOLD, Failure, Monotonic, Pid, RolloutStage, Slot, State, Worker,
+    last_words,
 };
 
 /// A worker exited without having been asked to.
@@ -70,12 +70,13 @@ pub(super) fn fail_overdue_acks(turn: &mut Turn) {
     let overdue = turn.state.current_workers().filter(|(_, worker)| is_due(worker));
     let overdue: Vec<Pid> = overdue.map(|(pid, _)| pid).collect();
     let most = turn.state.config.rollout.ack_timeout.unwrap_or_default().as_secs_f64();
+    let signal = turn.state.config.stop_schedule().first();
     for pid in overdue {
         let Some(worker) = turn.state.workers.get_mut(&pid) else { continue };
         worker.missed_ack_deadline = true;
         let (slot, age) = (worker.slot, now.since(worker.spawned_at));
-        announce(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
-        turn.request_stop(&[pid], Signal::Usr2);
+        announce(turn, &format!("Worker {pid} is not ACKed after {most}s: sending {signal}"));
+        stop::request(turn, &[pid]);
         backoff::count_early_death(turn, turn.state.generation);
         let what = format!("no ACK within {most}s");
         note(turn, Failure { pid: Some(pid), slot, what, age, last_words: None });

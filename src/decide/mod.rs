@@ -13,6 +13,7 @@ mod reconcile;
 mod rollout;
 mod settings;
 mod signal;
+mod stop;
 mod turn;
 mod upgrade;
 mod waiters;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::decide::action::Action;
 use crate::decide::backoff::back_off;
+use crate::decide::stop;
 use crate::decide::turn::{Turn, counted, list};
 use crate::decide::waiters::{self, Answer};
 use crate::outcome::Outcome;
-use crate::state::{Generation, Monotonic, Pid, Signal, State, WORKERS_MAX, WaitsFor, Worker};
+use crate::state::{Generation, Monotonic, Pid, State, WORKERS_MAX, WaitsFor, Worker};
 
 /// The most workers that are started in one turn: a start takes about a third of a millisecond, so
 /// clients and exits are delayed by a few milliseconds at most, whatever the target is.
@@ -63,8 +64,9 @@ pub(super) fn cull(turn: &mut Turn) {
     staying.sort_by_key(|(_, worker)| (worker.is_acked(), std::cmp::Reverse(worker.slot)));
     let going: Vec<Pid> = staying[..surplus].iter().map(|(pid, _)| *pid).collect();
     let surplus = counted(surplus, "worker");
-    turn.info(format!("{surplus} more than needed: sending USR2 to {}", list(&going)));
-    turn.request_stop(&going, Signal::Usr2);
+    let signal = turn.state.config.stop_schedule().first();
+    turn.info(format!("{surplus} more than needed: sending {signal} to {}", list(&going)));
+    stop::request(turn, &going);
 }
 
 pub(super) fn replenish(turn: &mut Turn) {

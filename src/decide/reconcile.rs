@@ -3,15 +3,15 @@
 use crate::decide::action::Action;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::Answer;
-use crate::decide::{pool, rollout, upgrade, waiters, workers};
+use crate::decide::{pool, rollout, stop, upgrade, waiters, workers};
 use crate::outcome::Outcome;
-use crate::state::{AckMode, Config, Monotonic, State, Stopping, WaitsFor};
+use crate::state::{AckMode, Monotonic, State, Stopping, WaitsFor};
 
 /// Compares what should run with what runs and closes the gap; exits once a stopping master has no
 /// workers left.
 pub(super) fn reconcile(turn: &mut Turn) {
     workers::acknowledge_due(turn);
-    workers::kill_overdue(turn);
+    stop::advance(turn);
     if turn.state.stopping.is_none() {
         upgrade::reconcile(turn);
         rollout::reconcile(turn);
@@ -25,16 +25,13 @@ pub(super) fn reconcile(turn: &mut Turn) {
 /// When the next [`crate::decide::Event::Turn`] has work to do even if no other event occurs; an
 /// instant in the past means immediately.
 pub fn next_deadline(state: &State) -> Option<Monotonic> {
-    let Config { ack_mode, signal_timeout, .. } = state.config;
+    let ack_mode = state.config.ack_mode;
     // This runs every turn, and many masters have no timer or time-out pending.
-    let has_timers = ack_mode != AckMode::Manual
-        || signal_timeout.is_some()
-        || state.workers.values().any(|worker| worker.missed_ack_deadline);
-    let timed = has_timers.then(|| state.workers.values()).into_iter().flatten();
-    let due = timed.flat_map(|w| [w.ack_due_at(ack_mode), w.kill_due_at(signal_timeout)]);
+    let timed = (ack_mode != AckMode::Manual).then(|| state.workers.values());
+    let due = timed.into_iter().flatten().filter_map(|worker| worker.ack_due_at(ack_mode));
     let start = pool::next_start(state).map(|(due, _)| due);
     let upgrade = upgrade::deadline(state).into_iter().chain(rollout::deadline(state));
-    due.flatten().chain(start).chain(upgrade).min()
+    due.chain(start).chain(upgrade).chain(stop::deadline(state)).min()
 }
 
 /// Answers the clients that wait for the target number of workers, once it is reached or cannot be.

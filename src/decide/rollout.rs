@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::decide::turn::{Turn, counted, list};
 use crate::decide::waiters::{self, Answer, announce};
-use crate::decide::{canary, failures};
+use crate::decide::{canary, failures, stop};
 use crate::outcome::Outcome;
 use crate::state::{
     CanaryCheck, EndedUpgrade, ExitStatus, Generation, Monotonic, Pid, Rollout, RolloutKind,
-    RolloutStage, Signal, State, UpgradeKind, Waiter, WaitsFor, Worker,
+    RolloutStage, State, UpgradeKind, Waiter, WaitsFor, Worker,
 };
 use crate::status;
 
@@ -318,8 +318,9 @@ fn cull_old(turn: &mut Turn) {
     }
     let whom = if from.is_some() { "old worker" } else { "unwanted worker" };
     let whom = counted(going.len(), whom);
-    announce(turn, &format!("Sending USR2 to {whom}: {}", list(&going)));
-    turn.request_stop(&going, Signal::Usr2);
+    let signal = turn.state.config.stop_schedule().first();
+    announce(turn, &format!("Sending {signal} to {whom}: {}", list(&going)));
+    stop::request(turn, &going);
 }
 
 /// How many old workers are surplus: the excess of them and the new workers that are up over the

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use crate::decide::turn::Turn;
 use crate::decide::waiters::Answer;
-use crate::decide::{backoff, pool};
+use crate::decide::{backoff, pool, stop};
 use crate::protocol::{Bound, Setting, SettingError, parse_settings, span};
-use crate::state::{AckMode, Config, RolloutBounds, SECONDS_MAX, Verbosity, WORKERS_MAX};
+use crate::state::{
+    AckMode, Config, RolloutBounds, SECONDS_MAX, StopSchedule, Verbosity, WORKERS_MAX,
+};
 
 /// Applies a mapping of settings. The words are joined, so that clients need not quote it.
 pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
@@ -23,7 +25,8 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
         Ok((config, changes)) => {
             let had_given_up = turn.state.has_given_up();
             pool::set_target(turn, config.target);
-            turn.state.config = config;
+            let before = std::mem::replace(&mut turn.state.config, config);
+            stop::reschedule(turn, &before);
             if !had_given_up {
                 backoff::count_attempts(turn);
             }
@@ -45,6 +48,12 @@ fn check(turn: &Turn, settings: Vec<Setting>) -> Result<(Config, Vec<String>), S
         let before = config.clone();
         let change = apply(turn, &mut config, setting)?;
         changes.extend((config != before).then_some(change));
+    }
+    if let (Some(stop), Some(_)) = (&config.stop, config.signal_timeout) {
+        return Err(format!(
+            "signal_timeout is for workers that stop on USR2; with stop ({stop}) the seconds stand \
+             in there, and signal_timeout must be null"
+        ));
     }
     Ok((config, changes))
 }
@@ -79,6 +88,11 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
         Setting::SignalTimeout(Some(seconds)) => {
             config.signal_timeout = Some(span("signal_timeout", seconds, false, SECONDS_MAX)?);
             format!("signal_timeout to {seconds}")
+        }
+        Setting::Stop(schedule) => {
+            let schedule = schedule.map(|text| StopSchedule::parse(&text)).transpose();
+            config.stop = schedule.map_err(|why| format!("stop {why}"))?;
+            format!("stop to {}", or_none(config.stop.as_ref()))
         }
         Setting::Verbosity(level) => {
             config.verbosity = verbosity(level)?;

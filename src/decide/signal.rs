@@ -2,8 +2,8 @@
 
 use crate::decide::action::Action;
 use crate::decide::event::Sender;
-use crate::decide::turn::{Turn, list};
-use crate::decide::{upgrade, waiters};
+use crate::decide::turn::Turn;
+use crate::decide::{stop, upgrade, waiters};
 use crate::state::{Signal, Stopping};
 
 /// A signal arrived.
@@ -15,17 +15,21 @@ pub(super) fn received(turn: &mut Turn, signal: Signal, sender: Option<Sender>) 
     match signal {
         Signal::Int | Signal::Usr2 => {
             turn.info(format!("Received {from}: stopping gracefully"));
-            stop(turn, Signal::Usr2);
+            stop::all(turn);
         }
         Signal::Term => {
             turn.info(format!("Received {from}: stopping"));
-            stop(turn, Signal::Term);
+            match turn.state.config.stop {
+                Some(_) => stop::all(turn),
+                None => stop::all_with(turn, Signal::Term),
+            };
         }
         Signal::Quit => {
             turn.info(format!("Received {from}: leaving at once"));
-            stop(turn, Signal::Quit);
+            stop::all_with(turn, Signal::Quit);
             if turn.state.config.kill_children_on_exit {
-                stop(turn, Signal::Usr2);
+                let signal = turn.state.config.stop_schedule().death_signal();
+                stop::all_with(turn, signal);
             }
             // With no workers left, the end of this turn exits too, and must do so with the same
             // status.
@@ -40,21 +44,4 @@ pub(super) fn received(turn: &mut Turn, signal: Signal, sender: Option<Sender>) 
         Signal::Chld => {}
         other => turn.info(format!("Received {from}: ignoring {other}")),
     }
-}
-
-/// Stops the master: starts no more workers, asks all of them to stop, and exits once they are
-/// gone. Returns the message that says what was sent. May be called again with another signal.
-pub(super) fn stop(turn: &mut Turn, signal: Signal) -> String {
-    turn.state.stopping.get_or_insert(Stopping { exit_code: 0 });
-    upgrade::abandon(turn);
-    let workers = turn.all_workers();
-    turn.info(format!("Sending {signal} to {}", list(&workers)));
-    turn.request_stop(&workers, signal);
-    sent(signal, &workers)
-}
-
-/// The original's message about signals that were sent.
-pub(super) fn sent(signal: Signal, workers: &[crate::state::Pid]) -> String {
-    let count = workers.len();
-    format!("Successfully sent {signal}s to {count} processes: {}", list(workers))
 }

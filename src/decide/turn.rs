@@ -1,7 +1,7 @@
 //! The context of one step: the state, the time, and the actions decided so far.
 
 use crate::decide::action::{Action, Level};
-use crate::state::{Now, Pid, Signal, State};
+use crate::state::{Now, Pid, State};
 
 /// The context of one step: the state, the time, and the actions decided so far.
 pub(super) struct Turn<'a> {
@@ -25,22 +25,6 @@ impl Turn<'_> {
 
     pub(super) fn error(&mut self, message: impl Into<String>) {
         self.log(Level::Error, message);
-    }
-
-    /// Asks workers to stop: from now on they count as stopping.
-    pub(super) fn request_stop(&mut self, pids: &[Pid], signal: Signal) {
-        for pid in pids {
-            let Some(worker) = self.state.workers.get_mut(pid) else { continue };
-            if !worker.signaled.insert(signal) {
-                self.actions.push(Action::Log {
-                    level: Level::Info,
-                    message: format!("Worker {pid} was sent {signal} before and is still there"),
-                });
-            }
-            worker.stop_requested_at.get_or_insert(self.now.monotonic);
-            worker.last_signaled_on = Some(self.now.realtime);
-            self.actions.push(Action::Signal { pid: *pid, signal });
-        }
     }
 
     /// Every worker, whatever its generation.

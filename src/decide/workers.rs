@@ -2,12 +2,11 @@
 //! (behaviour.md sections 3 and 4).
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::decide::turn::Turn;
 use crate::decide::waiters::announce;
-use crate::decide::{backoff, failures, rollout, waiters};
-use crate::state::{AckMode, Connection, ConnectionId, ExitStatus, Now, Pid, Signal, Slot, Worker};
+use crate::decide::{backoff, failures, rollout, stop, waiters};
+use crate::state::{AckMode, Connection, ConnectionId, ExitStatus, Now, Pid, Slot, Worker};
 
 /// A worker has been started.
 pub(super) fn spawned(
@@ -40,7 +39,7 @@ pub(super) fn spawned(
         turn.error(stray);
     }
     if turn.state.stopping.is_some() {
-        turn.request_stop(&[pid], Signal::Usr2);
+        stop::request(turn, &[pid]);
     }
 }
 
@@ -128,19 +127,4 @@ pub(super) fn acknowledge_due(turn: &mut Turn) {
 
 fn is_ack_due(worker: &Worker, mode: AckMode, now: Now) -> bool {
     worker.ack_due_at(mode).is_some_and(|due| due <= now.monotonic)
-}
-
-pub(super) fn kill_overdue(turn: &mut Turn) {
-    let timeout = turn.state.config.signal_timeout;
-    let now = turn.now.monotonic;
-    let is_due = |worker: &Worker| worker.kill_due_at(timeout).is_some_and(|due| due <= now);
-    let overdue = turn.state.workers.iter().filter(|(_, worker)| is_due(worker));
-    let overdue: Vec<(Pid, Duration)> = overdue
-        .map(|(pid, worker)| (*pid, worker.signal_timeout(timeout).unwrap_or_default()))
-        .collect();
-    for (pid, after) in overdue {
-        let after = after.as_secs_f64();
-        turn.info(format!("Worker {pid} is still there {after}s after its signal: sending KILL"));
-        turn.request_stop(&[pid], Signal::Kill);
-    }
 }

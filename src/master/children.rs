@@ -10,6 +10,8 @@ use crate::sys::signal;
 impl Master {
     pub(super) fn send_signal(&mut self, pid: Pid, signal: Signal) {
         let sent = match signal::number(signal.name()) {
+            // Nothing of the worker is left to clean up after the others.
+            Some(_) if signal == Signal::Kill => process::kill_group(pid.0),
             Some(number) => process::kill(pid.0, number),
             None => Err(std::io::ErrorKind::Unsupported.into()),
         };

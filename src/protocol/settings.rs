@@ -18,6 +18,8 @@ pub enum Setting {
     AckTimer(f64),
     /// `signal_timeout`; `None` turns it off.
     SignalTimeout(Option<f64>),
+    /// `stop`, a schedule; `None` is what applies without `--stop`.
+    Stop(Option<String>),
     /// `verbosity`: 0 to 2.
     Verbosity(u32),
     /// `max_unacked`.
@@ -51,8 +53,8 @@ pub enum Bound {
 }
 
 /// The names, for the error that refuses another.
-const NAMES: &str = "number, seconds, ack_mode, signal_timeout, verbosity, max_unacked, \
-                     max_upgrade_additional, retries, drop_environment_variables, ack_timeout, \
+const NAMES: &str = "number, seconds, ack_mode, signal_timeout, stop, verbosity, \
+                     max_unacked, max_upgrade_additional, retries, drop_environment_variables, ack_timeout, \
                      upgrade_timeout, upgrade_max_failures, canary_seconds, on_canary_timeout";
 
 /// Why a `config` is refused; nothing of it is applied then.
@@ -99,6 +101,7 @@ fn read(value: &Value, settings: &mut Vec<Setting>) -> Result<(), SettingError> 
             "seconds" => Setting::Seconds(seconds(name, value)?),
             "ack_mode" => ack_mode(value)?,
             "signal_timeout" => Setting::SignalTimeout(optional(value, |v| seconds(name, v))?),
+            "stop" => Setting::Stop(optional(value, |v| text(name, v))?),
             "verbosity" => Setting::Verbosity(whole(name, value)?),
             "max_unacked" => Setting::MaxUnacked(whole(name, value)?),
             "max_upgrade_additional" => {
@@ -178,6 +181,13 @@ fn whole(name: &str, value: &Value) -> Result<u32, SettingError> {
     number.ok_or_else(|| SettingError(format!("{name} must be a whole number, not {value}")))
 }
 
+fn text(name: &str, value: &Value) -> Result<String, SettingError> {
+    match value {
+        Value::Scalar(Scalar::Text(text)) => Ok(text.clone()),
+        _ => Err(SettingError(format!("{name} must be a word, not {value}"))),
+    }
+}
+
 /// Names of environment variables.
 fn names(name: &str, value: &Value) -> Result<Vec<String>, SettingError> {
     let wrong = || SettingError(format!("{name} must be a list of names of environment variables"));
@@ -223,7 +233,7 @@ mod tests {
     fn every_setting_is_read_with_and_without_the_colon() {
         let all = parse_settings(
             "{':config': {':number': 3, seconds: 2.5}, ack_mode: {type: timer, timeout: 4}, \
-             ':signal_timeout': null, verbosity: 0, max_unacked: 1, max_upgrade_additional: 2, \
+             ':signal_timeout': null, stop: TERM/30/KILL, verbosity: 0, max_unacked: 1, max_upgrade_additional: 2, \
              retries: 5, ':drop_environment_variables': [HOME, RUBYOPT], backlog: 100}",
         );
         assert_eq!(
@@ -233,6 +243,7 @@ mod tests {
                 Setting::Seconds(2.5),
                 Setting::AckTimer(4.0),
                 Setting::SignalTimeout(None),
+                Setting::Stop(Some("TERM/30/KILL".to_owned())),
                 Setting::Verbosity(0),
                 Setting::MaxUnacked(1),
                 Setting::MaxUpgradeAdditional(Some(2)),

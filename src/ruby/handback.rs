@@ -42,6 +42,7 @@ fn unknown_features(state: &State) -> impl Iterator<Item = &'static str> {
         ("upgrade-timeout", bounds.upgrade_timeout != default.upgrade_timeout),
         ("upgrade-max-failures", bounds.failures_max != default.failures_max),
         ("canary", !is_canary_default),
+        ("stop", config.stop.is_some()),
         ("chdir", config.chdir.is_some()),
         ("env-file", config.env_file.is_some()),
         ("metrics-file", config.metrics_file.is_some()),

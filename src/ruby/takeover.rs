@@ -10,7 +10,7 @@ use crate::schema::{Carried, CarriedConnection, Handover, Identity, Origin, Role
 use crate::state::{
     self, AckMode, Address, Config, Connection, ConnectionId, Family, Generation, Listener,
     Monotonic, Nice, Now, Pid, Ping, Realtime, Reexec, Rollout, RolloutKind, Slot, Stage, State,
-    Stopping, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
+    StopProgress, Stopping, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
 };
 
 /// What only the machine knows.
@@ -242,9 +242,11 @@ impl Original {
             worker.acked_at = child.acked.then_some(worker.spawned_at);
             worker.signaled = child.signaled.clone();
             worker.last_signaled_on = child.last_signaled_at;
-            if worker.is_stopping() {
+            if !worker.signaled.is_empty() {
                 let since = child.last_signaled_at.unwrap_or(facts.now.realtime);
-                worker.stop_requested_at = Some(monotonic(since, facts.now));
+                let since = monotonic(since, facts.now);
+                worker.stop_requested_at = Some(since);
+                worker.stop_progress = Some(StopProgress { step: 0, since });
             }
             worker.ping =
                 child.pinged_at.map(|at| Ping { at, request_id: child.pinged_request_id.clone() });

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::schema::handover::{CarriedConnection, CarriedPipe, Handover, Role};
 use crate::state::{
     AckMode, Address, CAPTURED_LINE_MAX, Config, ConnectionId, Deployment, Listener, Pid, Rollout,
-    SECONDS_MAX, State, VARIABLES_MAX,
+    SECONDS_MAX, State, StopSchedule, VARIABLES_MAX,
 };
 
 /// Refuses a hand-over that no master can have written, and says what is wrong with it. The header
@@ -36,6 +36,8 @@ fn check_config(config: &Config) -> Result<(), String> {
     };
     let bounds = &config.rollout;
     check_spans([Some(config.respawn_interval), ack, config.signal_timeout])?;
+    let steps = config.stop.iter().flat_map(StopSchedule::steps);
+    check_spans(steps.map(|step| step.lasts))?;
     check_spans([bounds.ack_timeout, bounds.upgrade_timeout])?;
     check_spans([Some(bounds.canary), Some(bounds.on_canary_timeout)])?;
     let nice = [config.nice.master, config.nice.worker];

@@ -45,8 +45,9 @@ impl State {
             ensure(pid.0 > 1, named("its pid is no worker's"))?;
             ensure(*pid != self.master_pid, named("it is the master"))?;
             ensure(worker.generation <= self.newest_generation, named("it is of the future"))?;
-            let agrees = worker.is_stopping() == worker.stop_requested_at.is_some();
-            ensure(agrees, named("it was told to go at no time, or never with a time"))?;
+            let is_sent = !worker.signaled.is_empty() || worker.stop_progress.is_some();
+            let has_time = worker.is_stopping() || !is_sent;
+            ensure(has_time, named("it was asked to stop at no time"))?;
         }
         let newest = self.ordered.values().max();
         let is_given = newest.is_none_or(|generation| *generation <= self.newest_generation);

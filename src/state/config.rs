@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::RolloutBounds;
+use crate::state::{RolloutBounds, StopSchedule};
 
 /// What makes a worker count as up (behaviour.md section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,7 @@ impl Config {
             respawn_interval: Duration::from_secs(1),
             ack_mode: AckMode::Timer(Duration::from_secs(1)),
             signal_timeout: None,
+            stop: None,
             max_unacked: None,
             max_upgrade_additional: None,
             retries: None,
@@ -86,6 +87,11 @@ impl Config {
             env_file: None,
             metrics_file: None,
         }
+    }
+
+    /// What workers are sent that are to stop.
+    pub fn stop_schedule(&self) -> StopSchedule {
+        self.stop.clone().unwrap_or_else(|| StopSchedule::usual(self.signal_timeout))
     }
 
     /// The lock file of the command socket: the master that serves the socket holds the lock.
@@ -131,6 +137,8 @@ pub struct Config {
     pub ack_mode: AckMode,
     /// `-t`: how long a worker may take to stop before it is killed; no limit when absent.
     pub signal_timeout: Option<Duration>,
+    /// `--stop`; never together with `-t`.
+    pub stop: Option<StopSchedule>,
     /// `--max-unacked`; the number of processors when absent.
     pub max_unacked: Option<u32>,
     /// `--max-upgrade-additional`; no limit when absent.

@@ -9,6 +9,7 @@ mod listener;
 mod release;
 mod rollout;
 mod signal;
+mod stop;
 mod time;
 mod upgrade;
 mod worker;
@@ -26,6 +27,7 @@ pub use rollout::{
     RolloutStage, UPGRADE_FAILURES_MIN, VARIABLES_MAX,
 };
 pub use signal::{ExitStatus, Signal};
+pub use stop::{STOP_STEPS_MAX, StopProgress, StopSchedule, StopStep, Unsent};
 pub use time::{Monotonic, Now, Realtime};
 pub use upgrade::{CandidateReport, EndedUpgrade, Reexec, Stage, UpgradeKind, Waiter, WaitsFor};
 pub use worker::{Ping, Worker};

@@ -43,6 +43,17 @@ impl Signal {
         };
         Signal::ALL.iter().copied().find(|signal| signal.name() == bare)
     }
+
+    /// Whether it ends a program that has no handler for it; see signal(7).
+    pub fn ends_a_program(self) -> bool {
+        !self.stops_a_program()
+            && !matches!(self, Signal::Chld | Signal::Cont | Signal::Urg | Signal::Winch)
+    }
+
+    /// Whether it stops a program that has no handler for it, until SIGCONT; see signal(7).
+    pub fn stops_a_program(self) -> bool {
+        matches!(self, Signal::Stop | Signal::Tstp | Signal::Ttin | Signal::Ttou)
+    }
 }
 
 impl fmt::Display for Signal {

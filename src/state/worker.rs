@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::scalar::Scalar;
 use crate::state::config::AckMode;
-use crate::state::{ConnectionId, Generation, Monotonic, Now, Realtime, Signal, Slot};
+use crate::state::{
+    ConnectionId, Generation, Monotonic, Now, Realtime, Signal, Slot, StopProgress, StopSchedule,
+};
 
 /// How long a worker that missed its ACK deadline may take to stop: it has no clients to drain, and
 /// is not replaced until it has exited.
@@ -36,8 +38,11 @@ pub struct Worker {
     pub acked_at: Option<Monotonic>,
     /// The signals that asked it to stop, not counting those of the `signal` command.
     pub signaled: BTreeSet<Signal>,
-    /// When it was first asked to stop; `--signal-timeout` runs from here.
+    /// When it was first asked to stop.
     pub stop_requested_at: Option<Monotonic>,
+    /// How far along the schedule it is; `None` if it was not asked to stop, or by another signal
+    /// than that of `--stop`.
+    pub stop_progress: Option<StopProgress>,
     /// When it was last asked to stop, as a calendar time.
     pub last_signaled_on: Option<Realtime>,
     /// Its last ping.
@@ -61,6 +66,7 @@ impl Worker {
             acked_at: None,
             signaled: BTreeSet::new(),
             stop_requested_at: None,
+            stop_progress: None,
             last_signaled_on: None,
             ping: None,
             connection: None,
@@ -76,7 +82,7 @@ impl Worker {
 
     /// Whether it was asked to stop.
     pub fn is_stopping(&self) -> bool {
-        !self.signaled.is_empty()
+        self.stop_requested_at.is_some()
     }
 
     /// When its timer ACK is due; `None` in manual mode or once it is ACKed.
@@ -87,22 +93,18 @@ impl Worker {
         }
     }
 
-    /// When it is sent SIGKILL for not stopping in time; `None` if it was not asked to stop, has no
-    /// time limit, or was sent SIGKILL already.
-    pub fn kill_due_at(&self, timeout: Option<Duration>) -> Option<Monotonic> {
+    /// When it is sent another signal for not stopping in time; `None` if it was not asked to stop,
+    /// has as much time as it likes, or was sent SIGKILL already.
+    pub fn next_stop_at(&self, schedule: &StopSchedule) -> Option<Monotonic> {
         if self.signaled.contains(&Signal::Kill) {
             return None;
         }
-        Some(self.stop_requested_at? + self.signal_timeout(timeout)?)
+        let by_schedule = self.stop_progress.and_then(|progress| schedule.next_due_at(progress));
+        by_schedule.into_iter().chain(self.late_kill_at()).min()
     }
 
-    /// How long it may take to stop, given `--signal-timeout`; `None` means no limit.
-    pub fn signal_timeout(&self, timeout: Option<Duration>) -> Option<Duration> {
-        match self.missed_ack_deadline {
-            true => {
-                Some(timeout.map_or(ACK_TIMEOUT_GRACE, |timeout| timeout.min(ACK_TIMEOUT_GRACE)))
-            }
-            false => timeout,
-        }
+    /// When it is sent SIGKILL because it was not even up before it was asked to stop.
+    pub fn late_kill_at(&self) -> Option<Monotonic> {
+        Some(self.stop_requested_at.filter(|_| self.missed_ack_deadline)? + ACK_TIMEOUT_GRACE)
     }
 }

@@ -115,8 +115,23 @@ pub struct WorkerStatus {
     pub restarts: u32,
     /// Resident memory.
     pub memory_bytes: Option<u64>,
-    /// In how long it is killed unless it goes by itself; below zero when that is overdue.
+    /// The step of its schedule, once it was asked to stop.
+    pub step: Option<StopStepStatus>,
+    /// The signal that it is sent next if it does not stop.
+    pub next_signal: Option<String>,
+    /// In how long that is sent; below zero when it is overdue.
     pub deadline_ms: Option<i64>,
+}
+
+/// A step of the schedule by which a worker is asked to stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopStepStatus {
+    /// Which step, from 1.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
+    /// The signal of the step.
+    pub signal: String,
 }
 
 /// A listener.

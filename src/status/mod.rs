@@ -14,7 +14,8 @@ mod table;
 mod words;
 
 pub use document::{
-    InProgress, LastUpgrade, ListenerStatus, MasterStatus, Queue, Status, VERSION, WorkerStatus,
+    InProgress, LastUpgrade, ListenerStatus, MasterStatus, Queue, Status, StopStepStatus, VERSION,
+    WorkerStatus,
 };
 pub use kinds::{Health, ListenerKind, Unit, UpgradeCommand, WorkerState};
 pub use metrics::metrics;

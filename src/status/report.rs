@@ -7,7 +7,8 @@ use crate::state::{
     Address, EndedUpgrade, Listener, Now, Pid, Realtime, State, UpgradeKind, Worker, release,
 };
 use crate::status::document::{
-    InProgress, LastUpgrade, ListenerStatus, MasterStatus, Queue, Status, VERSION, WorkerStatus,
+    InProgress, LastUpgrade, ListenerStatus, MasterStatus, Queue, Status, StopStepStatus, VERSION,
+    WorkerStatus,
 };
 use crate::status::health::{Condition, condition};
 use crate::status::kinds::{ListenerKind, UpgradeCommand, WorkerState};
@@ -87,7 +88,9 @@ fn last_upgrade(ended: &EndedUpgrade) -> LastUpgrade {
 }
 
 fn worker(state: &State, now: Now, kernel: &Kernel, pid: Pid, worker: &Worker) -> WorkerStatus {
-    let kill_due_at = worker.kill_due_at(state.config.signal_timeout);
+    let schedule = state.config.stop_schedule();
+    let due = worker.next_stop_at(&schedule);
+    let step = worker.stop_progress.map(|progress| progress.step);
     WorkerStatus {
         slot: worker.slot.0,
         pid: pid.0,
@@ -99,7 +102,14 @@ fn worker(state: &State, now: Now, kernel: &Kernel, pid: Pid, worker: &Worker) -
         time_to_ack_ms: worker.acked_at.map(|at| milliseconds(at.since(worker.spawned_at))),
         restarts: state.slot_deaths.get(&worker.slot).copied().unwrap_or(0),
         memory_bytes: kernel.memory.get(&pid).copied(),
-        deadline_ms: kill_due_at.map(|due| {
+        step: step.map(|step| StopStepStatus {
+            number: step.saturating_add(1),
+            of: u32::try_from(schedule.steps().len()).unwrap_or(u32::MAX),
+            signal: schedule.signal(step).to_string(),
+        }),
+        next_signal: due
+            .map(|_| schedule.signal(step.map_or(0, |step| step.saturating_add(1))).to_string()),
+        deadline_ms: due.map(|due| {
             let signed = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
             signed(due.since(now.monotonic)) - signed(now.monotonic.since(due))
         }),

@@ -5,7 +5,7 @@ use comfy_table::{Table, TableStyle};
 
 use crate::outcome::Outcome;
 use crate::protocol::{NewsFailure, Numbers};
-use crate::status::document::{InProgress, ListenerStatus, Status, WorkerStatus};
+use crate::status::document::{InProgress, ListenerStatus, Status, StopStepStatus, WorkerStatus};
 use crate::status::kinds::{Health, WorkerState};
 use crate::status::words::{printable, size, span};
 
@@ -95,7 +95,8 @@ const WORKERS: &[Column] = &[
     ("ACKED AFTER", Right),
     ("RESTARTS", Right),
     ("MEMORY", Right),
-    ("DEADLINE", Right),
+    ("STEP", Left),
+    ("DEADLINE", Left),
 ];
 
 const LISTENERS: &[Column] = &[
@@ -147,7 +148,8 @@ fn workers(status: &Status) -> Vec<Row> {
             optional(worker.time_to_ack_ms, span),
             worker.restarts.to_string(),
             optional(worker.memory_bytes, size),
-            optional(worker.deadline_ms, left),
+            optional(worker.step.as_ref(), step),
+            deadline(worker),
         ],
     };
     status.workers.iter().map(row).collect()
@@ -187,6 +189,18 @@ fn failure(failure: &NewsFailure) -> String {
     let pid = failure.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
     let (slot, what) = (failure.slot, printable(&failure.what));
     format!("  slot {slot}{pid}: {what}, {} old", span(failure.age_ms))
+}
+
+/// `TERM (1 of 2)`.
+fn step(step: &StopStepStatus) -> String {
+    format!("{} ({} of {})", printable(&step.signal), step.number, step.of)
+}
+
+/// `KILL in 24s`.
+fn deadline(worker: &WorkerStatus) -> String {
+    optional(worker.next_signal.as_deref().zip(worker.deadline_ms), |(signal, ms)| {
+        format!("{} in {}", printable(signal), left(ms))
+    })
 }
 
 /// A span to go; one that is over begins with a minus.

@@ -61,7 +61,10 @@ impl Master {
             // Back to the level of the first start: the master's own is not for workers.
             _ => config.nice.master.is_some().then_some(self.origin.nice),
         };
-        let death_signal = config.kill_children_on_exit.then(|| signal::number("USR2")).flatten();
+        let death_signal = config
+            .kill_children_on_exit
+            .then(|| signal::number(config.stop_schedule().death_signal().name()))
+            .flatten();
         let start = Start {
             directory,
             inherited: &inherited,

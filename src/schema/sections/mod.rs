@@ -21,6 +21,7 @@ mod reexec;
 mod rollout;
 mod rollout_bounds;
 mod slot_deaths;
+mod stop;
 mod unlogged;
 mod waiters;
 mod worker_directories;
@@ -54,6 +55,7 @@ pub(super) const SECTIONS: &[Row] = &[
     Row::of::<unlogged::Unlogged>(),
     Row::of::<last_upgrade::LastUpgrade>(),
     Row::of::<slot_deaths::SlotDeaths>(),
+    Row::of::<stop::Stop>(),
     #[cfg(feature = "next")]
     Row::of::<note::Note>(),
     #[cfg(feature = "next")]

@@ -23,10 +23,16 @@ frozen! {
         acked_at: Option<Monotonic>,
         signaled: Vec<Text>,
         stop_requested_at: Option<Monotonic>,
+        stop_progress: Option<StopProgress>,
         last_signaled_on: Option<Realtime>,
         ping: Option<Ping>,
         connection: Option<ConnectionId>,
         ..state::Worker::default()
+    }
+
+    struct StopProgress of state::StopProgress {
+        step: u32,
+        since: Monotonic,
     }
 
     struct Ping of state::Ping {

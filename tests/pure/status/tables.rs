@@ -2,8 +2,8 @@
 
 use einhorn::protocol::{NewsStage, Numbers};
 use einhorn::status::{
-    Health, InProgress, ListenerKind, ListenerStatus, MasterStatus, Queue, Status, Style, Unit,
-    VERSION, WorkerState, WorkerStatus, table,
+    Health, InProgress, ListenerKind, ListenerStatus, MasterStatus, Queue, Status, StopStepStatus,
+    Style, Unit, VERSION, WorkerState, WorkerStatus, table,
 };
 
 const BUSY: &str = include_str!("busy.txt");
@@ -69,8 +69,12 @@ fn workers() -> Vec<WorkerStatus> {
         time_to_ack_ms: None,
         restarts: 0,
         memory_bytes: None,
+        step: None,
+        next_signal: None,
         deadline_ms: None,
     };
+    let step = |number, signal: &str| Some(StopStepStatus { number, of: 2, signal: signal.into() });
+    let kill = || Some("KILL".to_owned());
     let release = Some("/srv/web/releases/42\u{1b}[31m".to_owned());
     vec![
         WorkerStatus {
@@ -82,8 +86,18 @@ fn workers() -> Vec<WorkerStatus> {
         },
         WorkerStatus { age_ms: 500, ..worker(1, WorkerState::Starting, 2) },
         WorkerStatus { age_ms: 75_000, ..worker(2, WorkerState::Canary, 2) },
-        WorkerStatus { deadline_ms: Some(12_500), ..worker(3, WorkerState::Draining, 1) },
-        WorkerStatus { deadline_ms: Some(-100), ..worker(10, WorkerState::Overrun, 2) },
+        WorkerStatus {
+            step: step(1, "TERM"),
+            next_signal: kill(),
+            deadline_ms: Some(12_500),
+            ..worker(3, WorkerState::Draining, 1)
+        },
+        WorkerStatus {
+            step: step(1, "TERM"),
+            next_signal: kill(),
+            deadline_ms: Some(-100),
+            ..worker(10, WorkerState::Overrun, 2)
+        },
     ]
 }
 

@@ -6,8 +6,8 @@ use einhorn::outcome::Outcome;
 use einhorn::schema::{CarriedConnection, CarriedFile, Handover, Origin, Role};
 use einhorn::state::{
     Address, Bind, Config, Connection, ConnectionId, Deployment, EndedUpgrade, Family, Generation,
-    Listener, ListenerOptions, Pid, Reexec, Rollout, RolloutKind, Slot, Stage, State, UpgradeKind,
-    Waiter, WaitsFor, Worker,
+    Listener, ListenerOptions, Pid, Reexec, Rollout, RolloutKind, Slot, Stage, State, StopSchedule,
+    UpgradeKind, Waiter, WaitsFor, Worker,
 };
 
 use super::busy::{ended, now, pipe, plain, socket};
@@ -60,6 +60,7 @@ pub(in super::super) const ALONE: &[Alone] = &[
         h.state.last_upgrade = Some(EndedUpgrade { generation: Generation(0), ..ended });
     }),
     ("slot-deaths", |h| h.state.slot_deaths.extend([(Slot(2), 3)])),
+    ("stop", |h| h.state.config.stop = Some(StopSchedule::parse("TERM/30/KILL").unwrap())),
 ];
 
 /// The sections of the release after this one, in the build that knows them.

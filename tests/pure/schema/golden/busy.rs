@@ -15,7 +15,7 @@ use einhorn::state::{
     AckMode, Address, Bind, Config, Connection, ConnectionId, Deployment, EndedUpgrade, Failure,
     Family, Generation, Listener, ListenerOptions, Monotonic, Nice, Now, Pid, Ping, Realtime,
     Reexec, ReexecMode, Rollout, RolloutBounds, RolloutKind, RolloutStage, Signal, Slot, Stage,
-    State, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
+    State, StopProgress, StopSchedule, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
 };
 
 /// Every field off its default, but those that exclude what is set.
@@ -92,6 +92,7 @@ fn busy_config() -> Config {
         respawn_interval: Duration::from_millis(2_500),
         ack_mode: AckMode::Manual,
         signal_timeout: Some(Duration::from_nanos(90_000_000_001)),
+        stop: Some(StopSchedule::parse("QUIT/60/TERM/5.5/KILL").unwrap()),
         max_unacked: Some(4),
         max_upgrade_additional: Some(3),
         retries: Some(11),
@@ -162,6 +163,7 @@ fn busy_workers() -> BTreeMap<Pid, Worker> {
         acked_at: Some(now(401).monotonic),
         signaled: BTreeSet::from([Signal::Usr2, Signal::Kill]),
         stop_requested_at: Some(now(402).monotonic),
+        stop_progress: Some(StopProgress { step: 1, since: now(407).monotonic }),
         last_signaled_on: Some(now(403).realtime),
         ping: Some(Ping {
             at: now(404).realtime,
