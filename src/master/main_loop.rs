@@ -58,7 +58,7 @@ impl Master {
                 None | Some(Source::Signals | Source::CommandSocket) => {}
                 Some(Source::Log) => self.log.flush(),
                 Some(Source::Workers) => self.drain_worker_stderr(),
-                Some(Source::Candidate) => self.hear_candidates(),
+                Some(Source::Candidate) => self.drain_candidates(),
                 Some(Source::Connection(id)) => self.clients.connections.serve(id, *ready),
             }
         }

@@ -104,10 +104,10 @@ impl Master {
     }
 
     /// Reads what candidates say: one that was killed may be asked no more and not have ended yet.
-    pub(in crate::master) fn hear_candidates(&mut self) {
+    pub(in crate::master) fn drain_candidates(&mut self) {
         for child in self.children.values_mut() {
             if let Child::Candidate(preflight) = child {
-                preflight.hear(&self.wakeups.poll);
+                preflight.drain(&self.wakeups.poll);
             }
         }
     }
@@ -128,7 +128,7 @@ impl Master {
         mut preflight: Preflight,
         status: ExitStatus,
     ) {
-        preflight.hear(&self.wakeups.poll);
+        preflight.drain(&self.wakeups.poll);
         preflight.forget(&self.wakeups.poll);
         // What a wrapper has left running must not outlive its purpose.
         let _ = process::kill_group(pid.0);

@@ -68,7 +68,7 @@ impl Preflight {
         poll.add(&self.output.pipe, Source::Candidate, Interest::READ)
     }
 
-    pub(super) fn hear(&mut self, poll: &Poll) {
+    pub(super) fn drain(&mut self, poll: &Poll) {
         for stream in [&mut self.report, &mut self.output] {
             if stream.drain() {
                 // A closed pipe is readable for ever.

@@ -12,7 +12,7 @@ impl Master {
     /// Passes on what workers say.
     pub(in crate::master) fn drain_worker_stderr(&mut self) {
         if let Some(worker_stderr) = &mut self.worker_stderr {
-            worker_stderr.hear(&mut self.log);
+            worker_stderr.drain(&mut self.log);
         }
     }
 
@@ -28,7 +28,7 @@ impl Master {
         let Some(worker_stderr) = &mut self.worker_stderr else { return };
         let deadline = now().monotonic + DRAIN_ON_EXIT_MAX;
         loop {
-            let is_more = worker_stderr.hear(&mut self.log);
+            let is_more = worker_stderr.drain(&mut self.log);
             let left = deadline.since(now().monotonic);
             // What was heard is passed on once the log's reader has taken it.
             if !(is_more || self.log.is_behind()) || left.is_zero() {

@@ -209,7 +209,7 @@ impl WorkerStderr {
 
     /// Passes on what workers say, of each in its turn, until the log falls behind or others want
     /// to be heard. Answers whether there was anything.
-    pub fn hear(&mut self, log: &mut Log) -> bool {
+    pub fn drain(&mut self, log: &mut Log) -> bool {
         for count in 0..READS_PER_TURN {
             if log.is_behind() {
                 return true;
