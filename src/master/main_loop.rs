@@ -147,7 +147,7 @@ impl Master {
 
     /// Takes the signals that wait in the kernel, now and not with the next wait.
     pub(super) fn deliver_pending_signals(&mut self) {
-        if let Err(error) = self.wakeups.open_mask.let_in() {
+        if let Err(error) = self.wakeups.open_mask.deliver_pending() {
             self.log(Level::Error, &format!("Cannot let signals in: {error}"));
         }
         self.drain_signals();

@@ -97,7 +97,7 @@ impl Poll {
     pub fn wait(&self, timeout: Option<Duration>, mask: &Mask) -> io::Result<Vec<Ready>> {
         // A call that has something to report looks at no signal: a flood of clients would keep
         // them out for ever. Here, and not after it, so that nobody waits for this.
-        mask.let_in()?;
+        mask.deliver_pending()?;
         let mut events = [EpollEvent::empty(); READY_MAX];
         // Rounded up: a wait that ends early would find nothing due and wait again.
         let timeout_ms = timeout.map_or(-1, |timeout| {

@@ -57,7 +57,7 @@ impl Mask {
     ///
     /// # Errors
     /// Those of sigprocmask(2).
-    pub fn let_in(&self) -> io::Result<()> {
+    pub fn deliver_pending(&self) -> io::Result<()> {
         let blocked = self.0.thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         Ok(blocked.thread_set_mask()?)
     }
