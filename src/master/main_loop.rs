@@ -30,7 +30,7 @@ impl Master {
             if let Some(code) = self.exit_code {
                 return self.shut_down(code);
             }
-            match self.wakeups.poll.wait(self.poll_timeout(), &self.wakeups.open_mask) {
+            match self.wakeups.poll.wait(self.poll_timeout(), &self.wakeups.wait_mask) {
                 Ok(ready) => self.turn(&ready),
                 Err(error) => {
                     self.log(Level::Error, &format!("Cannot wait for events any more: {error}"));
@@ -147,7 +147,7 @@ impl Master {
 
     /// Takes the signals that wait in the kernel, now and not with the next wait.
     pub(super) fn deliver_pending_signals(&mut self) {
-        if let Err(error) = self.wakeups.open_mask.deliver_pending() {
+        if let Err(error) = self.wakeups.wait_mask.deliver_pending() {
             self.log(Level::Error, &format!("Cannot let signals in: {error}"));
         }
         self.drain_signals();

@@ -47,7 +47,7 @@ pub struct Wakeups {
     pub(super) poll: Poll,
     pub(super) signals: Signals,
     /// In force while it waits.
-    pub(super) open_mask: Mask,
+    pub(super) wait_mask: Mask,
 }
 
 /// Those who speak to the master.

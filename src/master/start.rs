@@ -67,7 +67,7 @@ impl Master {
         held.inherited_fds = launch.open_at_start.into_iter().map(descriptor::claim).collect();
         let connections = Connections::new(open_files.hard);
         let clients = Clients { command_socket, accept_again_at: None, connections };
-        let wakeups = Wakeups { poll, signals, open_mask: launch.mask.open() };
+        let wakeups = Wakeups { poll, signals, wait_mask: launch.mask.without_handled() };
         let mut master = Master::new(state, log, origin, clients, worker_stderr, wakeups, held);
         master.watch()?;
         master.held.files = created.keep();

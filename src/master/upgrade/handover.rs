@@ -279,8 +279,8 @@ impl Master {
             files: handover.files.into_iter().map(owned_file).collect(),
         };
         let clients = Clients { command_socket, accept_again_at: None, connections };
-        let open_mask = origin.mask().open();
-        let wakeups = Wakeups { poll: parts.poll, signals: parts.signals, open_mask };
+        let wait_mask = origin.mask().without_handled();
+        let wakeups = Wakeups { poll: parts.poll, signals: parts.signals, wait_mask };
         let log = parts.log.owing(handover.unlogged);
         let mut master =
             Master::new(handover.state, log, origin, clients, worker_stderr, wakeups, held);

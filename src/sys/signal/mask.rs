@@ -25,7 +25,7 @@ pub struct Mask(pub(super) SigSet);
 
 impl Mask {
     /// This set without the signals that the master handles.
-    pub fn open(self) -> Mask {
+    pub fn without_handled(self) -> Mask {
         let mut open = self.0;
         for signal in HANDLED {
             open.remove(signal);
