@@ -90,7 +90,7 @@ pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Resul
 }
 
 /// Whether a pipe is empty and nobody is left to write to it.
-pub fn is_spent(number: RawFd) -> bool {
+pub fn is_at_eof(number: RawFd) -> bool {
     let mut asked = [PollFd::new(borrow(number), PollFlags::empty())];
     let is_over = poll_until(&mut asked, Instant::now()).is_ok_and(|count| count > 0);
     is_over && held(number).is_ok_and(|held| held == 0)

@@ -257,7 +257,7 @@ pub fn peek(open_at_start: &[RawFd]) -> Peeked {
     let pipes: Vec<RawFd> = pipes.collect();
     let number = match pipe::find(&pipes, ruby::BEGINNING, deadline) {
         Ok(Some(number)) => number,
-        Ok(None) if pipes.iter().any(|number| pipe::is_spent(*number)) => return Peeked::Lost,
+        Ok(None) if pipes.iter().any(|number| pipe::is_at_eof(*number)) => return Peeked::Lost,
         Ok(None) => return Peeked::Hidden("no pipe with it is open here".to_owned()),
         Err(error) => return Peeked::Hidden(error.to_string()),
     };
