@@ -40,7 +40,7 @@ impl Master {
         standard_error: Option<RawFd>,
     ) -> Result<Started> {
         let state = &self.state;
-        let given = match state.config.command_socket_as_fd {
+        let connection = match state.config.command_socket_as_fd {
             true => {
                 let pair = UnixStream::pair().and_then(|(ours, theirs)| {
                     ours.set_nonblocking(true)?;
@@ -50,7 +50,7 @@ impl Master {
             }
             false => None,
         };
-        let theirs = given.as_ref().map(|(_, theirs)| theirs.as_raw_fd());
+        let theirs = connection.as_ref().map(|(_, theirs)| theirs.as_raw_fd());
         let mut inherited: Vec<i32> = state.listeners.iter().map(|l| l.descriptor).collect();
         inherited.extend(theirs);
         let deployed = deployed(state, generation, directory);
@@ -71,7 +71,7 @@ impl Master {
             standard_error,
         };
         let process = self.start_process(&config.command, &start)?;
-        Ok(Started { process, connection: given.map(|(ours, _)| ours) })
+        Ok(Started { process, connection: connection.map(|(ours, _)| ours) })
     }
 
     /// Starts the command of `--on-canary` for a worker. Answers its pid.
@@ -147,7 +147,7 @@ impl Master {
     fn worker_environment(
         &self,
         slot: Slot,
-        given: Option<i32>,
+        connection_fd: Option<i32>,
         deployed: &Environment,
     ) -> Vec<CString> {
         let state = &self.state;
@@ -172,7 +172,7 @@ impl Master {
             ours.push((format!("EINHORN_FD_FAMILY_{index}").into(), listener.family.name().into()));
             ours.push((format!("EINHORN_FD_TYPE_{index}").into(), kind.into()));
         }
-        if let Some(number) = given {
+        if let Some(number) = connection_fd {
             ours.push(("EINHORN_SOCK_FD".into(), number.to_string().into()));
         }
         let mut environment = self.origin.environment_with(deployed);
