@@ -35,7 +35,7 @@ struct Connection {
     input: LineBuffer,
     output: Vec<u8>,
     /// `-g` gave it to a worker: it is never evicted.
-    is_given: bool,
+    is_worker: bool,
     /// The other end will send no more.
     read_closed: bool,
     /// The other end is wholly gone.
@@ -53,12 +53,12 @@ struct Connection {
 
 impl Connection {
     /// One that is watched for reading and has said nothing yet.
-    fn new(stream: UnixStream, is_given: bool, turn: u64) -> Connection {
+    fn new(stream: UnixStream, is_worker: bool, turn: u64) -> Connection {
         Connection {
             stream,
             input: LineBuffer::default(),
             output: Vec::new(),
-            is_given,
+            is_worker,
             read_closed: false,
             is_hung_up: false,
             write_closed: false,
@@ -112,7 +112,7 @@ pub struct Connections {
     asking: BTreeSet<ConnectionId>,
     /// Who was answered last: the next one is the next by number, round and round.
     last_answered: ConnectionId,
-    given_count: usize,
+    worker_count: usize,
     owed_total: usize,
     turn: u64,
     clients_max: usize,
@@ -130,7 +130,7 @@ impl Connections {
             touched: BTreeSet::new(),
             asking: BTreeSet::new(),
             last_answered: ConnectionId(0),
-            given_count: 0,
+            worker_count: 0,
             owed_total: 0,
             turn: 0,
             clients_max: CLIENTS_MAX.min(half.max(1)),
@@ -146,13 +146,13 @@ impl Connections {
         &mut self,
         poll: &Poll,
         stream: UnixStream,
-        is_given: bool,
+        is_worker: bool,
     ) -> io::Result<ConnectionId> {
         let id = self.next_id;
         poll.add(&stream, Source::Connection(id), Interest::READ)?;
         self.next_id = ConnectionId(id.0 + 1);
-        self.given_count += usize::from(is_given);
-        self.table.insert(id, Connection::new(stream, is_given, self.turn));
+        self.worker_count += usize::from(is_worker);
+        self.table.insert(id, Connection::new(stream, is_worker, self.turn));
         Ok(id)
     }
 
@@ -165,7 +165,7 @@ impl Connections {
                 input: input.to_vec(),
                 is_discarding,
                 output: connection.output.clone(),
-                is_given: connection.is_given,
+                is_given: connection.is_worker,
                 read_closed: connection.read_closed,
                 is_closing: connection.is_closing,
             };
@@ -183,7 +183,7 @@ impl Connections {
     pub fn adopt(&mut self, connections: Vec<(CarriedConnection, OwnedFd)>, next: ConnectionId) {
         self.next_id = next;
         for (carried, stream) in connections {
-            self.given_count += usize::from(carried.is_given);
+            self.worker_count += usize::from(carried.is_given);
             self.owed_total += carried.output.len();
             self.touched.insert(carried.id);
             let connection = Connection {
@@ -199,18 +199,18 @@ impl Connections {
 
     /// Whether there is no room for one more client.
     pub fn is_full(&self) -> bool {
-        self.table.len() - self.given_count >= self.clients_max
+        self.table.len() - self.worker_count >= self.clients_max
     }
 
     /// Whether there is any client.
     pub fn has_clients(&self) -> bool {
-        self.table.len() > self.given_count
+        self.table.len() > self.worker_count
     }
 
     /// The client that has been silent longest; `None` when all came or spoke in this turn.
     pub fn most_silent(&self) -> Option<ConnectionId> {
         let is_silent = |connection: &Connection| connection.last_active < self.turn;
-        let clients = self.table.iter().filter(|(_, c)| !c.is_given && is_silent(c));
+        let clients = self.table.iter().filter(|(_, c)| !c.is_worker && is_silent(c));
         clients.min_by_key(|(_, connection)| connection.last_active).map(|(id, _)| *id)
     }
 
@@ -324,7 +324,7 @@ impl Connections {
     /// Drops a connection at once.
     pub fn remove(&mut self, poll: &Poll, id: ConnectionId) {
         let Some(connection) = self.table.remove(&id) else { return };
-        self.given_count -= usize::from(connection.is_given);
+        self.worker_count -= usize::from(connection.is_worker);
         self.owed_total -= connection.output.len();
         self.asking.remove(&id);
         // A candidate in its preflight may hold the description too: the client is to see the end
