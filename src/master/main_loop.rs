@@ -165,7 +165,7 @@ impl Master {
 
     /// Removes what is its own and says good-bye.
     fn shut_down(mut self, code: i32) -> i32 {
-        for file in std::mem::take(&mut self.held.files) {
+        for file in std::mem::take(&mut self.resources.files) {
             if let Err(error) = file.remove() {
                 let path = file.path().display().to_string();
                 self.log(Level::Error, &format!("Cannot remove {path}: {error}"));

@@ -19,20 +19,20 @@ impl Master {
         let config = self.state.config.clone();
         // A lock file that is made here stays, as that of a start does.
         let mut made = CreatedFiles::default();
-        if self.held.socket_lock.is_none() {
+        if self.resources.socket_lock.is_none() {
             match files::take_lock(&config.socket_lock(), None, &mut made) {
-                Ok(lock) => self.held.socket_lock = lock,
+                Ok(lock) => self.resources.socket_lock = lock,
                 Err(error) => self.log(
                     Level::Error,
                     &format!("Running without the lock of the command socket: {error:#}"),
                 ),
             }
         }
-        if self.held.lock.is_none() && config.is_lockfile_named {
-            let held = self.held.socket_lock.as_ref();
+        if self.resources.lock.is_none() && config.is_lockfile_named {
+            let held = self.resources.socket_lock.as_ref();
             let held = held.and_then(|lock| Owned::of(&config.socket_lock(), lock).ok());
             match files::take_lock(&config.lockfile, held.as_ref(), &mut made) {
-                Ok(lock) => self.held.lock = lock,
+                Ok(lock) => self.resources.lock = lock,
                 Err(error) => {
                     self.log(Level::Error, &format!("Running without the lock file: {error:#}"))
                 }
@@ -62,8 +62,8 @@ impl Master {
                 }
                 let _ = self.wakeups.poll.remove(&self.clients.command_socket);
                 self.clients.command_socket = socket;
-                self.held.files.retain(|file| file.path() != path);
-                self.held.files.extend(created.keep());
+                self.resources.files.retain(|file| file.path() != path);
+                self.resources.files.extend(created.keep());
                 self.log(Level::Info, &format!("Bound {} anew: it was removed", path.display()));
             }
             Err(error) => {

@@ -37,7 +37,7 @@ pub struct Master {
     pub(super) cannot_reap: bool,
     pub(super) exit_code: Option<i32>,
     pub(super) upgrade: Upgrade,
-    pub(super) held: Held,
+    pub(super) resources: Resources,
     pub(super) metrics_file: MetricsFile,
 }
 
@@ -70,7 +70,7 @@ pub struct Upgrade {
 
 /// What is held open, and the files that are the master's.
 #[derive(Debug, Default)]
-pub struct Held {
+pub struct Resources {
     /// Only held open.
     pub(super) _listeners: Vec<OwnedFd>,
     /// The lock that belongs to the command socket, held open for life; `None` while somebody else
@@ -97,7 +97,7 @@ impl Master {
         clients: Clients,
         worker_stderr: Option<WorkerStderr>,
         wakeups: Wakeups,
-        held: Held,
+        resources: Resources,
     ) -> Master {
         Master {
             state,
@@ -111,7 +111,7 @@ impl Master {
             cannot_reap: false,
             exit_code: None,
             upgrade: Upgrade::default(),
-            held,
+            resources,
             metrics_file: MetricsFile::default(),
         }
     }

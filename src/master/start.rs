@@ -14,7 +14,7 @@ use crate::master::launch::Launch;
 use crate::master::listeners::Binder;
 use crate::master::log::Log;
 use crate::master::program::find_program;
-use crate::master::running::{Clients, Held, Wakeups};
+use crate::master::running::{Clients, Resources, Wakeups};
 use crate::master::source::Source;
 use crate::master::workers::deployment;
 use crate::master::workers::stderr::WorkerStderr;
@@ -30,7 +30,7 @@ struct Claims {
     notes: Vec<String>,
     command_socket: OwnedFd,
     listeners: Vec<Listener>,
-    held: Held,
+    resources: Resources,
 }
 
 impl Master {
@@ -63,14 +63,15 @@ impl Master {
         state.deployments.extend(deployment.map(|begun| (Generation(0), begun)));
         #[cfg(feature = "next")]
         let state = State { note: options.note, hint: options.hint, ..state };
-        let Claims { notes, command_socket, mut held, .. } = claims;
-        held.inherited_fds = launch.open_at_start.into_iter().map(descriptor::claim).collect();
+        let Claims { notes, command_socket, mut resources, .. } = claims;
+        resources.inherited_fds = launch.open_at_start.into_iter().map(descriptor::claim).collect();
         let connections = Connections::new(open_files.hard);
         let clients = Clients { command_socket, accept_again_at: None, connections };
         let wakeups = Wakeups { poll, signals, wait_mask: launch.mask.without_handled() };
-        let mut master = Master::new(state, log, origin, clients, worker_stderr, wakeups, held);
+        let mut master =
+            Master::new(state, log, origin, clients, worker_stderr, wakeups, resources);
         master.watch()?;
-        master.held.files = created.keep();
+        master.resources.files = created.keep();
         master.log_start();
         for note in notes {
             master.log(Level::Info, &note);
@@ -159,15 +160,15 @@ fn claim(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<
         Ok(pidfile) => pidfile,
     };
     created_locks.keep();
-    let held = Held {
+    let resources = Resources {
         _listeners: sockets,
         socket_lock: Some(socket_lock),
         lock,
         pidfile,
         image: descriptor::own_image().ok(),
-        ..Held::default()
+        ..Resources::default()
     };
-    Ok(Claims { notes, command_socket, listeners, held })
+    Ok(Claims { notes, command_socket, listeners, resources })
 }
 
 /// The descriptor of the same `srv:` word, if one stood before: both get the same.

@@ -34,8 +34,8 @@ impl Master {
                 if had_failed {
                     self.log(Level::Info, &format!("The metrics file {shown} is written again"));
                 }
-                self.held.files.retain(|known| known.path() != path);
-                self.held.files.push(file);
+                self.resources.files.retain(|known| known.path() != path);
+                self.resources.files.push(file);
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::master::descriptors::{
 use crate::master::environment::without_ours;
 use crate::master::log::Log;
 use crate::master::ruby::takeover::{self, Note};
-use crate::master::running::{Clients, Held, Wakeups};
+use crate::master::running::{Clients, Resources, Wakeups};
 use crate::master::source::Source;
 use crate::master::upgrade::candidate::{Candidate, NextImage};
 use crate::master::upgrade::exec::ExecRequest;
@@ -83,7 +83,7 @@ impl Master {
             false => Vec::new(),
         };
         let handover = self.handover(&pidfds).context("cannot list descriptors")?;
-        let rollback = self.held.image.as_ref().map(|image| image.as_raw_fd());
+        let rollback = self.resources.image.as_ref().map(|image| image.as_raw_fd());
         let bytes = schema::encode(&handover, rollback, None)?;
         let state =
             memfd::sealed("einhorn-state", &bytes).context("cannot make a memfd for the state")?;
@@ -107,12 +107,14 @@ impl Master {
         let listeners = self.state.listeners.iter().map(|listener| listener.descriptor);
         numbers.extend((0..).map(Role::Listener).zip(listeners));
         numbers.extend(connections.iter().map(|(c, number)| (Role::Connection(c.id), *number)));
-        let socket_lock = self.held.socket_lock.iter();
+        let socket_lock = self.resources.socket_lock.iter();
         numbers.extend(socket_lock.map(|file| (Role::SocketLock, file.as_raw_fd())));
-        numbers.extend(self.held.lock.iter().map(|file| (Role::Lock, file.as_raw_fd())));
-        numbers.extend(self.held.pidfile.iter().map(|file| (Role::Pidfile, file.as_raw_fd())));
+        numbers.extend(self.resources.lock.iter().map(|file| (Role::Lock, file.as_raw_fd())));
+        numbers.extend(self.resources.pidfile.iter().map(|file| (Role::Pidfile, file.as_raw_fd())));
         numbers.extend(pidfds.iter().map(|(pid, fd)| (Role::Worker(*pid), fd.as_raw_fd())));
-        numbers.extend(self.held.inherited_fds.iter().map(|fd| (Role::Inherited, fd.as_raw_fd())));
+        numbers.extend(
+            self.resources.inherited_fds.iter().map(|fd| (Role::Inherited, fd.as_raw_fd())),
+        );
         let carry = |(role, number): (Role, RawFd)| -> io::Result<Carried> {
             Ok(Carried { role, number, identity: identity(number)? })
         };
@@ -124,7 +126,7 @@ impl Master {
             connections: connections.into_iter().map(|(connection, _)| connection).collect(),
             next_connection: self.clients.connections.next_id(),
             helpers: self.children.iter().filter_map(helper).collect(),
-            files: self.held.files.iter().map(carried_file).collect(),
+            files: self.resources.files.iter().map(carried_file).collect(),
             worker_stderr: self
                 .worker_stderr
                 .as_ref()
@@ -269,7 +271,7 @@ impl Master {
         let children = helpers.chain(check.map(|pid| (pid, Child::CanaryCheck)));
         // A shell that ran in our place may have reaped it.
         let children = children.filter(|(pid, _)| !is_lost(*pid)).collect();
-        let held = Held {
+        let resources = Resources {
             _listeners: listeners,
             socket_lock: take(Role::SocketLock).map(Into::into),
             lock: take(Role::Lock).map(Into::into),
@@ -283,7 +285,7 @@ impl Master {
         let wakeups = Wakeups { poll: parts.poll, signals: parts.signals, wait_mask };
         let log = parts.log.owing(handover.unlogged);
         let mut master =
-            Master::new(handover.state, log, origin, clients, worker_stderr, wakeups, held);
+            Master::new(handover.state, log, origin, clients, worker_stderr, wakeups, resources);
         master.children = children;
         master
     }
