@@ -25,7 +25,7 @@ use crate::sys::signal::Signals;
 use crate::sys::{descriptor, limit, process, socket, title};
 
 /// What a master holds and no other may have.
-struct Claims {
+struct Acquired {
     /// Which default files it does without, and why.
     notes: Vec<String>,
     command_socket: OwnedFd,
@@ -55,15 +55,15 @@ impl Master {
             captures_stderr.then(|| WorkerStderr::new(open_files.hard)).transpose()?;
 
         let mut created = CreatedFiles::default();
-        let claims = claim(&mut options, pid, &mut created)?;
+        let acquired = acquire(&mut options, pid, &mut created)?;
         let config = options.config;
         prepare_process(&config, open_files, &mut log);
-        warn_of_small_backlog(&config, &claims.listeners, &mut log);
-        let mut state = State::new(config, claims.listeners, Pid(pid), limit::processor_count());
+        warn_of_small_backlog(&config, &acquired.listeners, &mut log);
+        let mut state = State::new(config, acquired.listeners, Pid(pid), limit::processor_count());
         state.deployments.extend(deployment.map(|begun| (Generation(0), begun)));
         #[cfg(feature = "next")]
         let state = State { note: options.note, hint: options.hint, ..state };
-        let Claims { notes, command_socket, mut resources, .. } = claims;
+        let Acquired { notes, command_socket, mut resources, .. } = acquired;
         resources.inherited_fds = launch.open_at_start.into_iter().map(descriptor::claim).collect();
         let connections = Connections::new(open_files.hard);
         let clients = Clients { command_socket, accept_again_at: None, connections };
@@ -112,7 +112,7 @@ impl Master {
 /// Takes locks, command socket, listeners and pid file, and puts the descriptor numbers of `srv:`
 /// words into the command. The locks come first: what a running master of this name has is told
 /// apart from what anybody else has.
-fn claim(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<Claims> {
+fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<Acquired> {
     let config = &mut options.config;
     let mut notes = Vec::new();
     let socket_lock;
@@ -168,7 +168,7 @@ fn claim(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<
         image: descriptor::own_image().ok(),
         ..Resources::default()
     };
-    Ok(Claims { notes, command_socket, listeners, resources })
+    Ok(Acquired { notes, command_socket, listeners, resources })
 }
 
 /// The descriptor of the same `srv:` word, if one stood before: both get the same.
