@@ -174,7 +174,7 @@ fn within_hold_time<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result
 ///
 /// # Errors
 /// Somebody serves it, something else has its name, or it cannot be bound.
-pub fn claim_command_socket(path: &Path, created: &mut CreatedFiles) -> Result<OwnedFd> {
+pub fn bind_command_socket(path: &Path, created: &mut CreatedFiles) -> Result<OwnedFd> {
     let hint = "choose another with -d";
     let shown = path.display();
     let found = Entry::at(path).map_err(|error| anyhow!("{}", why(&error)));

@@ -49,7 +49,7 @@ impl Master {
             return;
         }
         let mut created = CreatedFiles::default();
-        let bound = files::claim_command_socket(&path, &mut created).and_then(|socket| {
+        let bound = files::bind_command_socket(&path, &mut created).and_then(|socket| {
             socket::set_nonblocking(socket.as_fd())?;
             self.wakeups.poll.add(&socket, Source::CommandSocket, Interest::READ)?;
             Ok(socket)

@@ -131,7 +131,7 @@ fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Resul
             Err(error) => notes.push(format!("Starting without the default lock file: {error:#}")),
         }
     }
-    let command_socket = files::claim_command_socket(&config.socket_path, created)?;
+    let command_socket = files::bind_command_socket(&config.socket_path, created)?;
     drop(default_lock);
     let mut binder = Binder { host_family: options.host_family, backlog: config.backlog, created };
     let mut listeners = Vec::new();
