@@ -216,7 +216,7 @@ pub fn bind_unix(
 /// Somebody serves it, or it is not a socket.
 pub fn replace_stale_socket(path: &Path, entry: &Entry) -> Result<()> {
     let failed = |error: io::Error| anyhow!("{}", why(&error));
-    let Some(file) = entry.look().map_err(failed)? else { return Ok(()) };
+    let Some(file) = entry.open_path().map_err(failed)? else { return Ok(()) };
     if !trusted_path::is_socket_file(&file).map_err(failed)? {
         bail!("a file that is not a socket has this name; it was left alone");
     }

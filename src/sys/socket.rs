@@ -71,7 +71,7 @@ pub fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
 /// # Errors
 /// Something else has the name; those of openat(2) and fstat(2).
 pub fn file_of(bound: &OwnedFd, entry: &Entry) -> io::Result<OwnedFd> {
-    let named = entry.look()?.ok_or_else(exchanged)?;
+    let named = entry.open_path()?.ok_or_else(exchanged)?;
     let is_it = match own_file(bound) {
         Some(own) => numbers(&own)? == numbers(&named)?,
         None => is_socket_file(&named)?,

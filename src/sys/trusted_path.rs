@@ -22,10 +22,10 @@ use crate::sys::clock::realtime_nanos;
 const LINKS_MAX: u32 = 40;
 
 /// What is looked at and not touched: opening a device or a FIFO so does nothing to it.
-const LOOK: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const PATH_FLAGS: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Whatever has the name, nobody is waited for and no terminal is taken.
-const AT_ONCE: OFlag =
+const OPEN_FLAGS: OFlag =
     OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 
 /// A name in an open folder.
@@ -99,8 +99,8 @@ impl Entry {
     ///
     /// # Errors
     /// Those of openat(2).
-    pub fn look(&self) -> io::Result<Option<OwnedFd>> {
-        match openat(&self.folder, self.name.as_os_str(), LOOK, Mode::empty()) {
+    pub fn open_path(&self) -> io::Result<Option<OwnedFd>> {
+        match openat(&self.folder, self.name.as_os_str(), PATH_FLAGS, Mode::empty()) {
             Ok(found) => Ok(Some(found)),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -123,7 +123,7 @@ impl Entry {
             Access::ReadWrite => OFlag::O_RDWR,
         };
         let opened =
-            match openat(&self.folder, self.name.as_os_str(), AT_ONCE | access, Mode::empty()) {
+            match openat(&self.folder, self.name.as_os_str(), OPEN_FLAGS | access, Mode::empty()) {
                 Err(Errno::ENOENT) => return Ok(None),
                 other => other?,
             };
@@ -147,7 +147,7 @@ impl Entry {
     /// # Errors
     /// Those of openat(2), `AlreadyExists` among them.
     pub fn create(&self, mode: u32) -> io::Result<File> {
-        let flags = AT_ONCE | OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
+        let flags = OPEN_FLAGS | OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
         let mode = Mode::from_bits_truncate(mode);
         Ok(openat(&self.folder, self.name.as_os_str(), flags, mode)?.into())
     }
@@ -258,7 +258,7 @@ fn find(path: &Path, is_end_followed: bool) -> io::Result<Entry> {
     let mut is_settled = true;
     while let Some(name) = rest.pop_front() {
         let is_last = rest.is_empty();
-        let opened = match look(&folder, &name, is_last) {
+        let opened = match open_component(&folder, &name, is_last) {
             Err(Errno::ENOENT) if is_last => return Ok(Entry { folder, name, is_settled }),
             other => other?,
         };
@@ -286,8 +286,8 @@ fn find(path: &Path, is_end_followed: bool) -> io::Result<Entry> {
 
 /// Looks at a name. One on the way is asked for as a folder first, which mounts what is mounted
 /// when it is needed; see open(2), `O_PATH`.
-fn look(folder: &OwnedFd, name: &OsStr, is_last: bool) -> nix::Result<OwnedFd> {
-    let open = |flags| openat(folder, name, LOOK | flags, Mode::empty());
+fn open_component(folder: &OwnedFd, name: &OsStr, is_last: bool) -> nix::Result<OwnedFd> {
+    let open = |flags| openat(folder, name, PATH_FLAGS | flags, Mode::empty());
     match is_last {
         true => open(OFlag::empty()),
         false => match open(OFlag::O_DIRECTORY) {
