@@ -45,7 +45,7 @@ impl Entry {
     /// # Errors
     /// Those of open(2); a link is not followed, and why.
     pub fn followed(path: &Path) -> io::Result<Entry> {
-        find(path, true)
+        resolve(path, true)
     }
 
     /// The same, but takes a symbolic link at the end for what it is.
@@ -53,7 +53,7 @@ impl Entry {
     /// # Errors
     /// The same.
     pub fn at(path: &Path) -> io::Result<Entry> {
-        find(path, false)
+        resolve(path, false)
     }
 
     /// The path to bind a socket to: `path`, which led here, where that cannot lead elsewhere by
@@ -163,7 +163,7 @@ impl Entry {
         fill: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<File> {
         // Nobody can have taken a name that nobody can foretell.
-        let new = self.beside(&format!(".{}.new", realtime_nanos()))?;
+        let new = self.sibling(&format!(".{}.new", realtime_nanos()))?;
         let mut file = new.create(mode)?;
         let filled = fill(&mut file).and_then(|()| {
             Ok(renameat(&new.folder, new.name.as_os_str(), &self.folder, self.name.as_os_str())?)
@@ -186,7 +186,7 @@ impl Entry {
         Ok(unlinkat(&self.folder, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?)
     }
 
-    fn beside(&self, suffix: &str) -> io::Result<Entry> {
+    fn sibling(&self, suffix: &str) -> io::Result<Entry> {
         let mut name = self.name.clone();
         name.push(suffix);
         Ok(Entry { folder: self.folder.try_clone()?, name, is_settled: self.is_settled })
@@ -251,9 +251,9 @@ fn is_trusted(user: u32) -> bool {
     user == 0 || user == geteuid().as_raw()
 }
 
-fn find(path: &Path, is_end_followed: bool) -> io::Result<Entry> {
-    let mut folder = start_of(path)?;
-    let mut rest = parts(path);
+fn resolve(path: &Path, follow_last: bool) -> io::Result<Entry> {
+    let mut folder = start_folder(path)?;
+    let mut rest = components(path);
     let mut links_left = LINKS_MAX;
     let mut is_settled = true;
     while let Some(name) = rest.pop_front() {
@@ -263,14 +263,14 @@ fn find(path: &Path, is_end_followed: bool) -> io::Result<Entry> {
             other => other?,
         };
         let found = fstat(&opened)?;
-        if kind(&found) == SFlag::S_IFLNK && (!is_last || is_end_followed) {
+        if kind(&found) == SFlag::S_IFLNK && (!is_last || follow_last) {
             refuse_planted(&folder, &found, &name)?;
             links_left = links_left.checked_sub(1).ok_or(Errno::ELOOP)?;
             let target = PathBuf::from(readlinkat(&opened, "")?);
             if target.is_absolute() {
-                folder = start_of(&target)?;
+                folder = start_folder(&target)?;
             }
-            let mut ahead = parts(&target);
+            let mut ahead = components(&target);
             ahead.append(&mut rest);
             rest = ahead;
         } else if is_last {
@@ -313,14 +313,14 @@ fn refuse_planted(folder: &OwnedFd, link: &FileStat, name: &OsStr) -> io::Result
 }
 
 /// The folder that a path begins in.
-fn start_of(path: &Path) -> io::Result<OwnedFd> {
+fn start_folder(path: &Path) -> io::Result<OwnedFd> {
     let start = if path.is_absolute() { "/" } else { "." };
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(openat(AT_FDCWD, start, flags, Mode::empty())?)
 }
 
 /// The names that a path goes through.
-fn parts(path: &Path) -> VecDeque<OsString> {
+fn components(path: &Path) -> VecDeque<OsString> {
     let name = |part: Component<'_>| match part {
         Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
         part => Some(part.as_os_str().to_owned()),
