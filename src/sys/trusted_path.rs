@@ -138,7 +138,7 @@ impl Entry {
     ///
     /// # Errors
     /// Those of [`Entry::open`]; nothing has the name.
-    pub fn open_there(&self, access: Access) -> io::Result<File> {
+    pub fn open_existing(&self, access: Access) -> io::Result<File> {
         self.open(access)?.ok_or_else(|| Errno::ENOENT.into())
     }
 

@@ -219,7 +219,7 @@ fn make_ready(original: &Original) {
 /// The pid file, if it is this master's, locked against others.
 fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned)> {
     let entry = Entry::followed(path)?;
-    let open = entry.open_there(Access::ReadWrite)?;
+    let open = entry.open_existing(Access::ReadWrite)?;
     let mut text = Vec::new();
     (&open).take(PIDFILE_MAX).read_to_end(&mut text)?;
     let text = String::from_utf8_lossy(&text);

@@ -118,7 +118,7 @@ fn open_variables(path: &Path) -> Result<Option<File>> {
     if entry.is_null_device()? {
         return Ok(None);
     }
-    let file = entry.open_there(Access::Read)?;
+    let file = entry.open_existing(Access::Read)?;
     let found = file.metadata()?;
     match trusted_path::is_ours_alone(&file)? {
         true => Ok(Some(file)),
