@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, fchmod, fstat};
 
 use crate::sys::descriptor::borrow;
-use crate::sys::trusted_path::{Entry, is_own_and_unshared, is_socket_file, proc_path};
+use crate::sys::trusted_path::{Entry, is_own_with_one_link, is_socket_file, proc_path};
 use crate::sys::user;
 
 /// How an internet socket is to be bound.
@@ -108,7 +108,7 @@ pub fn chown(file: &OwnedFd, path: &Path, user: Option<u32>, group: Option<u32>)
 /// Refuses what can be no socket that was just bound: another's file, one with two names, or one
 /// that is served, as the other listeners of this user are.
 fn refuse_anothers(file: &OwnedFd, path: &Path) -> io::Result<()> {
-    match is_own_and_unshared(file)? && !is_served(file, path)? {
+    match is_own_with_one_link(file)? && !is_served(file, path)? {
         true => Ok(()),
         false => Err(exchanged()),
     }

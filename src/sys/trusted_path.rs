@@ -34,7 +34,7 @@ pub struct Entry {
     folder: OwnedFd,
     name: OsString,
     /// Whether nobody else can lead the path to another folder.
-    is_settled: bool,
+    is_path_trusted: bool,
 }
 
 impl Entry {
@@ -60,7 +60,7 @@ impl Entry {
     /// now; the open folder otherwise, where `/proc` is mounted.
     pub fn path_to_bind(&self, path: &Path) -> PathBuf {
         let by_folder = proc_path(&self.folder);
-        match self.is_settled || !by_folder.exists() {
+        match self.is_path_trusted || !by_folder.exists() {
             true => path.to_owned(),
             false => by_folder.join(&self.name),
         }
@@ -189,7 +189,7 @@ impl Entry {
     fn sibling(&self, suffix: &str) -> io::Result<Entry> {
         let mut name = self.name.clone();
         name.push(suffix);
-        Ok(Entry { folder: self.folder.try_clone()?, name, is_settled: self.is_settled })
+        Ok(Entry { folder: self.folder.try_clone()?, name, is_path_trusted: self.is_path_trusted })
     }
 }
 
@@ -219,7 +219,7 @@ pub fn is_socket_file(opened: impl AsFd) -> io::Result<bool> {
 ///
 /// # Errors
 /// Those of fstat(2).
-pub fn is_own_and_unshared(opened: impl AsFd) -> io::Result<bool> {
+pub fn is_own_with_one_link(opened: impl AsFd) -> io::Result<bool> {
     let found = fstat(opened)?;
     Ok(found.st_uid == geteuid().as_raw() && found.st_nlink == 1)
 }
@@ -229,7 +229,7 @@ pub fn is_own_and_unshared(opened: impl AsFd) -> io::Result<bool> {
 ///
 /// # Errors
 /// Those of fstat(2).
-pub fn is_ours_alone(opened: impl AsFd) -> io::Result<bool> {
+pub fn is_writable_only_by_us(opened: impl AsFd) -> io::Result<bool> {
     let found = fstat(&opened)?;
     // With an access control list these are the bits of all that it names.
     let is_group_writable = found.st_mode & 0o020 != 0;
@@ -242,8 +242,8 @@ pub fn is_ours_alone(opened: impl AsFd) -> io::Result<bool> {
 
 /// Whether nobody else can have put a link of a trusted owner into a folder. A file system that is
 /// mounted read-only, such as a volume of Kubernetes, takes none.
-fn takes_no_links(folder: &OwnedFd) -> io::Result<bool> {
-    Ok(is_ours_alone(folder)? || fstatvfs(folder)?.flags().contains(FsFlags::ST_RDONLY))
+fn are_links_trusted(folder: &OwnedFd) -> io::Result<bool> {
+    Ok(is_writable_only_by_us(folder)? || fstatvfs(folder)?.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Whether a user is root or this one, who may lead this process anywhere.
@@ -255,16 +255,16 @@ fn resolve(path: &Path, follow_last: bool) -> io::Result<Entry> {
     let mut folder = start_folder(path)?;
     let mut rest = components(path);
     let mut links_left = LINKS_MAX;
-    let mut is_settled = true;
+    let mut is_path_trusted = true;
     while let Some(name) = rest.pop_front() {
         let is_last = rest.is_empty();
         let opened = match open_component(&folder, &name, is_last) {
-            Err(Errno::ENOENT) if is_last => return Ok(Entry { folder, name, is_settled }),
+            Err(Errno::ENOENT) if is_last => return Ok(Entry { folder, name, is_path_trusted }),
             other => other?,
         };
         let found = fstat(&opened)?;
         if kind(&found) == SFlag::S_IFLNK && (!is_last || follow_last) {
-            refuse_planted(&folder, &found, &name)?;
+            refuse_untrusted_link(&folder, &found, &name)?;
             links_left = links_left.checked_sub(1).ok_or(Errno::ELOOP)?;
             let target = PathBuf::from(readlinkat(&opened, "")?);
             if target.is_absolute() {
@@ -274,9 +274,9 @@ fn resolve(path: &Path, follow_last: bool) -> io::Result<Entry> {
             ahead.append(&mut rest);
             rest = ahead;
         } else if is_last {
-            return Ok(Entry { folder, name, is_settled });
+            return Ok(Entry { folder, name, is_path_trusted });
         } else {
-            is_settled &= is_ours_alone(&folder)?;
+            is_path_trusted &= is_writable_only_by_us(&folder)?;
             // What is no folder fails with the next name.
             folder = opened;
         }
@@ -299,11 +299,11 @@ fn open_component(folder: &OwnedFd, name: &OsStr, is_last: bool) -> nix::Result<
 
 /// Refuses a symbolic link that somebody else may have planted, and so would choose what is read,
 /// replaced or removed.
-fn refuse_planted(folder: &OwnedFd, link: &FileStat, name: &OsStr) -> io::Result<()> {
+fn refuse_untrusted_link(folder: &OwnedFd, link: &FileStat, name: &OsStr) -> io::Result<()> {
     let (owner, own, name) = (link.st_uid, geteuid(), name.display());
     let why = if !is_trusted(owner) {
         format!("belongs to user {owner}, who is neither root nor user {own}")
-    } else if !takes_no_links(folder)? {
+    } else if !are_links_trusted(folder)? {
         "is in a folder that others can write to".to_owned()
     } else {
         return Ok(());

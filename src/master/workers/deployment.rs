@@ -120,7 +120,7 @@ fn open_variables(path: &Path) -> Result<Option<File>> {
     }
     let file = entry.open_existing(Access::Read)?;
     let found = file.metadata()?;
-    match trusted_path::is_ours_alone(&file)? {
+    match trusted_path::is_writable_only_by_us(&file)? {
         true => Ok(Some(file)),
         false => bail!(
             "it belongs to user {} (mode {:04o}), and only root and user {} may be able to change \
