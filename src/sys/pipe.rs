@@ -14,7 +14,7 @@ use crate::sys::descriptor::{self, borrow, is_pipe};
 const CAPACITY: i32 = 1024 * 1024;
 
 /// How often a pipe that is still written to is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How much is read at a time.
 const CHUNK: usize = 64 * 1024;
@@ -110,7 +110,7 @@ pub fn peek(number: RawFd, deadline: Instant) -> io::Result<Vec<u8>> {
     loop {
         // POLLHUP is told unasked.
         let mut asked = [PollFd::new(pipe, PollFlags::empty())];
-        poll_until(&mut asked, deadline.min(Instant::now() + LOOK_EVERY))?;
+        poll_until(&mut asked, deadline.min(Instant::now() + POLL_INTERVAL))?;
         if asked[0].revents().is_some_and(|told| told.contains(PollFlags::POLLHUP)) {
             return whole(number, CAPACITY);
         }
