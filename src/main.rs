@@ -67,9 +67,9 @@ fn start(options: Options, launch: Launch) -> ExitCode {
 
 /// Goes on as the master that this process has been, or gives everything back.
 fn adopt(adoption: &Adoption) -> ExitCode {
-    let way_back = adoption.way_back();
+    let rollback_image = adoption.rollback_image();
     let why = match catch_unwind(AssertUnwindSafe(|| Master::prepare(adoption))) {
-        Ok(Ok(prepared)) => return run(Master::adopt(adoption, way_back, prepared)),
+        Ok(Ok(prepared)) => return run(Master::adopt(adoption, rollback_image, prepared)),
         Ok(Err(why)) => format!("{why:#}"),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -77,7 +77,7 @@ fn adopt(adoption: &Adoption) -> ExitCode {
             format!("a bug: {}", text.unwrap_or("it panicked"))
         }
     };
-    let failure = adoption.roll_back(way_back, &why);
+    let failure = adoption.roll_back(rollback_image, &why);
     fail(EXIT_LOST, &format!("cannot adopt the state: {why}; {failure}"))
 }
 

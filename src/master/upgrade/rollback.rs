@@ -35,7 +35,7 @@ pub struct Adoption {
 
 impl Adoption {
     /// The number of the image to give the state back to, if it can be read.
-    pub fn way_back(&self) -> Option<RawFd> {
+    pub fn rollback_image(&self) -> Option<RawFd> {
         let bytes = memfd::read_all(self.state_number, schema::STATE_MAX).ok()?;
         // Whatever ran in our place may have closed it.
         schema::read_header(&bytes).ok()?.rollback.filter(|number| identity(*number).is_ok())
