@@ -51,7 +51,7 @@ impl Master {
         if has_signals {
             self.drain_signals();
         }
-        self.tell_events();
+        self.dispatch_events();
         self.clients.connections.begin_turn();
         for ready in ready {
             match Source::of(ready.token) {
@@ -72,12 +72,12 @@ impl Master {
     /// Ends a turn: what should run is compared with what runs, and what is waited for is set.
     fn finish_turn(&mut self) {
         self.events.push_back(Event::Turn);
-        self.tell_events();
+        self.dispatch_events();
         let waiting = self.state.waiters.iter().map(|waiter| waiter.connection).collect();
         for connection in self.clients.connections.finish_turn(&self.wakeups.poll, &waiting) {
             self.events.push_back(Event::Closed { connection });
         }
-        self.tell_events();
+        self.dispatch_events();
         if self.state.reexec.is_none() {
             // One that was refused is not kept open.
             self.upgrade.candidate = None;
@@ -101,7 +101,7 @@ impl Master {
 
     /// Tells `decide` what has happened and does what it says, until both are done. The outcome of
     /// an action is told before the next action is begun, so that its time is right.
-    pub(super) fn tell_events(&mut self) {
+    pub(super) fn dispatch_events(&mut self) {
         let mut actions = VecDeque::new();
         loop {
             if let Some(event) = self.events.pop_front() {

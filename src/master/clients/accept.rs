@@ -33,7 +33,7 @@ impl Master {
                 continue;
             }
             self.events.push_back(Event::Requested { connection, request });
-            self.tell_events();
+            self.dispatch_events();
             if now().monotonic.since(begun) >= ANSWERING_MAX {
                 return;
             }
@@ -80,7 +80,7 @@ impl Master {
             Ok(connection) => self.events.push_back(Event::Opened { connection }),
             Err(error) => self.log(Level::Error, &format!("Cannot watch a connection: {error}")),
         }
-        self.tell_events();
+        self.dispatch_events();
     }
 
     /// Drops the client that has been silent longest, if somebody waits for its place. Answers
@@ -94,7 +94,7 @@ impl Master {
         self.clients.connections.remove(&self.wakeups.poll, connection);
         self.events.push_back(Event::Closed { connection });
         self.log(Level::Error, &format!("Closed the connection of the longest idle client: {why}"));
-        self.tell_events();
+        self.dispatch_events();
         true
     }
 

@@ -49,7 +49,7 @@ impl Master {
         self.deliver_pending_signals();
         self.reap_children();
         self.drain_signals();
-        self.tell_events();
+        self.dispatch_events();
         if !matches!(self.state.reexec, Some(Reexec { stage: Stage::HandingOver, .. })) {
             return;
         }
@@ -64,7 +64,7 @@ impl Master {
         // The signals of exits meanwhile are gone where a wrapper was to be executed.
         self.reap_children();
         self.events.push_back(Event::HandOverFailed { why });
-        self.tell_events();
+        self.dispatch_events();
     }
 
     fn try_hand_over(&self, candidate: &Candidate, next_image: NextImage) -> Result<Infallible> {
