@@ -62,7 +62,7 @@ impl Master {
                 Some(Source::Connection(id)) => self.clients.connections.serve(id, *ready),
             }
         }
-        self.answer_clients();
+        self.handle_requests();
         // Last, so that whoever has just spoken is not taken for silent.
         if is_ready(Source::CommandSocket) {
             self.accept();

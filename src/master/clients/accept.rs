@@ -15,7 +15,7 @@ use crate::sys::{socket, user};
 const ACCEPTS_PER_TURN: usize = 64;
 
 /// How long clients are answered before the loop looks at everything else again.
-const ANSWERING_MAX: Duration = Duration::from_millis(10);
+const REQUESTS_TIME_MAX: Duration = Duration::from_millis(10);
 
 /// How long nothing is accepted after the kernel refused a descriptor and no client could be
 /// dropped for it.
@@ -23,18 +23,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 impl Master {
     /// Answers the clients, for as long as signals and workers may wait.
-    pub(in crate::master) fn answer_clients(&mut self) {
+    pub(in crate::master) fn handle_requests(&mut self) {
         let begun = now().monotonic;
         while let Some((connection, request)) = self.clients.connections.next_request() {
             // Nobody is there to hear; what it told us to do is done all the same.
-            let is_in_vain = request.as_ref().is_ok_and(Request::only_asks)
+            let is_unread = request.as_ref().is_ok_and(Request::only_asks)
                 && self.clients.connections.is_gone(connection);
-            if is_in_vain {
+            if is_unread {
                 continue;
             }
             self.events.push_back(Event::Requested { connection, request });
             self.dispatch_events();
-            if now().monotonic.since(begun) >= ANSWERING_MAX {
+            if now().monotonic.since(begun) >= REQUESTS_TIME_MAX {
                 return;
             }
         }
