@@ -90,7 +90,7 @@ impl Master {
         if !socket::is_awaited(&self.clients.command_socket) {
             return false;
         }
-        let Some(connection) = self.clients.connections.most_silent() else { return false };
+        let Some(connection) = self.clients.connections.longest_idle() else { return false };
         self.clients.connections.remove(&self.wakeups.poll, connection);
         self.events.push_back(Event::Closed { connection });
         self.log(Level::Error, &format!("Closed the connection of the longest idle client: {why}"));

@@ -208,9 +208,9 @@ impl Connections {
     }
 
     /// The client that has been silent longest; `None` when all came or spoke in this turn.
-    pub fn most_silent(&self) -> Option<ConnectionId> {
-        let is_silent = |connection: &Connection| connection.last_active < self.turn;
-        let clients = self.table.iter().filter(|(_, c)| !c.is_worker && is_silent(c));
+    pub fn longest_idle(&self) -> Option<ConnectionId> {
+        let is_idle = |connection: &Connection| connection.last_active < self.turn;
+        let clients = self.table.iter().filter(|(_, c)| !c.is_worker && is_idle(c));
         clients.min_by_key(|(_, connection)| connection.last_active).map(|(id, _)| *id)
     }
 
