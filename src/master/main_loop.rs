@@ -91,7 +91,7 @@ impl Master {
 
     /// How long the next wait may last; `None` until something happens.
     fn poll_timeout(&self) -> Option<Duration> {
-        if self.clients.connections.is_asked() {
+        if self.clients.connections.has_requests() {
             return Some(Duration::ZERO);
         }
         let deadlines =

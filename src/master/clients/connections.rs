@@ -109,7 +109,7 @@ pub struct Connections {
     /// Those that something happened to in this turn.
     touched: BTreeSet<ConnectionId>,
     /// Those with requests that can be answered though nothing new is heard.
-    asking: BTreeSet<ConnectionId>,
+    with_requests: BTreeSet<ConnectionId>,
     /// Who was answered last: the next one is the next by number, round and round.
     last_answered: ConnectionId,
     worker_count: usize,
@@ -128,7 +128,7 @@ impl Connections {
             table: BTreeMap::new(),
             next_id: FIRST_CONNECTION,
             touched: BTreeSet::new(),
-            asking: BTreeSet::new(),
+            with_requests: BTreeSet::new(),
             last_answered: ConnectionId(0),
             worker_count: 0,
             owed_total: 0,
@@ -220,19 +220,19 @@ impl Connections {
     }
 
     /// Whether requests wait that can be answered without hearing anything new.
-    pub fn is_asked(&self) -> bool {
-        !self.asking.is_empty()
+    pub fn has_requests(&self) -> bool {
+        !self.with_requests.is_empty()
     }
 
     /// Takes the next request, of everybody in turns.
     pub fn next_request(&mut self) -> Option<(ConnectionId, Result<Request, BadRequest>)> {
         loop {
             let after = (Bound::Excluded(self.last_answered), Bound::Unbounded);
-            let id = *self.asking.range(after).next().or(self.asking.first())?;
+            let id = *self.with_requests.range(after).next().or(self.with_requests.first())?;
             self.last_answered = id;
-            let asking = self.table.get_mut(&id).filter(|connection| connection.has_request());
-            let Some(line) = asking.and_then(|connection| connection.input.next_line()) else {
-                self.asking.remove(&id);
+            let connection = self.table.get_mut(&id).filter(|connection| connection.has_request());
+            let Some(line) = connection.and_then(|connection| connection.input.next_line()) else {
+                self.with_requests.remove(&id);
                 continue;
             };
             self.touched.insert(id);
@@ -248,7 +248,7 @@ impl Connections {
             connection.last_active = self.turn;
             receive(connection, &mut self.chunk);
             if connection.has_request() {
-                self.asking.insert(id);
+                self.with_requests.insert(id);
             }
         }
         connection.is_hung_up |= ready.hung_up;
@@ -315,7 +315,7 @@ impl Connections {
                 self.remove(poll, id);
                 gone.push(id);
             } else if connection.has_request() {
-                self.asking.insert(id);
+                self.with_requests.insert(id);
             }
         }
         gone
@@ -326,7 +326,7 @@ impl Connections {
         let Some(connection) = self.table.remove(&id) else { return };
         self.worker_count -= usize::from(connection.is_worker);
         self.owed_total -= connection.output.len();
-        self.asking.remove(&id);
+        self.with_requests.remove(&id);
         // A candidate in its preflight may hold the description too: the client is to see the end
         // now, and the loop is to hear of it no more.
         let _ = connection.stream.shutdown(Shutdown::Both);
