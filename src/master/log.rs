@@ -83,7 +83,7 @@ impl Log {
     }
 
     /// Goes on with what the image before this one owed.
-    pub fn owing(mut self, unlogged: Vec<u8>) -> Log {
+    pub fn with_backlog(mut self, unlogged: Vec<u8>) -> Log {
         if let Sink::StandardError(_) = self.sink {
             self.backlog = unlogged;
         }
@@ -198,7 +198,7 @@ impl Log {
     }
 
     /// How many bytes wait to be taken.
-    pub fn owed(&self) -> usize {
+    pub fn backlog_len(&self) -> usize {
         self.backlog.len()
     }
 

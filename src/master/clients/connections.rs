@@ -23,10 +23,10 @@ const READ_CHUNK: usize = 16 * 1024;
 
 /// While more than this is owed to a client that does not read, its requests wait. One reply may
 /// come on top: the largest, the metrics of ten thousand workers, are about 3 MB.
-const OWED_MAX: usize = 64 * 1024;
+const OUTPUT_MAX: usize = 64 * 1024;
 
 /// What may be owed to all clients together; beyond it, the client that would get more is closed.
-const OWED_TOTAL_MAX: usize = 64 * 1024 * 1024;
+const OUTPUT_TOTAL_MAX: usize = 64 * 1024 * 1024;
 
 /// One connection.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Connection {
 
     /// Whether it may be owed one more reply.
     fn has_write_room(&self) -> bool {
-        self.output.len() <= OWED_MAX
+        self.output.len() <= OUTPUT_MAX
     }
 
     /// Whether a request of it can be answered now.
@@ -113,7 +113,7 @@ pub struct Connections {
     /// Who was answered last: the next one is the next by number, round and round.
     last_answered: ConnectionId,
     worker_count: usize,
-    owed_total: usize,
+    output_total: usize,
     turn: u64,
     clients_max: usize,
     /// What is read into, kept so that it is cleared once.
@@ -131,7 +131,7 @@ impl Connections {
             with_requests: BTreeSet::new(),
             last_answered: ConnectionId(0),
             worker_count: 0,
-            owed_total: 0,
+            output_total: 0,
             turn: 0,
             clients_max: CLIENTS_MAX.min(half.max(1)),
             chunk: vec![0; READ_CHUNK].into(),
@@ -184,7 +184,7 @@ impl Connections {
         self.next_id = next;
         for (carried, stream) in connections {
             self.worker_count += usize::from(carried.is_given);
-            self.owed_total += carried.output.len();
+            self.output_total += carried.output.len();
             self.touched.insert(carried.id);
             let connection = Connection {
                 input: LineBuffer::from_parts(carried.input, carried.is_discarding),
@@ -274,12 +274,12 @@ impl Connections {
         if connection.write_closed {
             return;
         }
-        if self.owed_total + line.len() > OWED_TOTAL_MAX {
+        if self.output_total + line.len() > OUTPUT_TOTAL_MAX {
             connection.is_broken = true;
             return;
         }
         connection.output.extend_from_slice(line.as_bytes());
-        self.owed_total += line.len();
+        self.output_total += line.len();
         self.write(id);
     }
 
@@ -325,7 +325,7 @@ impl Connections {
     pub fn remove(&mut self, poll: &Poll, id: ConnectionId) {
         let Some(connection) = self.table.remove(&id) else { return };
         self.worker_count -= usize::from(connection.is_worker);
-        self.owed_total -= connection.output.len();
+        self.output_total -= connection.output.len();
         self.with_requests.remove(&id);
         // A candidate in its preflight may hold the description too: the client is to see the end
         // now, and the loop is to hear of it no more.
@@ -339,12 +339,12 @@ impl Connections {
             match connection.stream.write(&connection.output) {
                 Ok(count) => {
                     connection.output.drain(..count);
-                    self.owed_total -= count;
+                    self.output_total -= count;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    self.owed_total -= connection.output.len();
+                    self.output_total -= connection.output.len();
                     connection.output.clear();
                     connection.write_closed = true;
                 }

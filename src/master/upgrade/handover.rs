@@ -283,7 +283,7 @@ impl Master {
         let clients = Clients { command_socket, accept_again_at: None, connections };
         let wait_mask = origin.mask().without_handled();
         let wakeups = Wakeups { poll: parts.poll, signals: parts.signals, wait_mask };
-        let log = parts.log.owing(handover.unlogged);
+        let log = parts.log.with_backlog(handover.unlogged);
         let mut master =
             Master::new(handover.state, log, origin, clients, worker_stderr, wakeups, resources);
         master.children = children;

@@ -32,7 +32,7 @@ const REMAINS_MAX: usize = 1024 * 1024;
 
 /// While the log owes more than this to its reader, not even the rest of what a worker said that
 /// has ended is read. The other half of what the log keeps is for its own lines.
-const OWED_MAX: usize = BACKLOG_MAX / 2;
+const LOG_BACKLOG_MAX: usize = BACKLOG_MAX / 2;
 
 /// How many pipes of workers that have ended are heard, or a quarter of the descriptors: of each
 /// somebody is left who holds the other end, such as a helper that a worker has started.
@@ -249,7 +249,7 @@ impl WorkerStderr {
     pub fn reaped(&mut self, worker: i32, log: &mut Log) -> Vec<u8> {
         let Some(number) = self.of_workers.remove(&worker) else { return Vec::new() };
         let mut read = 0;
-        while read < REMAINS_MAX && log.owed() <= OWED_MAX {
+        while read < REMAINS_MAX && log.backlog_len() <= LOG_BACKLOG_MAX {
             match self.read(number, log) {
                 None | Some(0) => break,
                 Some(count) => read += count,
