@@ -190,7 +190,7 @@ pub fn is_served(file: &OwnedFd, path: &Path) -> io::Result<bool> {
 }
 
 /// Whether a connection waits to be accepted.
-pub fn is_awaited(listener: impl AsFd) -> bool {
+pub fn has_pending_connection(listener: impl AsFd) -> bool {
     let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
     poll(&mut asked, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }

@@ -87,7 +87,7 @@ impl Master {
     /// whether there is room now; if not, another turn will tell who is silent.
     fn make_room(&mut self, why: &str) -> bool {
         // Without a free descriptor, accept(2) fails even when nobody waits.
-        if !socket::is_awaited(&self.clients.command_socket) {
+        if !socket::has_pending_connection(&self.clients.command_socket) {
             return false;
         }
         let Some(connection) = self.clients.connections.longest_idle() else { return false };

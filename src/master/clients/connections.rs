@@ -80,10 +80,10 @@ impl Connection {
     }
 
     /// What to wait for: no more is read before the lines that are here are answered.
-    fn wanted(&self) -> Interest {
-        let is_answered = self.has_write_room() && !self.input.has_line();
+    fn wanted_interest(&self) -> Interest {
+        let has_room = self.has_write_room() && !self.input.has_line();
         Interest {
-            read: is_answered && !self.read_closed && !self.is_closing,
+            read: has_room && !self.read_closed && !self.is_closing,
             write: !self.output.is_empty(),
         }
     }
@@ -95,9 +95,9 @@ impl Connection {
 
     /// Whether nothing is left to do for it.
     fn is_done(&self) -> bool {
-        let has_all = self.output.is_empty();
-        let says_no_more = self.read_closed && !self.input.has_line();
-        self.is_broken || (has_all && (self.is_closing || says_no_more))
+        let is_flushed = self.output.is_empty();
+        let has_no_more_requests = self.read_closed && !self.input.has_line();
+        self.is_broken || (is_flushed && (self.is_closing || has_no_more_requests))
     }
 }
 
@@ -303,9 +303,9 @@ impl Connections {
         let mut gone = Vec::new();
         for id in std::mem::take(&mut self.touched) {
             let Some(connection) = self.table.get_mut(&id) else { continue };
-            let interest = connection.wanted();
-            let is_awaited = waiting.contains(&id) && !connection.is_gone();
-            let is_done = |connection: &Connection| !is_awaited && connection.is_done();
+            let interest = connection.wanted_interest();
+            let is_waiting = waiting.contains(&id) && !connection.is_gone();
+            let is_done = |connection: &Connection| !is_waiting && connection.is_done();
             if interest != connection.interest && !is_done(connection) {
                 connection.interest = interest;
                 let changed = poll.change(&connection.stream, Source::Connection(id), interest);
