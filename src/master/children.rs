@@ -23,7 +23,7 @@ impl Master {
             Some(Child::Candidate(preflight)) => self.candidate_ended(pid, *preflight, status),
             Some(Child::CanaryCheck) => {
                 // What it has left running must not outlive its purpose.
-                self.kill_all_of(pid, "what --on-canary has left running");
+                self.kill_group(pid, "what --on-canary has left running");
                 self.child_ended(pid, status);
             }
             Some(Child::Helper(_)) if status == ExitStatus::Code(0) => {}
@@ -64,7 +64,7 @@ impl Master {
     }
 
     /// Kills a process group; that nobody is left in it is fine.
-    pub(super) fn kill_all_of(&mut self, group: Pid, what: &str) {
+    pub(super) fn kill_group(&mut self, group: Pid, what: &str) {
         match process::kill_group(group.0) {
             Err(error) if !process::is_gone(&error) => {
                 self.log(Level::Error, &format!("Cannot kill {what} ({group}): {error}"));

@@ -117,7 +117,7 @@ impl Master {
         let is_candidate = |(_, child): &(&Pid, &Child)| matches!(child, Child::Candidate(_));
         let candidates = self.children.iter().filter(is_candidate).map(|(pid, _)| *pid);
         for pid in candidates.collect::<Vec<Pid>>() {
-            self.kill_all_of(pid, "the candidate");
+            self.kill_group(pid, "the candidate");
         }
     }
 

@@ -22,6 +22,6 @@ impl Master {
 
     /// Ends the command and everything that it has started.
     pub(in crate::master) fn kill_check(&mut self, check: Pid) {
-        self.kill_all_of(check, "--on-canary");
+        self.kill_group(check, "--on-canary");
     }
 }
