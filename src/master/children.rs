@@ -66,7 +66,7 @@ impl Master {
     /// Kills a process group; that nobody is left in it is fine.
     pub(super) fn kill_group(&mut self, group: Pid, what: &str) {
         match process::kill_group(group.0) {
-            Err(error) if !process::is_gone(&error) => {
+            Err(error) if !process::is_no_such_process(&error) => {
                 self.log(Level::Error, &format!("Cannot kill {what} ({group}): {error}"));
             }
             _ => {}

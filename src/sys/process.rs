@@ -87,7 +87,7 @@ pub fn kill_group(group: i32) -> io::Result<()> {
 }
 
 /// Whether an error, of kill(2) or of reading in `/proc`, says that there is no such process.
-pub fn is_gone(error: &io::Error) -> bool {
+pub fn is_no_such_process(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ESRCH)
 }
 
@@ -112,7 +112,7 @@ pub fn kill(pid: i32, number: i32) -> io::Result<()> {
 pub fn parent_of(pid: i32) -> io::Result<Option<i32>> {
     let stat = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => stat,
-        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) if is_no_such_process(&error) => return Ok(None),
         Err(error) if error.kind() == ErrorKind::NotFound && Path::new("/proc/self").exists() => {
             return Ok(None);
         }
