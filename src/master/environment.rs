@@ -18,8 +18,8 @@ pub fn variable<'e>(environment: &'e Environment, name: &str) -> Option<&'e OsSt
 }
 
 /// What of an environment is handed on.
-pub fn without_ours(environment: &Environment) -> Vec<(OsString, OsString)> {
-    environment.iter().filter(|(name, _)| !is_ours(name)).cloned().collect()
+pub fn without_own_variables(environment: &Environment) -> Vec<(OsString, OsString)> {
+    environment.iter().filter(|(name, _)| !is_own_variable(name)).cloned().collect()
 }
 
 impl Origin {
@@ -67,7 +67,7 @@ pub fn assignments<'e>(
 
 /// Whether einhorn itself sets a variable: a master that is a worker of another must not hand on
 /// descriptors that only it has.
-pub fn is_ours(name: &OsStr) -> bool {
+pub fn is_own_variable(name: &OsStr) -> bool {
     const NAMES: [&str; 5] = [
         "EINHORN_MASTER_PID",
         "EINHORN_SOCK_PATH",

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use crate::master::environment::{variable, without_ours};
+use crate::master::environment::{variable, without_own_variables};
 use crate::master::program::find_program;
 use crate::schema::Origin;
 use crate::sys::limit::Limit;
@@ -34,7 +34,7 @@ impl Launch {
         Origin {
             own_path: self.own_path(),
             own_name: self.own_name.clone(),
-            environment: without_ours(&self.environment),
+            environment: without_own_variables(&self.environment),
             blocked_signals: self.mask.to_bits(),
             open_files_soft: open_files.soft,
             open_files_hard: open_files.hard,

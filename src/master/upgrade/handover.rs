@@ -15,7 +15,7 @@ use crate::master::clients::connections::Connections;
 use crate::master::descriptors::{
     carried_file, identity, owned_file, skipped, used_numbers, verify_descriptors,
 };
-use crate::master::environment::without_ours;
+use crate::master::environment::without_own_variables;
 use crate::master::log::Log;
 use crate::master::ruby::takeover::{self, Note};
 use crate::master::running::{Clients, Resources, Wakeups};
@@ -264,7 +264,7 @@ impl Master {
         origin.open_files_hard = parts.open_files.hard;
         if adoption.rolled_back.is_none() {
             // What a wrapper has set is what holds from now on.
-            origin.environment = without_ours(&adoption.launch.environment);
+            origin.environment = without_own_variables(&adoption.launch.environment);
         }
         let check = handover.state.rollout.as_ref().and_then(Rollout::check);
         let helpers = handover.helpers.into_iter().map(|(pid, what)| (pid, Child::Helper(what)));

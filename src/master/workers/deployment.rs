@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::cli::parse_variables;
-use crate::master::environment::is_ours;
+use crate::master::environment::is_own_variable;
 use crate::master::program::explain;
 use crate::state::{Config, Deployment, Generation, State, VARIABLES_MAX};
 use crate::sys::trusted_path::{self, Access, Entry};
@@ -101,7 +101,7 @@ fn try_read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>> {
         if value.contains('\0') {
             bail!("{name} has a NUL in its value");
         }
-        if is_ours(OsStr::new(&name)) {
+        if is_own_variable(OsStr::new(&name)) {
             bail!("{name} is set by einhorn itself");
         }
         // Of a name that stands twice the last value holds.
