@@ -220,7 +220,7 @@ pub fn replace_stale_socket(path: &Path, entry: &Entry) -> Result<()> {
     if !trusted_path::is_socket_file(&file).map_err(failed)? {
         bail!("a file that is not a socket has this name; it was left alone");
     }
-    if socket::is_served(&file, path).map_err(failed)? {
+    if socket::has_listener(&file, path).map_err(failed)? {
         bail!("another process is listening on it");
     }
     match Owned::of(path, &file)?.is_at(entry)? {

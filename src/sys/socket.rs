@@ -71,12 +71,12 @@ pub fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
 /// # Errors
 /// Something else has the name; those of openat(2) and fstat(2).
 pub fn file_of(bound: &OwnedFd, entry: &Entry) -> io::Result<OwnedFd> {
-    let named = entry.open_path()?.ok_or_else(exchanged)?;
+    let named = entry.open_path()?.ok_or_else(replaced)?;
     let is_it = match own_file(bound) {
         Some(own) => numbers(&own)? == numbers(&named)?,
         None => is_socket_file(&named)?,
     };
-    if is_it { Ok(named) } else { Err(exchanged()) }
+    if is_it { Ok(named) } else { Err(replaced()) }
 }
 
 /// Gives the file of a socket that does not listen yet exactly these permissions; `path` is the way
@@ -88,7 +88,7 @@ pub fn set_mode(file: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
     if fstat(file)?.st_mode & 0o7777 == mode {
         return Ok(());
     }
-    refuse_anothers(file, path)?;
+    refuse_replaced(file, path)?;
     std::fs::set_permissions(proc_path(file), Permissions::from_mode(mode))
 }
 
@@ -101,20 +101,20 @@ pub fn chown(file: &OwnedFd, path: &Path, user: Option<u32>, group: Option<u32>)
     if user.is_none() && group.is_none() {
         return Ok(());
     }
-    refuse_anothers(file, path)?;
+    refuse_replaced(file, path)?;
     user::chown(file, user, group)
 }
 
 /// Refuses what can be no socket that was just bound: another's file, one with two names, or one
 /// that is served, as the other listeners of this user are.
-fn refuse_anothers(file: &OwnedFd, path: &Path) -> io::Result<()> {
-    match is_own_with_one_link(file)? && !is_served(file, path)? {
+fn refuse_replaced(file: &OwnedFd, path: &Path) -> io::Result<()> {
+    match is_own_with_one_link(file)? && !has_listener(file, path)? {
         true => Ok(()),
-        false => Err(exchanged()),
+        false => Err(replaced()),
     }
 }
 
-fn exchanged() -> io::Error {
+fn replaced() -> io::Error {
     io::Error::other("something else took its name while it was bound")
 }
 
@@ -173,7 +173,7 @@ pub fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of socket(2), and of connect(2) where they do not answer the question.
-pub fn is_served(file: &OwnedFd, path: &Path) -> io::Result<bool> {
+pub fn has_listener(file: &OwnedFd, path: &Path) -> io::Result<bool> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     let by = |path: &Path| connect(socket.as_raw_fd(), &UnixAddr::new(path)?);
