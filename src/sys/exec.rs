@@ -41,8 +41,8 @@ pub struct Exec<'a> {
 pub fn exec(plan: &Exec<'_>) -> io::Error {
     let arguments = pointers(plan.arguments);
     let environment = pointers(plan.environment);
-    let surroundings = match Surroundings::change(plan) {
-        Ok(surroundings) => surroundings,
+    let saved = match SavedContext::apply(plan) {
+        Ok(saved) => saved,
         Err(error) => return error,
     };
     let shield = plan.foreign_image.map(Shield::raise);
@@ -52,24 +52,24 @@ pub fn exec(plan: &Exec<'_>) -> io::Error {
     let errno = Errno::last();
     drop(inheritance);
     drop(shield);
-    drop(surroundings);
+    drop(saved);
     errno.into()
 }
 
 /// What a program finds of the process around it, as it was before it was changed; put back in
 /// reverse when dropped.
 #[derive(Debug, Default)]
-struct Surroundings {
+struct SavedContext {
     directory: Option<OwnedFd>,
     umask: Option<Mode>,
     limits: Vec<Limit>,
 }
 
-impl Surroundings {
+impl SavedContext {
     /// Changes them. What was changed before something fails is put back.
-    fn change(plan: &Exec<'_>) -> io::Result<Surroundings> {
+    fn apply(plan: &Exec<'_>) -> io::Result<SavedContext> {
         let failed = |what: &str, error: io::Error| io::Error::other(format!("{what}: {error}"));
-        let mut before = Surroundings::default();
+        let mut before = SavedContext::default();
         if let Some(directory) = plan.directory {
             // By its inode: it may have been deleted, and goes on being ours all the same.
             let own = descriptor::open_path(Path::new("."))
@@ -88,7 +88,7 @@ impl Surroundings {
     }
 }
 
-impl Drop for Surroundings {
+impl Drop for SavedContext {
     fn drop(&mut self) {
         for limit in self.limits.iter().rev() {
             // A soft limit that was lowered below the hard one can be raised again.
