@@ -233,37 +233,37 @@ fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned)> {
 
 /// What is known of the state of a Ruby master that asks whether this program can start.
 #[derive(Debug)]
-pub enum Peeked {
+pub enum Peek {
     /// No Ruby master runs this.
-    Nothing,
+    NoRubyMaster,
     /// The state, and under which number it is.
-    Found(Vec<u8>, RawFd),
+    State(Vec<u8>, RawFd),
     /// It could not be looked at, and why.
-    Hidden(String),
+    Unreadable(String),
     /// Nothing was written, and nobody is left to write.
-    Lost,
+    WriterGone,
 }
 
 /// Looks at the state that a Ruby master which runs this check is about to hand over: it leaves it
 /// in a pipe that its check inherits. Nothing is taken out of the pipe.
-pub fn peek(open_at_start: &[RawFd]) -> Peeked {
+pub fn peek(open_at_start: &[RawFd]) -> Peek {
     let parent = process::own_parent();
     let ancestors = [Some(parent), process::parent_of(parent).ok().flatten()];
     if !ancestors.into_iter().flatten().any(is_named_as_master) {
-        return Peeked::Nothing;
+        return Peek::NoRubyMaster;
     }
     let deadline = Instant::now() + PEEKING_MAX;
     let pipes = open_at_start.iter().copied().filter(|number| pipe::is_reading_end(*number));
     let pipes: Vec<RawFd> = pipes.collect();
     let number = match pipe::find(&pipes, ruby::BEGINNING, deadline) {
         Ok(Some(number)) => number,
-        Ok(None) if pipes.iter().any(|number| pipe::is_at_eof(*number)) => return Peeked::Lost,
-        Ok(None) => return Peeked::Hidden("no pipe with it is open here".to_owned()),
-        Err(error) => return Peeked::Hidden(error.to_string()),
+        Ok(None) if pipes.iter().any(|number| pipe::is_at_eof(*number)) => return Peek::WriterGone,
+        Ok(None) => return Peek::Unreadable("no pipe with it is open here".to_owned()),
+        Err(error) => return Peek::Unreadable(error.to_string()),
     };
     match pipe::peek(number, deadline) {
-        Ok(bytes) => Peeked::Found(bytes, number),
-        Err(error) => Peeked::Hidden(match error.kind() {
+        Ok(bytes) => Peek::State(bytes, number),
+        Err(error) => Peek::Unreadable(match error.kind() {
             io::ErrorKind::FileTooLarge => "it is more than its pipe holds".to_owned(),
             io::ErrorKind::TimedOut => {
                 format!("it is still written after {} s", PEEKING_MAX.as_secs())

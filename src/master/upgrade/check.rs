@@ -15,7 +15,7 @@ use crate::master::descriptors::{skipped, verify_descriptors};
 use crate::master::environment::variable;
 use crate::master::launch::Launch;
 use crate::master::program::find_program;
-use crate::master::ruby::takeover::{self, Peeked};
+use crate::master::ruby::takeover::{self, Peek};
 use crate::master::upgrade::pin;
 use crate::master::workers::deployment;
 use crate::preflight::write_report;
@@ -53,15 +53,15 @@ pub fn check(options: &Options, state_number: Option<RawFd>, launch: &Launch) ->
         lines.push(format!("re-exec command: {found}"));
     }
     match takeover::peek(&launch.open_at_start) {
-        Peeked::Nothing => {}
-        Peeked::Found(bytes, number) => lines.push(check_original(&bytes, launch, number)?),
-        Peeked::Lost => {
+        Peek::NoRubyMaster => {}
+        Peek::State(bytes, number) => lines.push(check_original(&bytes, launch, number)?),
+        Peek::WriterGone => {
             bail!(
                 "the Ruby master's state: the pipe for it is empty, and the process that \
                         was to write it has ended; its last output is in the Ruby master's log"
             );
         }
-        Peeked::Hidden(why) => {
+        Peek::Unreadable(why) => {
             lines.push(format!("state: of a Ruby Einhorn, and could not be looked at: {why}"));
         }
     }
