@@ -117,9 +117,9 @@ pub fn lock_for_writing(file: &File) -> io::Result<()> {
 /// # Errors
 /// Those of fcntl(2).
 pub fn is_locked_for_writing(file: &File) -> io::Result<bool> {
-    let mut asked = whole(libc::F_RDLCK);
-    fcntl(file, FcntlArg::F_OFD_GETLK(&mut asked))?;
-    Ok(i32::from(asked.l_type) == libc::F_WRLCK)
+    let mut lock = whole(libc::F_RDLCK);
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(i32::from(lock.l_type) == libc::F_WRLCK)
 }
 
 /// A lock on all of a file.

@@ -28,7 +28,7 @@ pub enum LogOutput {
     File,
     /// Something that could not be opened anew: asked with poll(2) before each write, so only a
     /// worker that fills the pipe at that very moment can make the master wait.
-    Asked,
+    Polled,
 }
 
 impl LogOutput {
@@ -43,7 +43,7 @@ impl LogOutput {
                 .write(true)
                 .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
                 .open("/proc/self/fd/2")
-                .map_or(LogOutput::Asked, |file| LogOutput::Reopened(file.into())),
+                .map_or(LogOutput::Polled, |file| LogOutput::Reopened(file.into())),
         }
     }
 
@@ -60,9 +60,9 @@ impl LogOutput {
                 let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
                 Ok(send(stderr.as_raw_fd(), bytes, flags)?)
             }
-            LogOutput::Asked => {
-                let mut asked = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-                if poll(&mut asked, PollTimeout::ZERO)? == 0 {
+            LogOutput::Polled => {
+                let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+                if poll(&mut fds, PollTimeout::ZERO)? == 0 {
                     return Err(Errno::EAGAIN.into());
                 }
                 Ok(nix::unistd::write(stderr.as_fd(), &bytes[..bytes.len().min(SAFE_WRITE_MAX)])?)
@@ -75,7 +75,7 @@ impl LogOutput {
         match self {
             LogOutput::Reopened(own) => Some(own.as_fd()),
             // SAFETY: nobody closes standard error: the runtime opens a missing one at start.
-            LogOutput::Socket | LogOutput::Asked => Some(unsafe { BorrowedFd::borrow_raw(2) }),
+            LogOutput::Socket | LogOutput::Polled => Some(unsafe { BorrowedFd::borrow_raw(2) }),
             LogOutput::File => None,
         }
     }

@@ -51,9 +51,9 @@ pub fn open(pid: i32) -> io::Result<OwnedFd> {
 /// # Errors
 /// Those of poll(2).
 pub fn exit_state(pidfd: impl AsFd) -> io::Result<ExitState> {
-    let mut asked = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    poll(&mut asked, PollTimeout::ZERO)?;
-    let flags = asked[0].revents().unwrap_or(PollFlags::empty());
+    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO)?;
+    let flags = fds[0].revents().unwrap_or(PollFlags::empty());
     if !flags.contains(PollFlags::POLLHUP) {
         return Ok(ExitState::NotReaped);
     }

@@ -70,12 +70,12 @@ pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Resul
         if numbers.is_empty() {
             return Ok(None);
         }
-        let asked = |number: &RawFd| PollFd::new(borrow(*number), PollFlags::POLLIN);
-        let mut asked: Vec<PollFd<'_>> = numbers.iter().map(asked).collect();
-        poll_until(&mut asked, deadline)?;
+        let fds = |number: &RawFd| PollFd::new(borrow(*number), PollFlags::POLLIN);
+        let mut fds: Vec<PollFd<'_>> = numbers.iter().map(fds).collect();
+        poll_until(&mut fds, deadline)?;
         // One that was closed and is empty, or has but the half of it, will never fill.
-        let is_over = |asked: &PollFd<'_>| asked.revents().is_none_or(|told| !told.is_empty());
-        let over: Vec<bool> = asked.iter().map(is_over).collect();
+        let is_over = |fd: &PollFd<'_>| fd.revents().is_none_or(|revents| !revents.is_empty());
+        let over: Vec<bool> = fds.iter().map(is_over).collect();
         if !over.contains(&true) {
             return Ok(None);
         }
@@ -91,8 +91,8 @@ pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Resul
 
 /// Whether a pipe is empty and nobody is left to write to it.
 pub fn is_at_eof(number: RawFd) -> bool {
-    let mut asked = [PollFd::new(borrow(number), PollFlags::empty())];
-    let is_over = poll_until(&mut asked, Instant::now()).is_ok_and(|count| count > 0);
+    let mut fds = [PollFd::new(borrow(number), PollFlags::empty())];
+    let is_over = poll_until(&mut fds, Instant::now()).is_ok_and(|count| count > 0);
     is_over && held(number).is_ok_and(|held| held == 0)
 }
 
@@ -109,9 +109,9 @@ pub fn peek(number: RawFd, deadline: Instant) -> io::Result<Vec<u8>> {
     let capacity = usize::try_from(fcntl(pipe, FcntlArg::F_GETPIPE_SZ)?).unwrap_or_default();
     loop {
         // POLLHUP is told unasked.
-        let mut asked = [PollFd::new(pipe, PollFlags::empty())];
-        poll_until(&mut asked, deadline.min(Instant::now() + POLL_INTERVAL))?;
-        if asked[0].revents().is_some_and(|told| told.contains(PollFlags::POLLHUP)) {
+        let mut fds = [PollFd::new(pipe, PollFlags::empty())];
+        poll_until(&mut fds, deadline.min(Instant::now() + POLL_INTERVAL))?;
+        if fds[0].revents().is_some_and(|revents| revents.contains(PollFlags::POLLHUP)) {
             return whole(number, CAPACITY);
         }
         if held(number)? >= capacity {
@@ -166,10 +166,10 @@ fn copy(number: RawFd, max: usize, capacity: i32) -> io::Result<Vec<u8>> {
 
 /// Waits until something of what is asked has happened, or the deadline has passed; answers how
 /// many have something to tell.
-fn poll_until(asked: &mut [PollFd<'_>], deadline: Instant) -> io::Result<i32> {
+fn poll_until(fds: &mut [PollFd<'_>], deadline: Instant) -> io::Result<i32> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match poll(asked, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        match poll(fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(count) => return Ok(count),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),

@@ -191,8 +191,8 @@ pub fn has_listener(file: &OwnedFd, path: &Path) -> io::Result<bool> {
 
 /// Whether a connection waits to be accepted.
 pub fn has_pending_connection(listener: impl AsFd) -> bool {
-    let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-    poll(&mut asked, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// Takes the next connection of a listener, non-blocking; `None` when there is none.
