@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow};
 use crate::schema::{Carried, CarriedFile, CarriedPipe, Handover, Identity};
 use crate::state::release;
 use crate::sys::descriptor;
-use crate::sys::file::Owned;
+use crate::sys::file::OwnedFile;
 
 /// What is open under a number, in the schema's words.
 ///
@@ -26,14 +26,14 @@ pub fn identity(number: RawFd) -> io::Result<Identity> {
 }
 
 /// A file of ours, for the next image.
-pub fn carried_file(file: &Owned) -> CarriedFile {
-    let (device, inode) = file.numbers();
+pub fn carried_file(file: &OwnedFile) -> CarriedFile {
+    let (device, inode) = file.device_and_inode();
     CarriedFile { path: file.path().to_owned(), device, inode }
 }
 
 /// A file that the image before this one made.
-pub fn owned_file(file: CarriedFile) -> Owned {
-    Owned::from_numbers(&file.path, file.device, file.inode)
+pub fn owned_file(file: CarriedFile) -> OwnedFile {
+    OwnedFile::from_device_and_inode(&file.path, file.device, file.inode)
 }
 
 /// Looks at every descriptor that is said to be there.

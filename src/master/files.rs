@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::state::Config;
-use crate::sys::file::{self, Owned};
+use crate::sys::file::{self, OwnedFile};
 use crate::sys::trusted_path::{self, Access, Entry};
 use crate::sys::{socket, user};
 
@@ -29,16 +29,16 @@ pub const PIDFILE_MAX: u64 = 64;
 
 /// Files that are removed again unless the start-up succeeds.
 #[derive(Debug, Default)]
-pub struct CreatedFiles(Vec<Owned>);
+pub struct CreatedFiles(Vec<OwnedFile>);
 
 impl CreatedFiles {
     /// Remembers a file that was just made.
-    pub fn add(&mut self, file: Owned) {
+    pub fn add(&mut self, file: OwnedFile) {
         self.0.push(file);
     }
 
     /// The start-up succeeded: nothing is removed. Answers the files.
-    pub fn keep(mut self) -> Vec<Owned> {
+    pub fn keep(mut self) -> Vec<OwnedFile> {
         std::mem::take(&mut self.0)
     }
 }
@@ -61,7 +61,7 @@ impl Drop for CreatedFiles {
 /// Another process holds it, or the file cannot be opened.
 pub fn take_lock(
     path: &Path,
-    holds: Option<&Owned>,
+    holds: Option<&OwnedFile>,
     created: &mut CreatedFiles,
 ) -> Result<Option<File>> {
     match try_to_take(path, holds, created)? {
@@ -100,7 +100,7 @@ pub fn take_socket_lock(config: &Config, created: &mut CreatedFiles) -> Result<F
 /// Another process holds it for longer than that takes, or the file cannot be opened.
 pub fn take_default_lock(
     path: &Path,
-    holds: Option<&Owned>,
+    holds: Option<&OwnedFile>,
     created: &mut CreatedFiles,
 ) -> Result<Option<File>> {
     let taken = within_hold_time(|| match try_to_take(path, holds, created)? {
@@ -115,7 +115,11 @@ enum Attempt {
     Held,
 }
 
-fn try_to_take(path: &Path, holds: Option<&Owned>, created: &mut CreatedFiles) -> Result<Attempt> {
+fn try_to_take(
+    path: &Path,
+    holds: Option<&OwnedFile>,
+    created: &mut CreatedFiles,
+) -> Result<Attempt> {
     let cannot_open = || format!("cannot open the lock file {}", path.display());
     loop {
         let entry = Entry::followed(path).with_context(cannot_open)?;
@@ -137,7 +141,7 @@ fn try_to_take(path: &Path, holds: Option<&Owned>, created: &mut CreatedFiles) -
         if !file::try_lock(&lock).with_context(cannot_open)? {
             return Ok(Attempt::Held);
         }
-        let held = Owned::of(path, &lock)?;
+        let held = OwnedFile::of(path, &lock)?;
         // A master that failed to start may have removed the file before we locked it.
         if held.is_at(&entry)? {
             if is_new {
@@ -206,7 +210,7 @@ pub fn bind_unix(
 ) -> io::Result<(OwnedFd, OwnedFd)> {
     let socket = socket::bind_unix(&entry.path_to_bind(path), mode)?;
     let file = socket::file_of(&socket, entry)?;
-    created.add(Owned::of(path, &file)?);
+    created.add(OwnedFile::of(path, &file)?);
     Ok((socket, file))
 }
 
@@ -223,7 +227,7 @@ pub fn replace_stale_socket(path: &Path, entry: &Entry) -> Result<()> {
     if socket::has_listener(&file, path).map_err(failed)? {
         bail!("another process is listening on it");
     }
-    match Owned::of(path, &file)?.is_at(entry)? {
+    match OwnedFile::of(path, &file)?.is_at(entry)? {
         true => Ok(entry.remove()?),
         false => Ok(()),
     }
@@ -269,7 +273,7 @@ pub fn write_pidfile(path: &Path, pid: i32, created: &mut CreatedFiles) -> Resul
         file.write_all(format!("{pid}\n").as_bytes())
     };
     let file = entry.replace(0o644, write).map_err(failed)?;
-    created.add(Owned::of(path, &file).map_err(failed)?);
+    created.add(OwnedFile::of(path, &file).map_err(failed)?);
     Ok(Some(file))
 }
 

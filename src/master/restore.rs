@@ -7,7 +7,7 @@ use crate::decide::Level;
 use crate::master::Master;
 use crate::master::files::{self, CreatedFiles};
 use crate::master::source::Source;
-use crate::sys::file::Owned;
+use crate::sys::file::OwnedFile;
 use crate::sys::poll::Interest;
 use crate::sys::socket;
 
@@ -30,7 +30,7 @@ impl Master {
         }
         if self.resources.lock.is_none() && config.is_lockfile_named {
             let held = self.resources.socket_lock.as_ref();
-            let held = held.and_then(|lock| Owned::of(&config.socket_lock(), lock).ok());
+            let held = held.and_then(|lock| OwnedFile::of(&config.socket_lock(), lock).ok());
             match files::take_lock(&config.lockfile, held.as_ref(), &mut made) {
                 Ok(lock) => self.resources.lock = lock,
                 Err(error) => {

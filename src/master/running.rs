@@ -14,7 +14,7 @@ use crate::master::upgrade::candidate::{Candidate, NextImage};
 use crate::master::workers::stderr::WorkerStderr;
 use crate::schema::Origin;
 use crate::state::{Monotonic, Pid, State};
-use crate::sys::file::Owned;
+use crate::sys::file::OwnedFile;
 use crate::sys::poll::Poll;
 use crate::sys::signal::{Mask, Signals};
 
@@ -85,7 +85,7 @@ pub struct Resources {
     /// The image that this process runs, by its inode: what the next one goes back to.
     pub(super) image: Option<OwnedFd>,
     /// Removed when it leaves.
-    pub(super) files: Vec<Owned>,
+    pub(super) files: Vec<OwnedFile>,
 }
 
 impl Master {

@@ -19,7 +19,7 @@ use crate::master::source::Source;
 use crate::master::workers::deployment;
 use crate::master::workers::stderr::WorkerStderr;
 use crate::state::{self, Config, Generation, Listener, Pid, State};
-use crate::sys::file::Owned;
+use crate::sys::file::OwnedFile;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::Signals;
 use crate::sys::{descriptor, limit, process, socket, title};
@@ -121,7 +121,7 @@ fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Resul
     // last is dropped first. Those of a master stay.
     let mut created_locks = CreatedFiles::default();
     socket_lock = files::take_socket_lock(config, &mut created_locks)?;
-    let held = Owned::of(&config.socket_lock(), &socket_lock)?;
+    let held = OwnedFile::of(&config.socket_lock(), &socket_lock)?;
     if config.is_lockfile_named {
         lock = files::take_lock(&config.lockfile, Some(&held), &mut created_locks)
             .map_err(|error| anyhow!("{error:#}; choose another with -f"))?;

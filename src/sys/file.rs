@@ -16,33 +16,33 @@ const LOCK_MODE: u32 = 0o600;
 
 /// A file known by its inode, so that one that has taken its name is left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owned {
+pub struct OwnedFile {
     path: PathBuf,
     device: u64,
     inode: u64,
 }
 
-impl Owned {
+impl OwnedFile {
     /// Remembers an open file under the name that it has.
     ///
     /// # Errors
     /// Those of fstat(2).
-    pub fn of(path: &Path, opened: impl AsFd) -> io::Result<Owned> {
-        Ok(Owned::found(path, &fstat(opened)?))
+    pub fn of(path: &Path, opened: impl AsFd) -> io::Result<OwnedFile> {
+        Ok(OwnedFile::found(path, &fstat(opened)?))
     }
 
     /// Remembers what was found under a name.
-    pub fn found(path: &Path, found: &FileStat) -> Owned {
-        Owned { path: path.to_owned(), device: found.st_dev, inode: found.st_ino }
+    pub fn found(path: &Path, found: &FileStat) -> OwnedFile {
+        OwnedFile { path: path.to_owned(), device: found.st_dev, inode: found.st_ino }
     }
 
-    /// A file that was remembered before, as [`Owned::numbers`] tells it.
-    pub fn from_numbers(path: &Path, device: u64, inode: u64) -> Owned {
-        Owned { path: path.to_owned(), device, inode }
+    /// A file that was remembered before, as [`OwnedFile::device_and_inode`] tells it.
+    pub fn from_device_and_inode(path: &Path, device: u64, inode: u64) -> OwnedFile {
+        OwnedFile { path: path.to_owned(), device, inode }
     }
 
     /// Its device and inode.
-    pub fn numbers(&self) -> (u64, u64) {
+    pub fn device_and_inode(&self) -> (u64, u64) {
         (self.device, self.inode)
     }
 
@@ -56,7 +56,7 @@ impl Owned {
     /// # Errors
     /// Those of fstatat(2).
     pub fn is_at(&self, entry: &Entry) -> io::Result<bool> {
-        let is_it = |found: FileStat| (found.st_dev, found.st_ino) == self.numbers();
+        let is_it = |found: FileStat| (found.st_dev, found.st_ino) == self.device_and_inode();
         Ok(entry.stat()?.is_some_and(is_it))
     }
 
@@ -78,7 +78,7 @@ impl Owned {
 
     fn remove_by_path(&self) -> io::Result<()> {
         let found = fs::symlink_metadata(&self.path)?;
-        match (found.dev(), found.ino()) == self.numbers() {
+        match (found.dev(), found.ino()) == self.device_and_inode() {
             true => fs::remove_file(&self.path),
             false => Ok(()),
         }

@@ -22,7 +22,7 @@ use crate::master::source::FIRST_CONNECTION;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
 use crate::schema::{self, Handover, Role};
 use crate::state::{Family, Pid};
-use crate::sys::file::{self, Owned};
+use crate::sys::file::{self, OwnedFile};
 use crate::sys::trusted_path::{Access, Entry};
 use crate::sys::{descriptor, limit, memfd, pipe, process, socket};
 
@@ -137,7 +137,7 @@ pub fn adopt(bytes: &[u8], launch: &Launch, state_number: RawFd) -> Result<(Hand
     let command_socket =
         bound_path(&original, &launch.directory).filter(|bound| bound == path).and_then(|path| {
             let found = Entry::at(&path).ok()?.stat().ok()??;
-            Some(Owned::found(&path, &found))
+            Some(OwnedFile::found(&path, &found))
         });
     let owned = command_socket.into_iter().chain(owned);
     handover.files = owned.map(|file| carried_file(&file)).collect();
@@ -217,7 +217,7 @@ fn make_ready(original: &Original) {
 }
 
 /// The pid file, if it is this master's, locked against others.
-fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned)> {
+fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, OwnedFile)> {
     let entry = Entry::followed(path)?;
     let open = entry.open_existing(Access::ReadWrite)?;
     let mut text = Vec::new();
@@ -227,7 +227,7 @@ fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned)> {
         bail!("it says {:?}", text.trim().chars().take(20).collect::<String>());
     }
     file::lock_for_writing(&open).context("it cannot be locked")?;
-    let owned = Owned::of(path, &open)?;
+    let owned = OwnedFile::of(path, &open)?;
     Ok((open, owned))
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::state::Monotonic;
-use crate::sys::file::Owned;
+use crate::sys::file::OwnedFile;
 use crate::sys::trusted_path::{self, Entry};
 
 /// How long after it was written the file is written again because something has happened: whoever
@@ -50,7 +50,7 @@ impl MetricsFile {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn replace(path: &Path, text: &str) -> io::Result<Owned> {
+pub fn replace(path: &Path, text: &str) -> io::Result<OwnedFile> {
     let entry = Entry::followed(path)?;
     if entry.stat()?.is_some_and(|found| !trusted_path::is_regular(&found)) {
         return Err(io::Error::other("what has this name is not a regular file"));
@@ -59,5 +59,5 @@ pub fn replace(path: &Path, text: &str) -> io::Result<Owned> {
         file.set_permissions(Permissions::from_mode(MODE))?;
         file.write_all(text.as_bytes())
     })?;
-    Owned::of(path, &file)
+    OwnedFile::of(path, &file)
 }
