@@ -44,8 +44,8 @@ fn main() -> ExitCode {
     let folder = cli::default_folder(std::env::var_os("TMPDIR"));
     match cli::parse(std::env::args_os(), &folder, &launch.directory) {
         Ok(Task::Start(options)) => start(*options, launch),
-        Ok(Task::Adopt { state: state_number, rolled_back, pinned, program }) => {
-            adopt(&Adoption { state_number, rolled_back, pinned, launch, program })
+        Ok(Task::Adopt { state: state_fd, rolled_back, pinned, program }) => {
+            adopt(&Adoption { state_fd, rolled_back, pinned, launch, program })
         }
         Ok(Task::Check { options, state }) => match master::check(&options, state, &launch) {
             Ok(text) => print(0, &text),

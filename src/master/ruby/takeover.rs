@@ -112,9 +112,9 @@ fn is_named_as_master(pid: i32) -> bool {
 ///
 /// # Errors
 /// Why it cannot go on, by the name of the field.
-pub fn adopt(bytes: &[u8], launch: &Launch, state_number: RawFd) -> Result<(Handover, Vec<Note>)> {
+pub fn adopt(bytes: &[u8], launch: &Launch, state_fd: RawFd) -> Result<(Handover, Vec<Note>)> {
     let original = read(bytes)?;
-    let mut facts = facts(&original, launch, state_number, process::own_pid());
+    let mut facts = facts(&original, launch, state_fd, process::own_pid());
     let mut notes = Vec::new();
     let pidfile = original.file_path("pid", &facts).map_err(Error::msg)?;
     let pidfile = claim_pidfile(&pidfile, facts.master_pid).map_err(|why| {
@@ -156,11 +156,11 @@ fn take_over(original: &Original, facts: &Facts) -> Result<Takeover> {
     Ok(taken)
 }
 
-fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: i32) -> Facts {
+fn facts(original: &Original, launch: &Launch, state_fd: RawFd, master_pid: i32) -> Facts {
     let open_files = limit::open_files().unwrap_or(limit::Limit::open_files(1024, 1024));
     let numbers: Vec<i32> = original.descriptors().iter().map(|(number, _)| *number).collect();
     let found = numbers.iter().filter_map(|number| Some((*number, found(*number)?)));
-    let is_inherited = |n: &&i32| !numbers.contains(n) && **n != state_number;
+    let is_inherited = |n: &&i32| !numbers.contains(n) && **n != state_fd;
     let inherited_fds = launch.open_at_start.iter().filter(is_inherited);
     let tmpdir = variable(&launch.environment, "TMPDIR");
     let parentage = |pid: i32| match process::parent_of(pid) {

@@ -109,11 +109,11 @@ impl Candidate {
     /// A word with a zero byte.
     pub fn arguments(
         &self,
-        state_number: RawFd,
+        state_fd: RawFd,
         options: &[&str],
         config: &Config,
     ) -> io::Result<Vec<CString>> {
-        let number = state_number.to_string();
+        let number = state_fd.to_string();
         let ours = options.iter().copied().chain(["--with-state-fd", &number, "--"]);
         let words = self.words.iter().map(OsString::as_os_str);
         let words = words.chain(ours.map(OsStr::new));

@@ -35,9 +35,9 @@ const DESCRIPTORS_LEFT_MIN: u64 = 24;
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn check(options: &Options, state_number: Option<RawFd>, launch: &Launch) -> Result<String> {
+pub fn check(options: &Options, state_fd: Option<RawFd>, launch: &Launch) -> Result<String> {
     let mut lines = vec![format!("einhorn {}", release()), format!("state format: {STATE_FORMAT}")];
-    if let Some(number) = state_number {
+    if let Some(number) = state_fd {
         lines.push(check_state(number, launch)?);
         return Ok(lines.join("\n") + "\n");
     }

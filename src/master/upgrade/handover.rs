@@ -152,11 +152,11 @@ impl Master {
     /// Anything that keeps this image from it, in words; without any effect, so that
     /// [`Adoption::roll_back`] is possible, as it is after a panic.
     pub fn prepare(adoption: &Adoption) -> Result<Prepared> {
-        let bytes = takeover::read_state(adoption.state_number)?;
+        let bytes = takeover::read_state(adoption.state_fd)?;
         fail_point("decode")?;
         let pinned_from = adoption.pinned_from()?;
         let (handover, mut notes) = match Original::is_meant(&bytes) {
-            true => takeover::adopt(&bytes, &adoption.launch, adoption.state_number)?,
+            true => takeover::adopt(&bytes, &adoption.launch, adoption.state_fd)?,
             false => {
                 let decoded = schema::decode(&bytes)?;
                 let notes = decoded.skipped.iter().map(|name| (Level::Info, skipped(name)));
@@ -208,7 +208,7 @@ impl Master {
         let Prepared { handover, notes, lost, pinned_from, parts } = prepared;
         let old_directory = pinned_from.as_ref().map(|from| from.directory);
         let spent: Vec<RawFd> =
-            rollback.into_iter().chain(old_directory).chain([adoption.state_number]).collect();
+            rollback.into_iter().chain(old_directory).chain([adoption.state_fd]).collect();
         let used = used_numbers(&handover, &spent);
         let is_foreign = |number: &RawFd| !used.contains(number);
         let foreign = adoption.launch.open_at_start.iter().copied().filter(is_foreign).collect();

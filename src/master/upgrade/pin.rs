@@ -31,12 +31,12 @@ const STANDARD: [&str; 3] = ["standard input", "standard output", "standard erro
 
 /// Tells the master how this candidate was executed, if the master wants to know: it holds the
 /// other end of a connection that it says nothing about.
-pub(super) fn offer(launch: &Launch, state_number: RawFd, handover: &Handover) -> io::Result<()> {
+pub(super) fn offer(launch: &Launch, state_fd: RawFd, handover: &Handover) -> io::Result<()> {
     let is_listed = |number: &RawFd| handover.numbers().any(|listed| listed == *number);
     let master = handover.state.master_pid.0;
     let is_asked = |number: &RawFd| !is_listed(number) && scm_rights::is_end_of(*number, master);
     let Some(end) = launch.open_at_start.iter().copied().find(is_asked) else { return Ok(()) };
-    match own_pin(launch, state_number) {
+    match own_pin(launch, state_fd) {
         Ok([pin, executable, directory]) => {
             let passed = [pin.as_raw_fd(), executable.as_raw_fd(), directory.as_raw_fd()];
             scm_rights::send(end, PIN_TITLE.as_bytes(), &passed)
@@ -50,12 +50,12 @@ pub(super) fn offer(launch: &Launch, state_number: RawFd, handover: &Handover) -
 }
 
 /// The pin, written down; the executable; the working directory.
-fn own_pin(launch: &Launch, state_number: RawFd) -> Result<[OwnedFd; 3]> {
+fn own_pin(launch: &Launch, state_fd: RawFd) -> Result<[OwnedFd; 3]> {
     let executable = descriptor::own_image().context("its executable")?;
     let directory = open_directory().context("its working directory")?;
     let name = std::iter::once(&launch.own_name);
     let command_line: Vec<OsString> = name.chain(&launch.arguments).cloned().collect();
-    let (before, after) = split_at_state_fd(&command_line, state_number)
+    let (before, after) = split_at_state_fd(&command_line, state_fd)
         .context("its command line is another than the re-exec command was given")?;
     let variable = |(name, value): &(OsString, OsString)| {
         OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat())

@@ -22,7 +22,7 @@ use crate::sys::spawn::Program;
 #[derive(Debug)]
 pub struct Adoption {
     /// Under which number the state is.
-    pub state_number: RawFd,
+    pub state_fd: RawFd,
     /// Why the image after this one gave the state back, if it did.
     pub rolled_back: Option<String>,
     /// How the process was before this image was executed, if that was pinned, in one word.
@@ -36,7 +36,7 @@ pub struct Adoption {
 impl Adoption {
     /// The number of the image to give the state back to, if it can be read.
     pub fn rollback_image(&self) -> Option<RawFd> {
-        let bytes = memfd::read_all(self.state_number, schema::STATE_MAX).ok()?;
+        let bytes = memfd::read_all(self.state_fd, schema::STATE_MAX).ok()?;
         // Whatever ran in our place may have closed it.
         schema::read_header(&bytes).ok()?.rollback.filter(|number| identity(*number).is_ok())
     }
@@ -58,7 +58,7 @@ impl Adoption {
         if self.rolled_back.is_some() {
             return "this is the image that was gone back to".to_owned();
         }
-        let number = self.state_number.to_string();
+        let number = self.state_fd.to_string();
         let why = why.replace('\0', " ");
         let ours = ["einhorn", "--with-state-fd", &number, "--rolled-back", &why, "--"];
         let program = self.program.iter().map(|word| word.as_bytes());
@@ -93,7 +93,7 @@ impl Adoption {
     /// where the state cannot be read.
     fn environment_before(&self) -> Vec<CString> {
         let decode = || {
-            let bytes = memfd::read_all(self.state_number, schema::STATE_MAX).ok()?;
+            let bytes = memfd::read_all(self.state_fd, schema::STATE_MAX).ok()?;
             Some(schema::decode(&bytes).ok()?.handover.origin.environment)
         };
         // That may be where a bug was met.
