@@ -86,7 +86,7 @@ impl Master {
         self.log.watch(&self.wakeups.poll);
         self.watch_worker_stderr();
         self.resume_accepting();
-        self.keep_metrics();
+        self.update_metrics_file();
     }
 
     /// How long the next wait may last; `None` until something happens.
@@ -108,7 +108,7 @@ impl Master {
                 let is_news = event != Event::Turn;
                 let ordered = step(&mut self.state, now(), event);
                 if is_news || !ordered.is_empty() {
-                    self.metrics_file.outdate();
+                    self.metrics_file.mark_stale();
                 }
                 actions.extend(ordered);
             } else if let Some(action) = actions.pop_front() {

@@ -27,20 +27,20 @@ pub struct MetricsFile {
     /// When it was last written, or could not be.
     pub(super) tried_at: Option<Monotonic>,
     /// Whether something has happened since.
-    pub(super) is_outdated: bool,
+    pub(super) is_stale: bool,
     /// Whether that failed, and was logged.
     pub(super) has_failed: bool,
 }
 
 impl MetricsFile {
     /// Something has happened.
-    pub fn outdate(&mut self) {
-        self.is_outdated = true;
+    pub fn mark_stale(&mut self) {
+        self.is_stale = true;
     }
 
     /// When it is to be written again.
     pub fn due_at(&self) -> Monotonic {
-        let pause = if self.is_outdated { REWRITE_PAUSE } else { REWRITE_PERIOD };
+        let pause = if self.is_stale { REWRITE_PAUSE } else { REWRITE_PERIOD };
         self.tried_at.map_or(Monotonic(0), |at| at + pause)
     }
 }

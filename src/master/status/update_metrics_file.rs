@@ -13,14 +13,14 @@ impl Master {
     }
 
     /// Writes the file if that is due. Nothing is waited for but the file system.
-    pub(in crate::master) fn keep_metrics(&mut self) {
+    pub(in crate::master) fn update_metrics_file(&mut self) {
         let Some(path) = self.state.config.metrics_file.clone() else { return };
         let now = now().monotonic;
         if self.metrics_file.due_at() > now {
             return;
         }
         self.metrics_file.tried_at = Some(now);
-        self.metrics_file.is_outdated = false;
+        self.metrics_file.is_stale = false;
         let text = self.report(ReportKind::Metrics);
         let written = replace(&path, &text);
         let had_failed = std::mem::replace(&mut self.metrics_file.has_failed, written.is_err());
