@@ -27,13 +27,13 @@ use crate::sys::trusted_path::{Access, Entry};
 use crate::sys::{descriptor, limit, memfd, pipe, process, socket};
 
 /// How long the process that passes the state may take; it only writes what it has.
-const READING_MAX: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What to log, and how important it is.
 pub type Note = (Level, String);
 
 /// How long a check waits for a Ruby master that runs it to have written its state.
-const PEEKING_MAX: Duration = Duration::from_secs(5);
+const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The state that is under a number, whoever wrote it.
 ///
@@ -41,7 +41,7 @@ const PEEKING_MAX: Duration = Duration::from_secs(5);
 /// It cannot be read, in words.
 pub fn read_state(number: RawFd) -> Result<Vec<u8>> {
     let bytes = match pipe::is_reading_end(number) {
-        true => pipe::read_to_end(number, ruby::STATE_MAX, READING_MAX),
+        true => pipe::read_to_end(number, ruby::STATE_MAX, READ_TIMEOUT),
         false => memfd::read_all(number, schema::STATE_MAX),
     };
     bytes.map_err(|error| match error.kind() {
@@ -252,7 +252,7 @@ pub fn peek(open_at_start: &[RawFd]) -> Peek {
     if !ancestors.into_iter().flatten().any(is_named_as_master) {
         return Peek::NoRubyMaster;
     }
-    let deadline = Instant::now() + PEEKING_MAX;
+    let deadline = Instant::now() + PEEK_TIMEOUT;
     let pipes = open_at_start.iter().copied().filter(|number| pipe::is_reading_end(*number));
     let pipes: Vec<RawFd> = pipes.collect();
     let number = match pipe::find(&pipes, ruby::BEGINNING, deadline) {
@@ -266,7 +266,7 @@ pub fn peek(open_at_start: &[RawFd]) -> Peek {
         Err(error) => Peek::Unreadable(match error.kind() {
             io::ErrorKind::FileTooLarge => "it is more than its pipe holds".to_owned(),
             io::ErrorKind::TimedOut => {
-                format!("it is still written after {} s", PEEKING_MAX.as_secs())
+                format!("it is still written after {} s", PEEK_TIMEOUT.as_secs())
             }
             _ => error.to_string(),
         }),
