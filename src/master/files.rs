@@ -21,8 +21,8 @@ pub const COMMAND_BACKLOG: u32 = 1024;
 
 /// How often and how long to wait for a folder or the original's lock: a master holds them for less
 /// than a millisecond.
-const HOLD_TRIES: u32 = 500;
-const HOLD_PAUSE: Duration = Duration::from_millis(2);
+const LOCK_TRIES: u32 = 500;
+const LOCK_RETRY_PAUSE: Duration = Duration::from_millis(2);
 
 /// More than a pid and the blanks around it.
 pub const PIDFILE_MAX: u64 = 64;
@@ -46,7 +46,7 @@ impl CreatedFiles {
 impl Drop for CreatedFiles {
     fn drop(&mut self) {
         for file in self.0.iter().rev() {
-            let _folder = Entry::at(file.path()).ok().and_then(|entry| hold_folder(&entry));
+            let _folder = Entry::at(file.path()).ok().and_then(|entry| lock_folder(&entry));
             // The failure that brought us here is the one to report.
             let _ = file.remove();
         }
@@ -61,10 +61,10 @@ impl Drop for CreatedFiles {
 /// Another process holds it, or the file cannot be opened.
 pub fn take_lock(
     path: &Path,
-    holds: Option<&OwnedFile>,
+    already_held: Option<&OwnedFile>,
     created: &mut CreatedFiles,
 ) -> Result<Option<File>> {
-    match try_to_take(path, holds, created)? {
+    match try_take_lock(path, already_held, created)? {
         Attempt::Taken(lock) => Ok(lock),
         Attempt::Held => bail!("another einhorn holds the lock {}", path.display()),
     }
@@ -77,7 +77,7 @@ pub fn take_lock(
 pub fn take_socket_lock(config: &Config, created: &mut CreatedFiles) -> Result<File> {
     let path = config.socket_lock();
     let (shown, socket) = (path.display(), config.socket_path.display());
-    let why = match try_to_take(&path, None, created) {
+    let why = match try_take_lock(&path, None, created) {
         Ok(Attempt::Taken(Some(lock))) => return Ok(lock),
         Ok(Attempt::Taken(None)) => format!("{shown} is a device"),
         Ok(Attempt::Held) => bail!(
@@ -100,10 +100,10 @@ pub fn take_socket_lock(config: &Config, created: &mut CreatedFiles) -> Result<F
 /// Another process holds it for longer than that takes, or the file cannot be opened.
 pub fn take_default_lock(
     path: &Path,
-    holds: Option<&OwnedFile>,
+    already_held: Option<&OwnedFile>,
     created: &mut CreatedFiles,
 ) -> Result<Option<File>> {
-    let taken = within_hold_time(|| match try_to_take(path, holds, created)? {
+    let taken = retry_lock(|| match try_take_lock(path, already_held, created)? {
         Attempt::Taken(lock) => Ok(Some(lock)),
         Attempt::Held => Ok(None),
     })?;
@@ -115,15 +115,15 @@ enum Attempt {
     Held,
 }
 
-fn try_to_take(
+fn try_take_lock(
     path: &Path,
-    holds: Option<&OwnedFile>,
+    already_held: Option<&OwnedFile>,
     created: &mut CreatedFiles,
 ) -> Result<Attempt> {
     let cannot_open = || format!("cannot open the lock file {}", path.display());
     loop {
         let entry = Entry::followed(path).with_context(cannot_open)?;
-        if holds.is_some_and(|held| held.is_at(&entry).is_ok_and(|is_it| is_it)) {
+        if already_held.is_some_and(|held| held.is_at(&entry).is_ok_and(|is_it| is_it)) {
             return Ok(Attempt::Taken(None));
         }
         let (lock, is_new) = match file::open_lock(&entry) {
@@ -155,20 +155,20 @@ fn try_to_take(
 /// Holds the folder of an entry that is about to be made until the answer is dropped: two masters
 /// that find the same stale file must not remove each other's new one. Best effort: a folder that
 /// cannot be read cannot be held, and who holds it for long is no master.
-pub fn hold_folder(entry: &Entry) -> Option<File> {
+pub fn lock_folder(entry: &Entry) -> Option<File> {
     let folder = entry.open_folder()?;
-    within_hold_time(|| Ok(file::try_lock(&folder)?.then_some(()))).ok()??;
+    retry_lock(|| Ok(file::try_lock(&folder)?.then_some(()))).ok()??;
     Some(folder)
 }
 
 /// Tries for as long as a master may hold what is wanted; `None` when it is held still.
 #[expect(clippy::disallowed_methods, reason = "a start waits a second at most")]
-fn within_hold_time<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
-    for _ in 0..HOLD_TRIES {
+fn retry_lock<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
+    for _ in 0..LOCK_TRIES {
         if let Some(taken) = attempt()? {
             return Ok(Some(taken));
         }
-        std::thread::sleep(HOLD_PAUSE);
+        std::thread::sleep(LOCK_RETRY_PAUSE);
     }
     Ok(None)
 }
@@ -183,7 +183,7 @@ pub fn bind_command_socket(path: &Path, created: &mut CreatedFiles) -> Result<Ow
     let shown = path.display();
     let found = Entry::at(path).map_err(|error| anyhow!("{}", why(&error)));
     let entry = found.with_context(|| format!("cannot take the command socket {shown}; {hint}"))?;
-    let _folder = hold_folder(&entry);
+    let _folder = lock_folder(&entry);
     replace_stale_socket(path, &entry)
         .with_context(|| format!("cannot take the command socket {shown}; {hint}"))?;
     let mut bind = || -> io::Result<OwnedFd> {
@@ -264,7 +264,7 @@ pub fn write_pidfile(path: &Path, pid: i32, created: &mut CreatedFiles) -> Resul
     if entry.is_null_device().map_err(failed)? {
         return Ok(None);
     }
-    let _folder = hold_folder(&entry);
+    let _folder = lock_folder(&entry);
     if let Some(existing) = entry.open(Access::Read).map_err(failed)? {
         refuse_running_master(path, existing)?;
     }

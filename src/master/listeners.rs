@@ -104,7 +104,7 @@ impl Binder<'_> {
     fn bind_unix(&mut self, path: &Path, mode: Option<u32>, owners: &Owners) -> Result<OwnedFd> {
         let failed = |error: io::Error| anyhow!("{}", files::why(&error));
         let entry = Entry::at(path).map_err(failed)?;
-        let _folder = files::hold_folder(&entry);
+        let _folder = files::lock_folder(&entry);
         files::replace_stale_socket(path, &entry)?;
         // Until it listens nobody can connect, whatever its mode.
         let made = files::bind_unix(path, &entry, mode.unwrap_or(0o666), self.created);
