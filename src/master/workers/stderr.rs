@@ -28,7 +28,7 @@ const READS_PER_TURN: usize = 32;
 
 /// How much is read at once of a worker that has ended: what a pipe can hold, `fs.pipe-max-size` of
 /// pipe(7). More comes from somebody else, who is heard in turn.
-const REMAINS_MAX: usize = 1024 * 1024;
+const REMAINDER_MAX: usize = 1024 * 1024;
 
 /// While the log owes more than this to its reader, not even the rest of what a worker said that
 /// has ended is read. The other half of what the log keeps is for its own lines.
@@ -44,7 +44,7 @@ pub struct WorkerStderr {
     poll: Poll,
     pipes: BTreeMap<RawFd, Pipe>,
     /// Whose they are, until those are reaped.
-    of_workers: BTreeMap<i32, RawFd>,
+    by_worker: BTreeMap<i32, RawFd>,
     /// Those of workers that were reaped, the oldest first.
     orphans: VecDeque<RawFd>,
     orphans_max: usize,
@@ -64,19 +64,19 @@ struct Pipe {
     /// How many bytes of that, at its end, are no whole line yet.
     unsent: usize,
     /// Nobody holds the other end any more, and it is not watched.
-    has_ended: bool,
+    is_at_eof: bool,
 }
 
 impl Pipe {
     /// Takes what was read, and passes on what makes whole lines.
-    fn take(&mut self, bytes: &[u8], log: &mut Log) {
+    fn push(&mut self, bytes: &[u8], log: &mut Log) {
         let is_newline = |byte: &u8| *byte == b'\n';
         let whole = bytes.iter().rposition(is_newline).map_or(0, |last| last + 1);
         let begun = if whole == 0 { self.unsent } else { 0 };
         let is_long = begun + bytes.len() - whole >= CAPTURED_LINE_MAX;
         let sent = if is_long { bytes.len() } else { whole };
         if sent > 0 {
-            log.pass_on(self.worker, [self.half_line(), &bytes[..sent]]);
+            log.pass_on(self.worker, [self.partial_line(), &bytes[..sent]]);
             self.unsent = 0;
         }
         self.unsent += bytes.len() - sent;
@@ -84,7 +84,7 @@ impl Pipe {
     }
 
     /// What is no whole line yet.
-    fn half_line(&self) -> &[u8] {
+    fn partial_line(&self) -> &[u8] {
         &self.kept[self.kept.len() - self.unsent..]
     }
 
@@ -101,10 +101,10 @@ impl Pipe {
     }
 
     /// Passes on what is left of it: nobody completes its last line.
-    fn end(&mut self, log: &mut Log) {
-        self.has_ended = true;
+    fn finish(&mut self, log: &mut Log) {
+        self.is_at_eof = true;
         if self.unsent > 0 {
-            log.pass_on(self.worker, [self.half_line(), b""]);
+            log.pass_on(self.worker, [self.partial_line(), b""]);
             self.unsent = 0;
         }
     }
@@ -137,7 +137,7 @@ impl WorkerStderr {
         let mut worker_stderr = WorkerStderr {
             poll,
             pipes: BTreeMap::new(),
-            of_workers: BTreeMap::new(),
+            by_worker: BTreeMap::new(),
             orphans: VecDeque::new(),
             orphans_max: ORPHANS_MAX.min(quarter),
             is_watched: false,
@@ -146,11 +146,11 @@ impl WorkerStderr {
         for CarriedPipe { pid, is_orphan, number, identity: _, kept, unsent } in carried {
             let reading_end = descriptor::claim(number);
             let unsent = usize::try_from(unsent).unwrap_or(0);
-            let pipe = Pipe { worker: pid.0, reading_end, kept, unsent, has_ended: false };
+            let pipe = Pipe { worker: pid.0, reading_end, kept, unsent, is_at_eof: false };
             worker_stderr.pipes.insert(number, pipe);
             match is_orphan {
                 true => worker_stderr.orphans.push_back(number),
-                false => drop(worker_stderr.of_workers.insert(pid.0, number)),
+                false => drop(worker_stderr.by_worker.insert(pid.0, number)),
             }
         }
         worker_stderr
@@ -161,7 +161,7 @@ impl WorkerStderr {
     /// # Errors
     /// Those of fstat(2).
     pub fn carried(&self) -> io::Result<Vec<CarriedPipe>> {
-        let numbers = self.of_workers.values().map(|number| (number, false));
+        let numbers = self.by_worker.values().map(|number| (number, false));
         let numbers = numbers.chain(self.orphans.iter().map(|number| (number, true)));
         let pipes = numbers
             .filter_map(|(number, is_orphan)| Some((*number, is_orphan, self.pipes.get(number)?)));
@@ -191,9 +191,9 @@ impl WorkerStderr {
     /// The worker runs that a pipe was made for.
     pub fn add(&mut self, worker: i32, reading_end: OwnedFd) {
         let number = reading_end.as_raw_fd();
-        let pipe = Pipe { worker, reading_end, kept: Vec::new(), unsent: 0, has_ended: false };
+        let pipe = Pipe { worker, reading_end, kept: Vec::new(), unsent: 0, is_at_eof: false };
         self.pipes.insert(number, pipe);
-        self.of_workers.insert(worker, number);
+        self.by_worker.insert(worker, number);
     }
 
     /// Has the loop watch the pipes, or not.
@@ -226,10 +226,10 @@ impl WorkerStderr {
 
     /// Reads a chunk. Answers how much that was; `None` at the end.
     fn read(&mut self, number: RawFd, log: &mut Log) -> Option<usize> {
-        let pipe = self.pipes.get_mut(&number).filter(|pipe| !pipe.has_ended)?;
+        let pipe = self.pipes.get_mut(&number).filter(|pipe| !pipe.is_at_eof)?;
         match descriptor::read(&pipe.reading_end, &mut self.chunk) {
             Ok(count) if count > 0 => {
-                pipe.take(&self.chunk[..count], log);
+                pipe.push(&self.chunk[..count], log);
                 return Some(count);
             }
             Err(error)
@@ -237,7 +237,7 @@ impl WorkerStderr {
             {
                 return Some(0);
             }
-            Ok(_) | Err(_) => pipe.end(log),
+            Ok(_) | Err(_) => pipe.finish(log),
         }
         // A closed pipe is readable for ever.
         let _ = self.poll.remove(&pipe.reading_end);
@@ -247,30 +247,30 @@ impl WorkerStderr {
     /// A worker was reaped. Passes on what it has left in its pipe, and answers the end of all that
     /// it has said. Somebody whom it has started may go on speaking.
     pub fn reaped(&mut self, worker: i32, log: &mut Log) -> Vec<u8> {
-        let Some(number) = self.of_workers.remove(&worker) else { return Vec::new() };
+        let Some(number) = self.by_worker.remove(&worker) else { return Vec::new() };
         let mut read = 0;
-        while read < REMAINS_MAX && log.backlog_len() <= LOG_BACKLOG_MAX {
+        while read < REMAINDER_MAX && log.backlog_len() <= LOG_BACKLOG_MAX {
             match self.read(number, log) {
                 None | Some(0) => break,
                 Some(count) => read += count,
             }
         }
         let Some(pipe) = self.pipes.get(&number) else { return Vec::new() };
-        let said = pipe.kept[pipe.kept.len().saturating_sub(TAIL_MAX)..].to_vec();
-        match pipe.has_ended {
+        let tail = pipe.kept[pipe.kept.len().saturating_sub(TAIL_MAX)..].to_vec();
+        match pipe.is_at_eof {
             true => drop(self.pipes.remove(&number)),
             false => self.orphans.push_back(number),
         }
         if self.orphans.len() > self.orphans_max {
-            self.give_up_oldest(log);
+            self.drop_oldest_orphan(log);
         }
-        said
+        tail
     }
 
-    fn give_up_oldest(&mut self, log: &mut Log) {
+    fn drop_oldest_orphan(&mut self, log: &mut Log) {
         let oldest = self.orphans.pop_front();
         let Some(mut pipe) = oldest.and_then(|number| self.pipes.remove(&number)) else { return };
-        pipe.end(log);
+        pipe.finish(log);
         let _ = self.poll.remove(&pipe.reading_end);
         let Pipe { worker, .. } = pipe;
         let why = format!("{} others are heard whose worker has ended", self.orphans_max);
