@@ -44,7 +44,7 @@ impl Master {
     }
 
     fn try_preflight(&self) -> Result<(Pid, Preflight, Option<Deployment>)> {
-        let deployment = deployment::next(&self.state)?;
+        let deployment = deployment::resolve_for_upgrade(&self.state)?;
         let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_ref());
         let candidate =
             Candidate::find(&self.state.config, &self.origin, directory.map(PathBuf::as_path))?;

@@ -46,10 +46,10 @@ pub fn check(options: &Options, state_fd: Option<RawFd>, launch: &Launch) -> Res
     let deployment = deployment::resolve(config)?;
     let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_deref());
     if let Some(name) = config.command.first() {
-        lines.push(format!("program: {}", executable("program", name, path, directory)?));
+        lines.push(format!("program: {}", find_executable("program", name, path, directory)?));
     }
     if let Some(name) = config.reexec_as.first() {
-        let found = executable("--reexec-as", name, path, directory)?;
+        let found = find_executable("--reexec-as", name, path, directory)?;
         lines.push(format!("re-exec command: {found}"));
     }
     match takeover::peek(&launch.open_at_start) {
@@ -102,7 +102,7 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String> {
         Ok(lines.into_iter().chain(unknown).collect::<Vec<_>>().join("\n"))
     });
     if let Some(report) = report {
-        say(report, adopted.is_ok()).context("cannot report")?;
+        send_report(report, adopted.is_ok()).context("cannot report")?;
     }
     adopted
 }
@@ -132,7 +132,7 @@ fn verify_program(state: &State) -> Result<()> {
     }
     let directory = state.next_deployment.as_ref().and_then(|next| next.directory.as_deref());
     let directory = directory.unwrap_or(Path::new(""));
-    deployment::executable(&directory.join(&state.config.command[0]))
+    deployment::verify_executable(&directory.join(&state.config.command[0]))
 }
 
 /// A master that cannot open anything more answers nobody, and cannot even be upgraded again.
@@ -149,7 +149,7 @@ fn verify_limit(handover: &Handover) -> Result<()> {
     }
 }
 
-fn say(number: RawFd, has_adopted: bool) -> io::Result<()> {
+fn send_report(number: RawFd, has_adopted: bool) -> io::Result<()> {
     let report = CandidateReport {
         pid: process::own_pid(),
         release: release().to_owned(),
@@ -161,7 +161,7 @@ fn say(number: RawFd, has_adopted: bool) -> io::Result<()> {
 }
 
 /// The path of a program that can be executed.
-fn executable(
+fn find_executable(
     what: &'static str,
     name: &OsString,
     path: Option<&OsStr>,
@@ -169,6 +169,6 @@ fn executable(
 ) -> Result<String> {
     let found = find_program(name, path).context(what)?;
     let found = directory.unwrap_or(Path::new("")).join(found);
-    deployment::executable(&found).context(what)?;
+    deployment::verify_executable(&found).context(what)?;
     Ok(found.display().to_string())
 }

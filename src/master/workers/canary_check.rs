@@ -9,8 +9,8 @@ use crate::state::{Generation, Pid};
 impl Master {
     /// Starts the command for a worker, in the directory and with the environment of that.
     pub(in crate::master) fn run_check(&mut self, worker: Pid, generation: Generation) {
-        let started = deployment::place(&self.state, generation)
-            .and_then(|place| self.start_check(worker, generation, place));
+        let started = deployment::worker_directory(&self.state, generation)
+            .and_then(|directory| self.start_check(worker, generation, directory));
         self.events.push_back(match started {
             Ok(pid) => {
                 self.children.insert(Pid(pid), Child::CanaryCheck);

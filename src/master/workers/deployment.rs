@@ -30,7 +30,8 @@ pub fn resolve(config: &Config) -> Result<Option<Deployment>> {
     if config.chdir.is_none() && config.env_file.is_none() {
         return Ok(None);
     }
-    let directory = config.chdir.as_deref().map(|path| release(path, config)).transpose()?;
+    let directory =
+        config.chdir.as_deref().map(|path| release_directory(path, config)).transpose()?;
     let environment = config.env_file.as_deref().map(read_variables).transpose()?;
     Ok(Some(Deployment { directory, environment: environment.unwrap_or_default() }))
 }
@@ -40,29 +41,29 @@ pub fn resolve(config: &Config) -> Result<Option<Deployment>> {
 ///
 /// # Errors
 /// The same.
-pub fn next(state: &State) -> Result<Option<Deployment>> {
+pub fn resolve_for_upgrade(state: &State) -> Result<Option<Deployment>> {
     if state.reexec.is_some_and(|reexec| reexec.kind.rollout().is_some()) {
         return resolve(&state.config);
     }
     let stays = Config { chdir: None, ..state.config.clone() };
     let next = resolve(&stays)?.unwrap_or_default();
-    let directory = place(state, state.generation).unwrap_or_default();
+    let directory = worker_directory(state, state.generation).unwrap_or_default();
     let is_deployed = state.config.chdir.is_some() || state.config.env_file.is_some();
     Ok(is_deployed.then_some(Deployment { directory, ..next }))
 }
 
 /// The directory that `--chdir` means now, with the program in it.
-fn release(path: &Path, config: &Config) -> Result<PathBuf> {
-    let directory = follow(path)?;
+fn release_directory(path: &Path, config: &Config) -> Result<PathBuf> {
+    let directory = resolve_directory(path)?;
     let program = Path::new(&config.command[0]);
     // The program of the first start was found by then, or the master was not started.
     if program.is_relative() {
-        executable(&directory.join(program))?;
+        verify_executable(&directory.join(program))?;
     }
     Ok(directory)
 }
 
-fn follow(path: &Path) -> Result<PathBuf> {
+fn resolve_directory(path: &Path) -> Result<PathBuf> {
     let directory = fs::canonicalize(path)
         .with_context(|| format!("--chdir: there is no release directory {}", path.display()))?;
     match directory.is_dir() {
@@ -75,7 +76,7 @@ fn follow(path: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 /// What keeps it from that, with its path.
-pub fn executable(program: &Path) -> Result<()> {
+pub fn verify_executable(program: &Path) -> Result<()> {
     let found = fs::metadata(program).map_err(|error| explain(program, &error))?;
     match found.is_file() && found.permissions().mode() & 0o111 != 0 {
         true => Ok(()),
@@ -138,24 +139,24 @@ fn open_variables(path: &Path) -> Result<Option<File>> {
 ///
 /// # Errors
 /// Neither is there, or the first of them was needed.
-pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>> {
+pub fn worker_directory(state: &State, generation: Generation) -> Result<Option<PathBuf>> {
     let Some(chdir) = &state.config.chdir else { return Ok(None) };
     match state.began_in(generation) {
-        Some(directory) if is_there(directory) => Ok(Some(directory.to_owned())),
+        Some(directory) if may_exist(directory) => Ok(Some(directory.to_owned())),
         Some(gone) if state.rollout.is_some() && generation == state.generation => {
             Err(anyhow!("--chdir: the release directory {} is gone", gone.display()))
         }
-        _ => follow(chdir).map(Some),
+        _ => resolve_directory(chdir).map(Some),
     }
 }
 
 /// Whether the directory in which a generation began is no longer there.
 pub fn is_gone(state: &State, generation: Generation) -> bool {
-    state.began_in(generation).is_some_and(|directory| !is_there(directory))
+    state.began_in(generation).is_some_and(|directory| !may_exist(directory))
 }
 
 /// Whether a directory is there, or may be: a file system that does not answer has not lost it.
-fn is_there(directory: &Path) -> bool {
+fn may_exist(directory: &Path) -> bool {
     match fs::metadata(directory) {
         Ok(found) => found.is_dir(),
         Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),

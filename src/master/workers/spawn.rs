@@ -39,7 +39,7 @@ impl Master {
         slot: Slot,
         generation: Generation,
     ) -> Result<(Started, Option<PathBuf>)> {
-        let directory = deployment::place(&self.state, generation)?;
+        let directory = deployment::worker_directory(&self.state, generation)?;
         let pipe = self.worker_stderr.as_ref().map(WorkerStderr::pipe).transpose();
         let pipe = pipe.context("cannot make a pipe for its standard error")?;
         // The worker's end is closed here at the end: the pipe ends with those who have it.

@@ -53,7 +53,7 @@ impl Master {
         let theirs = connection.as_ref().map(|(_, theirs)| theirs.as_raw_fd());
         let mut inherited: Vec<i32> = state.listeners.iter().map(|l| l.descriptor).collect();
         inherited.extend(theirs);
-        let deployed = deployed(state, generation, directory);
+        let deployed = deployment_variables(state, generation, directory);
         let environment = self.worker_environment(slot, theirs, &deployed);
         let config = &state.config;
         let nice = match (&config.nice.renice_command, config.nice.worker) {
@@ -93,7 +93,7 @@ impl Master {
             ("EINHORN_MASTER_PID".into(), state.master_pid.to_string().into()),
             ("EINHORN_SOCK_PATH".into(), state.config.socket_path.clone().into()),
         ];
-        let deployed = deployed(state, generation, directory.as_deref());
+        let deployed = deployment_variables(state, generation, directory.as_deref());
         let mut environment = self.origin.environment_with(&deployed);
         environment.extend(assignments(&facts));
         let start = Start {
@@ -194,7 +194,7 @@ struct Start<'a> {
 }
 
 /// The variables that a generation adds: those of `--env-file`, and where it is started.
-fn deployed(
+fn deployment_variables(
     state: &State,
     generation: Generation,
     directory: Option<&Path>,
