@@ -133,9 +133,9 @@ impl Master {
         // What a wrapper has left running must not outlive its purpose.
         let _ = process::kill_group(pid.0);
         let subject = if preflight.candidate.is_wrapper() { "the wrapper" } else { "it" };
-        let pin = preflight.pin.take().map(|asked| asked.answer(subject));
-        let pin = pin.map(|answer| {
-            answer.map(|(executable, pinned)| preflight.candidate.pin(executable, pinned))
+        let pin = preflight.pin.take().map(|request| request.receive(subject));
+        let pin = pin.map(|received| {
+            received.map(|(executable, pinned)| preflight.candidate.pin(executable, pinned))
         });
         let pin = pin.map(|pinned| pinned.map_err(|why| format!("{why:#}")));
         let outcome = PreflightOutcome::Ended {

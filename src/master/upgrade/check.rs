@@ -94,7 +94,7 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String> {
             verify_user(handover.state.master_pid.0)?;
             verify_program(&handover.state)?;
             verify_limit(&handover)?;
-            pin::offer(launch, number, &handover).context("cannot tell how it was executed")?;
+            pin::send_pin(launch, number, &handover).context("cannot tell how it was executed")?;
         }
         let count = handover.state.workers.len();
         let lines = [format!("state: format {}, {count} workers", header.format)];

@@ -31,7 +31,7 @@ const STANDARD: [&str; 3] = ["standard input", "standard output", "standard erro
 
 /// Tells the master how this candidate was executed, if the master wants to know: it holds the
 /// other end of a connection that it says nothing about.
-pub(super) fn offer(launch: &Launch, state_fd: RawFd, handover: &Handover) -> io::Result<()> {
+pub(super) fn send_pin(launch: &Launch, state_fd: RawFd, handover: &Handover) -> io::Result<()> {
     let is_listed = |number: &RawFd| handover.numbers().any(|listed| listed == *number);
     let master = handover.state.master_pid.0;
     let is_asked = |number: &RawFd| !is_listed(number) && scm_rights::is_end_of(*number, master);
@@ -123,7 +123,7 @@ impl PinRequest {
     ///
     /// # Errors
     /// Why it cannot be pinned, in words.
-    pub(super) fn answer(self, subject: &str) -> Result<(OwnedFd, Pinned)> {
+    pub(super) fn receive(self, subject: &str) -> Result<(OwnedFd, Pinned)> {
         let received = scm_rights::receive(&self.end, PIN_MESSAGE_MAX)
             .context("what it says of that cannot be read")?;
         let Some((message, descriptors)) = received else {
