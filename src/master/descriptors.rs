@@ -59,11 +59,11 @@ fn verify(number: RawFd, expected: Identity, what: impl Fn() -> String) -> Resul
 }
 
 /// The numbers that are in use, those that are spent included.
-pub fn used_numbers(handover: &Handover, spent: &[RawFd]) -> Vec<RawFd> {
-    handover.numbers().chain(spent.iter().copied()).collect()
+pub fn used_fds(handover: &Handover, to_close: &[RawFd]) -> Vec<RawFd> {
+    handover.numbers().chain(to_close.iter().copied()).collect()
 }
 
 /// What becomes of a section of the state that this release does not know and may do without.
-pub fn skipped(name: &str) -> String {
+pub fn skipped_section_note(name: &str) -> String {
     format!("The state has {name:?}, which einhorn {} does not know: it is left out", release())
 }

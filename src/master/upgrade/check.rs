@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::cli::Options;
-use crate::master::descriptors::{skipped, verify_descriptors};
+use crate::master::descriptors::{skipped_section_note, verify_descriptors};
 use crate::master::environment::variable;
 use crate::master::launch::Launch;
 use crate::master::program::find_program;
@@ -98,7 +98,7 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String> {
         }
         let count = handover.state.workers.len();
         let lines = [format!("state: format {}, {count} workers", header.format)];
-        let unknown = unknown.iter().map(|name| skipped(name));
+        let unknown = unknown.iter().map(|name| skipped_section_note(name));
         Ok(lines.into_iter().chain(unknown).collect::<Vec<_>>().join("\n"))
     });
     if let Some(report) = report {

@@ -13,7 +13,7 @@ use crate::master::Master;
 use crate::master::child::{Child, status};
 use crate::master::clients::connections::Connections;
 use crate::master::descriptors::{
-    carried_file, identity, owned_file, skipped, used_numbers, verify_descriptors,
+    carried_file, identity, owned_file, skipped_section_note, used_fds, verify_descriptors,
 };
 use crate::master::environment::without_own_variables;
 use crate::master::log::Log;
@@ -159,7 +159,8 @@ impl Master {
             true => takeover::adopt(&bytes, &adoption.launch, adoption.state_fd)?,
             false => {
                 let decoded = schema::decode(&bytes)?;
-                let notes = decoded.skipped.iter().map(|name| (Level::Info, skipped(name)));
+                let notes =
+                    decoded.skipped.iter().map(|name| (Level::Info, skipped_section_note(name)));
                 (decoded.handover, notes.collect())
             }
         };
@@ -207,11 +208,11 @@ impl Master {
     pub fn adopt(adoption: &Adoption, rollback: Option<RawFd>, prepared: Prepared) -> Master {
         let Prepared { handover, notes, lost, pinned_from, parts } = prepared;
         let old_directory = pinned_from.as_ref().map(|from| from.directory);
-        let spent: Vec<RawFd> =
+        let to_close: Vec<RawFd> =
             rollback.into_iter().chain(old_directory).chain([adoption.state_fd]).collect();
-        let used = used_numbers(&handover, &spent);
-        let is_foreign = |number: &RawFd| !used.contains(number);
-        let foreign = adoption.launch.open_at_start.iter().copied().filter(is_foreign).collect();
+        let used = used_fds(&handover, &to_close);
+        let is_unused = |number: &RawFd| !used.contains(number);
+        let unused = adoption.launch.open_at_start.iter().copied().filter(is_unused).collect();
         let from_release = handover.release.clone();
         let open_files = parts.open_files;
         let mut master = Master::assemble(adoption, handover, parts);
@@ -231,7 +232,7 @@ impl Master {
         if let Some(Err(why)) = pinned_from.as_ref().map(lower_hard_limits) {
             master.log(Level::Error, &format!("{why:#}"));
         }
-        master.confirm(spent, foreign);
+        master.confirm(to_close, unused);
         master
     }
 
@@ -291,12 +292,12 @@ impl Master {
     }
 
     /// The point of no return: the way back is closed, and so is what is nobody's.
-    fn confirm(&mut self, spent: Vec<RawFd>, foreign: Vec<RawFd>) {
+    fn confirm(&mut self, to_close: Vec<RawFd>, unused: Vec<RawFd>) {
         signal::set_alarm(0);
-        for number in spent {
+        for number in to_close {
             drop(descriptor::claim(number));
         }
-        for number in foreign {
+        for number in unused {
             drop(descriptor::claim(number));
             self.log(Level::Info, &format!("Closed descriptor {number}, which is not in use"));
         }
