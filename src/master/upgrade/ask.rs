@@ -129,7 +129,7 @@ impl Master {
         status: ExitStatus,
     ) {
         preflight.drain(&self.wakeups.poll);
-        preflight.forget(&self.wakeups.poll);
+        preflight.unwatch(&self.wakeups.poll);
         // What a wrapper has left running must not outlive its purpose.
         let _ = process::kill_group(pid.0);
         let subject = if preflight.candidate.is_wrapper() { "the wrapper" } else { "it" };

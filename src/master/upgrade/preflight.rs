@@ -77,7 +77,7 @@ impl Preflight {
         }
     }
 
-    pub(super) fn forget(&self, poll: &Poll) {
+    pub(super) fn unwatch(&self, poll: &Poll) {
         for stream in [&self.report, &self.output] {
             // It may have been removed when it was closed.
             let _ = poll.remove(&stream.pipe);
