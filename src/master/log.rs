@@ -71,7 +71,7 @@ impl Log {
     ///
     /// # Errors
     /// Those of socket(2).
-    pub fn to_syslog_once_there(master_pid: i32) -> io::Result<Log> {
+    pub fn to_syslog_when_available(master_pid: i32) -> io::Result<Log> {
         let socket = unconnected()?;
         // Each line that cannot be sent tries again.
         let _ = socket.connect(SYSLOG_SOCKET);
@@ -134,7 +134,7 @@ impl Log {
     /// Passes on whole lines of a worker as they are, in two parts; a newline is added where there
     /// is none. However many they are, none is dropped: whoever calls this waits while the log
     /// [is behind](Log::is_behind).
-    pub fn pass_on(&mut self, worker: i32, parts: [&[u8]; 2]) {
+    pub fn forward(&mut self, worker: i32, parts: [&[u8]; 2]) {
         match &self.sink {
             Sink::Syslog(socket) => {
                 let lines = parts.concat();
@@ -222,7 +222,7 @@ impl Log {
     ///
     /// # Errors
     /// Those of epoll_create1(2), epoll_ctl(2) and epoll_pwait(2).
-    pub fn wait_for_room(&mut self, most: Duration, mask: &Mask) -> io::Result<()> {
+    pub fn wait_until_writable(&mut self, most: Duration, mask: &Mask) -> io::Result<()> {
         if let Some(output) = self.descriptor() {
             let poll = Poll::new()?;
             poll.add(output, Source::Log, Interest::WRITE)?;

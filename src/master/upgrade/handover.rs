@@ -184,7 +184,7 @@ impl Master {
         let lost = lost_workers(&handover, &mut notes);
         fail_point("build")?;
         let log = match handover.state.config.syslog {
-            true => Log::to_syslog_once_there(own).context("no log")?,
+            true => Log::to_syslog_when_available(own).context("no log")?,
             false => Log::to_standard_error(own),
         };
         let signals = Signals::new().context("cannot handle signals")?;

@@ -35,7 +35,7 @@ impl Master {
                 return;
             }
             if self.log.is_behind()
-                && self.log.wait_for_room(left, &self.wakeups.wait_mask).is_err()
+                && self.log.wait_until_writable(left, &self.wakeups.wait_mask).is_err()
             {
                 return;
             }

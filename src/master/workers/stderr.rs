@@ -76,7 +76,7 @@ impl Pipe {
         let is_long = begun + bytes.len() - whole >= CAPTURED_LINE_MAX;
         let sent = if is_long { bytes.len() } else { whole };
         if sent > 0 {
-            log.pass_on(self.worker, [self.partial_line(), &bytes[..sent]]);
+            log.forward(self.worker, [self.partial_line(), &bytes[..sent]]);
             self.unsent = 0;
         }
         self.unsent += bytes.len() - sent;
@@ -104,7 +104,7 @@ impl Pipe {
     fn finish(&mut self, log: &mut Log) {
         self.is_at_eof = true;
         if self.unsent > 0 {
-            log.pass_on(self.worker, [self.partial_line(), b""]);
+            log.forward(self.worker, [self.partial_line(), b""]);
             self.unsent = 0;
         }
     }
