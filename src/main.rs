@@ -28,7 +28,7 @@ const EXIT_LOST: u8 = 78;
 
 fn main() -> ExitCode {
     // First of all: from here on no signal is lost and none is fatal.
-    let mask = match signal::take_over() {
+    let mask = match signal::set_up() {
         Ok(mask) => mask,
         Err(error) => return fail(1, &format!("cannot set up signals: {error}")),
     };

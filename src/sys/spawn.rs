@@ -178,10 +178,10 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
         // Before the mask opens: a handler must not run here, and an ignored signal would stay
         // ignored in the program. Not by libc's wrapper: it refuses signals 32 and 33, its own,
         // which a launcher that used posix_spawn(3) of glibc has left ignored.
-        let no_answer: *mut libc::c_void = std::ptr::null_mut();
+        let no_old_action: *mut libc::c_void = std::ptr::null_mut();
         let (action, size) = (DEFAULT_ACTION.as_ptr(), KERNEL_SET_BYTES);
         for number in 1..=SIGNAL_MAX {
-            libc::syscall(libc::SYS_rt_sigaction, number, action, no_answer, size);
+            libc::syscall(libc::SYS_rt_sigaction, number, action, no_old_action, size);
         }
         if let Some(number) = plan.death_signal {
             libc::prctl(libc::PR_SET_PDEATHSIG, number);

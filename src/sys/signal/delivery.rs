@@ -23,7 +23,7 @@ pub struct Received {
 pub struct Signals(SignalDelivery<UnixStream, WithRawSiginfo>);
 
 impl Signals {
-    /// Installs handlers for the handled set, which [`crate::sys::signal::take_over`] must have
+    /// Installs handlers for the handled set, which [`crate::sys::signal::set_up`] must have
     /// blocked.
     ///
     /// # Errors

@@ -43,32 +43,32 @@ pub(in crate::sys) const KERNEL_SET_BYTES: usize = 8;
 ///
 /// # Errors
 /// Those of sigprocmask(2) and sigaction(2).
-pub fn take_over() -> io::Result<Mask> {
+pub fn set_up() -> io::Result<Mask> {
     let mut original = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::from_iter(HANDLED)), Some(&mut original))?;
     for signal in IGNORED {
-        dispose(signal, SigHandler::SigIgn)?;
+        set_disposition(signal, SigHandler::SigIgn)?;
     }
     ignore_real_time();
     // An inherited SIG_IGN would make the kernel reap the workers, and their statuses be lost.
-    dispose(Signal::SIGCHLD, SigHandler::SigDfl)?;
+    set_disposition(Signal::SIGCHLD, SigHandler::SigDfl)?;
     Ok(Mask(original))
 }
 
 /// Not by libc's wrapper, which refuses the signals that it keeps for itself.
 fn ignore_real_time() {
-    let no_answer: *mut libc::c_void = std::ptr::null_mut();
+    let no_old_action: *mut libc::c_void = std::ptr::null_mut();
     for number in REAL_TIME_MIN..=SIGNAL_MAX {
         // SAFETY: the kernel reads one `struct sigaction`, which no machine's is larger than; to
         // ignore a signal runs no code of ours.
         unsafe {
             let action = IGNORING_ACTION.as_ptr();
-            libc::syscall(libc::SYS_rt_sigaction, number, action, no_answer, KERNEL_SET_BYTES);
+            libc::syscall(libc::SYS_rt_sigaction, number, action, no_old_action, KERNEL_SET_BYTES);
         }
     }
 }
 
-fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
+fn set_disposition(signal: Signal, handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     // SAFETY: the handlers set here are SIG_IGN and SIG_DFL, which run no code of ours.
     unsafe { sigaction(signal, &action) }?;

@@ -56,7 +56,7 @@ impl Shield {
         for signal in HANDLED.into_iter().filter(|signal| *signal != Signal::SIGCHLD) {
             self.change(signal, SigHandler::SigIgn);
         }
-        pending.iter().for_each(send_again);
+        pending.iter().for_each(requeue);
         self.change(Signal::SIGALRM, SigHandler::SigDfl);
         self.change(Signal::SIGCHLD, SigHandler::SigDfl);
         let open = SigSet::from_iter([Signal::SIGALRM, Signal::SIGCHLD]);
@@ -75,7 +75,7 @@ impl Shield {
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask.0), Some(&mut self.mask));
         let stays = |number: &i32| TERMINATING.iter().any(|signal| *signal as i32 == *number);
         for number in (1..=SIGNAL_MAX).filter(|number| !stays(number)) {
-            self.exchange(number, &DEFAULT_ACTION);
+            self.set_action(number, &DEFAULT_ACTION);
         }
     }
 
@@ -84,12 +84,12 @@ impl Shield {
             SigHandler::SigIgn => IGNORING_ACTION,
             _ => DEFAULT_ACTION,
         };
-        self.exchange(signal as i32, &action);
+        self.set_action(signal as i32, &action);
     }
 
     /// Not by libc's wrapper, which refuses the signals that it keeps for itself. The kernel
     /// refuses those that nobody can change.
-    fn exchange(&mut self, number: i32, action: &Action) {
+    fn set_action(&mut self, number: i32, action: &Action) {
         let mut before = DEFAULT_ACTION;
         // SAFETY: the kernel reads one `struct sigaction` and writes one, which no machine's is
         // larger than; SIG_IGN and SIG_DFL run no code of ours.
@@ -107,15 +107,21 @@ impl Drop for Shield {
     fn drop(&mut self) {
         set_alarm(0);
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
-        let no_answer: *mut libc::c_void = std::ptr::null_mut();
+        let no_old_action: *mut libc::c_void = std::ptr::null_mut();
         for (number, before) in self.actions.iter().rev() {
             // SAFETY: the action was in force before, so its handler is valid to install.
             unsafe {
                 let before = before.as_ptr();
-                libc::syscall(libc::SYS_rt_sigaction, *number, before, no_answer, KERNEL_SET_BYTES);
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    *number,
+                    before,
+                    no_old_action,
+                    KERNEL_SET_BYTES,
+                );
             }
         }
-        self.pending.iter().for_each(send_again);
+        self.pending.iter().for_each(requeue);
     }
 }
 
@@ -145,7 +151,7 @@ fn take_pending(set: &SigSet) -> Vec<libc::siginfo_t> {
 
 /// Makes a signal pending again as it was, its sender included; of a process to itself this is
 /// allowed.
-fn send_again(info: &libc::siginfo_t) {
+fn requeue(info: &libc::siginfo_t) {
     // SAFETY: the kernel reads one siginfo_t, which lives through the call.
     unsafe {
         libc::syscall(libc::SYS_rt_sigqueueinfo, libc::getpid(), info.si_signo, info);

@@ -9,7 +9,7 @@ mod mask;
 mod names;
 
 pub use delivery::{Received, Signals};
-pub use disposition::take_over;
+pub use disposition::set_up;
 pub(super) use disposition::{DEFAULT_ACTION, KERNEL_SET_BYTES};
 pub(super) use exec_shield::Shield;
 pub use exec_shield::{ForeignImage, set_alarm};
