@@ -27,10 +27,10 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Whether a number is an end of a [`pair`] that this process has made.
-pub fn is_end_of(number: RawFd, maker: i32) -> bool {
+pub fn is_end_created_by(number: RawFd, creator: i32) -> bool {
     let end = descriptor::borrow(number);
     getsockopt(&end, sockopt::SockType).is_ok_and(|kind| kind == SockType::SeqPacket)
-        && socket::peer(end).is_ok_and(|(pid, _)| pid == maker)
+        && socket::peer(end).is_ok_and(|(pid, _)| pid == creator)
 }
 
 /// Sends a message, and descriptors with it.
@@ -87,10 +87,10 @@ mod tests {
     #[test]
     fn descriptors_come_with_their_message() {
         let (ours, theirs) = pair().unwrap();
-        assert!(is_end_of(theirs.as_raw_fd(), process::own_pid()));
-        assert!(!is_end_of(theirs.as_raw_fd(), 1));
+        assert!(is_end_created_by(theirs.as_raw_fd(), process::own_pid()));
+        assert!(!is_end_created_by(theirs.as_raw_fd(), 1));
         let (read, write) = descriptor::pipe().unwrap();
-        assert!(!is_end_of(read.as_raw_fd(), process::own_pid()));
+        assert!(!is_end_created_by(read.as_raw_fd(), process::own_pid()));
         assert!(receive(&ours, 8).unwrap().is_none());
         let number = theirs.as_raw_fd();
         send(number, b"first", &[read.as_raw_fd(), write.as_raw_fd()]).unwrap();

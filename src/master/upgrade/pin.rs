@@ -34,7 +34,8 @@ const STANDARD: [&str; 3] = ["standard input", "standard output", "standard erro
 pub(super) fn send_pin(launch: &Launch, state_fd: RawFd, handover: &Handover) -> io::Result<()> {
     let is_listed = |number: &RawFd| handover.numbers().any(|listed| listed == *number);
     let master = handover.state.master_pid.0;
-    let is_asked = |number: &RawFd| !is_listed(number) && scm_rights::is_end_of(*number, master);
+    let is_asked =
+        |number: &RawFd| !is_listed(number) && scm_rights::is_end_created_by(*number, master);
     let Some(end) = launch.open_at_start.iter().copied().find(is_asked) else { return Ok(()) };
     match own_pin(launch, state_fd) {
         Ok([pin, executable, directory]) => {
