@@ -129,7 +129,7 @@ pub fn parent_of(pid: i32) -> io::Result<Option<i32>> {
 pub fn resident_bytes(pid: i32) -> Option<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * system_number(libc::_SC_PAGESIZE)?)
+    Some(pages * sysconf(libc::_SC_PAGESIZE)?)
 }
 
 /// How long this process has lived, its images before this one included; `None` without `/proc`.
@@ -139,13 +139,13 @@ pub fn own_age() -> Option<Duration> {
     // `starttime`, the 22nd field, counts from the start of the machine, sleep included; what
     // stands after the name begins with the third.
     let ticks: u64 = rest.split_ascii_whitespace().nth(19)?.parse().ok()?;
-    let nanos = ticks.checked_mul(1_000_000_000)? / system_number(libc::_SC_CLK_TCK)?;
+    let nanos = ticks.checked_mul(1_000_000_000)? / sysconf(libc::_SC_CLK_TCK)?;
     let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
     Some(now.saturating_sub(Duration::from_nanos(nanos)))
 }
 
 /// A number that the system says of itself, above zero; see sysconf(3).
-fn system_number(name: libc::c_int) -> Option<u64> {
+fn sysconf(name: libc::c_int) -> Option<u64> {
     // SAFETY: sysconf touches no memory of ours.
     let number = unsafe { libc::sysconf(name) };
     u64::try_from(number).ok().filter(|number| *number > 0)

@@ -61,9 +61,9 @@ pub struct Spawned {
 /// What the child leaves for the parent in the memory that they share.
 #[derive(Clone, Copy, Default)]
 struct Outcome {
-    failed: i32,
-    has_no_directory: bool,
-    nice_failed: i32,
+    exec_errno: i32,
+    chdir_failed: bool,
+    nice_errno: i32,
 }
 
 /// What the child works from: everything that takes memory was made before.
@@ -105,10 +105,10 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
     // SAFETY: `outcome` was initialised above; the child wrote it through a pointer the compiler
     // has seen escape, and has ended its use of this memory.
     let outcome = unsafe { (&raw const child.outcome).read_volatile() };
-    if outcome.failed != 0 {
-        collect(pid);
-        let error = io::Error::from_raw_os_error(outcome.failed);
-        return Err(match plan.directory.filter(|_| outcome.has_no_directory) {
+    if outcome.exec_errno != 0 {
+        wait_for(pid);
+        let error = io::Error::from_raw_os_error(outcome.exec_errno);
+        return Err(match plan.directory.filter(|_| outcome.chdir_failed) {
             None => error,
             Some(directory) => {
                 let directory = directory.to_string_lossy();
@@ -116,7 +116,7 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
             }
         });
     }
-    let nice_error = match outcome.nice_failed {
+    let nice_error = match outcome.nice_errno {
         0 => None,
         errno => Some(io::Error::from_raw_os_error(errno)),
     };
@@ -124,7 +124,7 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
 }
 
 /// Reaps a child that is exiting, so that it is never taken for a worker.
-fn collect(pid: libc::pid_t) {
+fn wait_for(pid: libc::pid_t) {
     // SAFETY: a null status and rusage are allowed; the child is past its last instruction.
     while unsafe { libc::wait4(pid, std::ptr::null_mut(), 0, std::ptr::null_mut()) } < 0
         && Errno::last() == Errno::EINTR
@@ -196,7 +196,7 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
         if let Some(level) = plan.nice
             && libc::setpriority(libc::PRIO_PROCESS, 0, level) != 0
         {
-            child.outcome.nice_failed = Errno::last_raw();
+            child.outcome.nice_errno = Errno::last_raw();
         }
         for number in plan.inherited {
             libc::fcntl(*number, libc::F_SETFD, 0);
@@ -207,13 +207,13 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
         if let Some(directory) = plan.directory
             && libc::chdir(directory.as_ptr()) != 0
         {
-            child.outcome.failed = Errno::last_raw();
-            child.outcome.has_no_directory = true;
+            child.outcome.exec_errno = Errno::last_raw();
+            child.outcome.chdir_failed = true;
             libc::_exit(127)
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, plan.mask.as_ptr(), std::ptr::null_mut());
         execute(plan.program, &child.arguments, &child.environment);
-        child.outcome.failed = Errno::last_raw();
+        child.outcome.exec_errno = Errno::last_raw();
         // Not `exit`: that would run the parent's exit handlers.
         libc::_exit(127)
     }
@@ -249,7 +249,7 @@ mod tests {
     fn a_child_starts_in_its_directory() {
         let (read, write) = descriptor::pipe().unwrap();
         let started = start(&CString::from(c"/usr"), write.as_raw_fd()).unwrap();
-        collect(started.pid);
+        wait_for(started.pid);
         drop(write);
         let mut told = String::new();
         File::from(read).read_to_string(&mut told).unwrap();
