@@ -80,7 +80,7 @@ impl SavedContext {
         }
         before.umask = plan.umask.map(|mode| umask(Mode::from_bits_truncate(mode)));
         for limit in plan.limits {
-            let own = limit.in_force().map_err(|error| failed("cannot read a limit", error))?;
+            let own = limit.current().map_err(|error| failed("cannot read a limit", error))?;
             limit.set().map_err(|error| failed(&format!("cannot set {limit}"), error))?;
             before.limits.push(own);
         }

@@ -73,7 +73,7 @@ impl Limit {
     ///
     /// # Errors
     /// Those of getrlimit(2).
-    pub fn in_force(self) -> io::Result<Limit> {
+    pub fn current(self) -> io::Result<Limit> {
         Limit::now(self.resource)
     }
 

@@ -62,7 +62,7 @@ pub(super) fn lower_hard_limits(pinned_from: &PinnedFrom) -> Result<()> {
     let others = pinned_from.limits.iter().filter(|changed| changed.before.name != OPEN_FILES);
     for ChangedLimit { before, hard } in others {
         let Some(limit) = Limit::named(&before.name, 0, 0) else { continue };
-        let lowered = limit.in_force().and_then(|mut limit| {
+        let lowered = limit.current().and_then(|mut limit| {
             limit.hard = *hard;
             limit.set()
         });

@@ -196,7 +196,7 @@ impl Pinned {
         for PinnedLimit { name, soft, hard } in &self.pin.limits {
             // One that only a later release knows of stays as it is.
             let Some(mut limit) = Limit::named(name, *soft, *hard) else { continue };
-            let own = limit.in_force()?;
+            let own = limit.current()?;
             if own != limit {
                 limit.hard = own.hard.max(*hard);
                 changes.0.push(limit);
