@@ -109,7 +109,7 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
 /// # Errors
 /// Those of fcntl(2); EAGAIN when another holds a lock.
 pub fn lock_for_writing(file: &File) -> io::Result<()> {
-    Ok(fcntl(file, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))).map(drop)?)
+    Ok(fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file_lock(libc::F_WRLCK))).map(drop)?)
 }
 
 /// Whether another holds a lock of [`lock_for_writing`] on a file.
@@ -117,13 +117,13 @@ pub fn lock_for_writing(file: &File) -> io::Result<()> {
 /// # Errors
 /// Those of fcntl(2).
 pub fn is_locked_for_writing(file: &File) -> io::Result<bool> {
-    let mut lock = whole(libc::F_RDLCK);
+    let mut lock = whole_file_lock(libc::F_RDLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(i32::from(lock.l_type) == libc::F_WRLCK)
 }
 
 /// A lock on all of a file.
-fn whole(kind: i32) -> libc::flock {
+fn whole_file_lock(kind: i32) -> libc::flock {
     // SAFETY: an all-zero flock is a valid one: from the start to the end of the file.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = libc::c_short::try_from(kind).unwrap_or_default();

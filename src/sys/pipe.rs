@@ -42,7 +42,7 @@ pub fn read_to_end(number: RawFd, max: usize, timeout: Duration) -> io::Result<V
         match descriptor::read(pipe, &mut chunk) {
             Ok(0) => return Ok(bytes),
             Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-            Err(error) if is_passing(&error) => {}
+            Err(error) if is_transient(&error) => {}
             Err(error) => return Err(error),
         }
         if bytes.len() > max {
@@ -61,7 +61,7 @@ pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Resul
     let mut numbers = numbers.to_vec();
     loop {
         for number in numbers.clone() {
-            match copy(number, beginning.len(), CAPACITY) {
+            match peek_at_most(number, beginning.len(), CAPACITY) {
                 Ok(start) if start == beginning => return Ok(Some(number)),
                 Ok(start) if beginning.starts_with(&start) => {}
                 _ => numbers.retain(|other| *other != number),
@@ -79,13 +79,13 @@ pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Resul
         if !over.contains(&true) {
             return Ok(None);
         }
-        let mut is_worth = Vec::new();
+        let mut may_match = Vec::new();
         for (number, is_over) in numbers.iter().zip(over) {
-            let start = || copy(*number, beginning.len(), CAPACITY);
-            is_worth.push(!is_over || start().is_ok_and(|start| start == beginning));
+            let start = || peek_at_most(*number, beginning.len(), CAPACITY);
+            may_match.push(!is_over || start().is_ok_and(|start| start == beginning));
         }
-        let mut is_worth = is_worth.into_iter();
-        numbers.retain(|_| is_worth.next() == Some(true));
+        let mut may_match = may_match.into_iter();
+        numbers.retain(|_| may_match.next() == Some(true));
     }
 }
 
@@ -93,7 +93,7 @@ pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Resul
 pub fn is_at_eof(number: RawFd) -> bool {
     let mut fds = [PollFd::new(borrow(number), PollFlags::empty())];
     let is_over = poll_until(&mut fds, Instant::now()).is_ok_and(|count| count > 0);
-    is_over && held(number).is_ok_and(|held| held == 0)
+    is_over && buffered(number).is_ok_and(|held| held == 0)
 }
 
 /// What is in a pipe whose writers have finished, without taking it out: whoever reads it later
@@ -112,9 +112,9 @@ pub fn peek(number: RawFd, deadline: Instant) -> io::Result<Vec<u8>> {
         let mut fds = [PollFd::new(pipe, PollFlags::empty())];
         poll_until(&mut fds, deadline.min(Instant::now() + POLL_INTERVAL))?;
         if fds[0].revents().is_some_and(|revents| revents.contains(PollFlags::POLLHUP)) {
-            return whole(number, CAPACITY);
+            return peek_all(number, CAPACITY);
         }
-        if held(number)? >= capacity {
+        if buffered(number)? >= capacity {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         if Instant::now() >= deadline {
@@ -124,9 +124,9 @@ pub fn peek(number: RawFd, deadline: Instant) -> io::Result<Vec<u8>> {
 }
 
 /// Everything that a pipe holds, looked at through a pipe that holds so much.
-fn whole(number: RawFd, capacity: i32) -> io::Result<Vec<u8>> {
-    let held = held(number)?;
-    let bytes = copy(number, held, capacity)?;
+fn peek_all(number: RawFd, capacity: i32) -> io::Result<Vec<u8>> {
+    let held = buffered(number)?;
+    let bytes = peek_at_most(number, held, capacity)?;
     match bytes.len() == held {
         true => Ok(bytes),
         false => Err(io::Error::other(format!("only {} of {held} bytes can be", bytes.len()))),
@@ -134,7 +134,7 @@ fn whole(number: RawFd, capacity: i32) -> io::Result<Vec<u8>> {
 }
 
 /// How many bytes are in a pipe.
-fn held(number: RawFd) -> io::Result<usize> {
+fn buffered(number: RawFd) -> io::Result<usize> {
     let mut count: libc::c_int = 0;
     // SAFETY: the kernel writes one int to `count`, which lives through the call.
     Errno::result(unsafe { libc::ioctl(number, libc::FIONREAD, &raw mut count) })?;
@@ -143,7 +143,7 @@ fn held(number: RawFd) -> io::Result<usize> {
 
 /// Copies what a pipe holds now, at most `max` bytes, through a pipe that holds so much, and leaves
 /// it there.
-fn copy(number: RawFd, max: usize, capacity: i32) -> io::Result<Vec<u8>> {
+fn peek_at_most(number: RawFd, max: usize, capacity: i32) -> io::Result<Vec<u8>> {
     let (copy, copy_end) = descriptor::pipe()?;
     let _ = fcntl(&copy_end, FcntlArg::F_SETPIPE_SZ(capacity));
     let copied = match tee(borrow(number), &copy_end, max, SpliceFFlags::SPLICE_F_NONBLOCK) {
@@ -177,7 +177,7 @@ fn poll_until(fds: &mut [PollFd<'_>], deadline: Instant) -> io::Result<i32> {
     }
 }
 
-fn is_passing(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "somebody may write more");
         drop(write);
         assert_eq!(peek(number, soon()).unwrap(), written);
-        let error = whole(number, 4096).unwrap_err().to_string();
+        let error = peek_all(number, 4096).unwrap_err().to_string();
         assert_eq!(error, "only 4096 of 200000 bytes can be");
         let all = read_to_end(number, written.len(), Duration::from_secs(1)).unwrap();
         assert_eq!(all, written);
