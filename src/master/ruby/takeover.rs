@@ -92,17 +92,17 @@ pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover> {
 /// Whether the master is not the parent of this process but the parent of that.
 fn is_grandchild(original: &Original, parent: i32) -> bool {
     let Ok(Some(grandparent)) = process::parent_of(parent) else { return false };
-    if is_named_as_master(parent) != is_named_as_master(grandparent) {
-        return is_named_as_master(grandparent);
+    if has_master_title(parent) != has_master_title(grandparent) {
+        return has_master_title(grandparent);
     }
     let mut pids = original.workers().peekable();
-    let is_nephew =
+    let is_sibling =
         |pid: i32| process::parent_of(pid).is_ok_and(|found| found == Some(grandparent));
-    grandparent > 1 && pids.peek().is_some() && pids.all(is_nephew)
+    grandparent > 1 && pids.peek().is_some() && pids.all(is_sibling)
 }
 
 /// Whether a process goes in ps by the name that the original gives itself.
-fn is_named_as_master(pid: i32) -> bool {
+fn has_master_title(pid: i32) -> bool {
     fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|name| name.starts_with(b"einhorn: "))
 }
 
@@ -127,7 +127,7 @@ pub fn adopt(bytes: &[u8], launch: &Launch, state_fd: RawFd) -> Result<(Handover
     }
     let Takeover { mut handover, notes: told } = take_over(&original, &facts)?;
     notes.extend(told.into_iter().map(|note| (Level::Info, note)));
-    make_ready(&original);
+    prepare_sockets(&original);
     let owned = pidfile.map(|(open, owned)| {
         let _ = open.into_raw_fd();
         owned
@@ -159,7 +159,7 @@ fn take_over(original: &Original, facts: &Facts) -> Result<Takeover> {
 fn facts(original: &Original, launch: &Launch, state_fd: RawFd, master_pid: i32) -> Facts {
     let open_files = limit::open_files().unwrap_or(limit::Limit::open_files(1024, 1024));
     let numbers: Vec<i32> = original.descriptors().iter().map(|(number, _)| *number).collect();
-    let found = numbers.iter().filter_map(|number| Some((*number, found(*number)?)));
+    let found = numbers.iter().filter_map(|number| Some((*number, inspect(*number)?)));
     let is_inherited = |n: &&i32| !numbers.contains(n) && **n != state_fd;
     let inherited_fds = launch.open_at_start.iter().filter(is_inherited);
     let tmpdir = variable(&launch.environment, "TMPDIR");
@@ -186,7 +186,7 @@ fn facts(original: &Original, launch: &Launch, state_fd: RawFd, master_pid: i32)
     }
 }
 
-fn found(number: RawFd) -> Option<Found> {
+fn inspect(number: RawFd) -> Option<Found> {
     let identity = identity(number).ok()?;
     let socket = socket::kind(number).map(|kind| ruby::Socket {
         family: kind.domain.map(|domain| match domain {
@@ -208,7 +208,7 @@ fn bound_path(original: &Original, directory: &Path) -> Option<PathBuf> {
 }
 
 /// What the original left blocking, or with a short queue.
-fn make_ready(original: &Original) {
+fn prepare_sockets(original: &Original) {
     let _ = socket::start_listening(descriptor::borrow(original.command_socket()), COMMAND_BACKLOG);
     for number in original.clients().chain([original.command_socket()]) {
         // Whether one waits shows when it is used: nothing is asked of one that is not ready.
@@ -249,7 +249,7 @@ pub enum Peek {
 pub fn peek(open_at_start: &[RawFd]) -> Peek {
     let parent = process::own_parent();
     let ancestors = [Some(parent), process::parent_of(parent).ok().flatten()];
-    if !ancestors.into_iter().flatten().any(is_named_as_master) {
+    if !ancestors.into_iter().flatten().any(has_master_title) {
         return Peek::NoRubyMaster;
     }
     let deadline = Instant::now() + PEEK_TIMEOUT;
