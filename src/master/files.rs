@@ -86,7 +86,7 @@ pub fn take_socket_lock(config: &Config, created: &mut CreatedFiles) -> Result<F
              -d"
         ),
         Err(error) => match error.downcast_ref() {
-            Some(error) => format!("{shown}: {}", why(error)),
+            Some(error) => format!("{shown}: {}", explain_path_error(error)),
             None => format!("{error:#}"),
         },
     };
@@ -181,7 +181,7 @@ fn retry_lock<T>(mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<Optio
 pub fn bind_command_socket(path: &Path, created: &mut CreatedFiles) -> Result<OwnedFd> {
     let hint = "choose another with -d";
     let shown = path.display();
-    let found = Entry::at(path).map_err(|error| anyhow!("{}", why(&error)));
+    let found = Entry::at(path).map_err(|error| anyhow!("{}", explain_path_error(&error)));
     let entry = found.with_context(|| format!("cannot take the command socket {shown}; {hint}"))?;
     let _folder = lock_folder(&entry);
     replace_stale_socket(path, &entry)
@@ -193,8 +193,9 @@ pub fn bind_command_socket(path: &Path, created: &mut CreatedFiles) -> Result<Ow
         socket::start_listening(&socket, COMMAND_BACKLOG)?;
         Ok(socket)
     };
-    bind()
-        .map_err(|error| anyhow!("cannot bind the command socket {shown}: {}; {hint}", why(&error)))
+    bind().map_err(|error| {
+        anyhow!("cannot bind the command socket {shown}: {}; {hint}", explain_path_error(&error))
+    })
 }
 
 /// Binds a UNIX socket that does not listen yet, and opens its file.
@@ -219,7 +220,7 @@ pub fn bind_unix(
 /// # Errors
 /// Somebody serves it, or it is not a socket.
 pub fn replace_stale_socket(path: &Path, entry: &Entry) -> Result<()> {
-    let failed = |error: io::Error| anyhow!("{}", why(&error));
+    let failed = |error: io::Error| anyhow!("{}", explain_path_error(&error));
     let Some(file) = entry.open_path().map_err(failed)? else { return Ok(()) };
     if !trusted_path::is_socket_file(&file).map_err(failed)? {
         bail!("a file that is not a socket has this name; it was left alone");
@@ -234,7 +235,7 @@ pub fn replace_stale_socket(path: &Path, entry: &Entry) -> Result<()> {
 }
 
 /// An error of a UNIX socket's path in words.
-pub fn why(error: &io::Error) -> String {
+pub fn explain_path_error(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "its folder does not exist".to_owned(),
         ErrorKind::PermissionDenied if error.raw_os_error().is_some() => {

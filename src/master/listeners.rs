@@ -80,8 +80,9 @@ impl Binder<'_> {
             }
             Ok(socket)
         };
-        let socket = attempt()
-            .map_err(|error| anyhow!("cannot bind {}: {}", bind.address, why(&error, port)))?;
+        let socket = attempt().map_err(|error| {
+            anyhow!("cannot bind {}: {}", bind.address, explain_bind_error(&error, port))
+        })?;
         Ok((socket, if address.is_ipv4() { Family::Inet } else { Family::Inet6 }))
     }
 
@@ -102,7 +103,7 @@ impl Binder<'_> {
     }
 
     fn bind_unix(&mut self, path: &Path, mode: Option<u32>, owners: &Owners) -> Result<OwnedFd> {
-        let failed = |error: io::Error| anyhow!("{}", files::why(&error));
+        let failed = |error: io::Error| anyhow!("{}", files::explain_path_error(&error));
         let entry = Entry::at(path).map_err(failed)?;
         let _folder = files::lock_folder(&entry);
         files::replace_stale_socket(path, &entry)?;
@@ -140,7 +141,7 @@ impl Owners {
 }
 
 /// An error of binding an internet socket, and what to do about it.
-fn why(error: &io::Error, port: u16) -> String {
+fn explain_bind_error(error: &io::Error, port: u16) -> String {
     let hint = match error.kind() {
         ErrorKind::AddrInUse => {
             "; stop what listens there (`ss -lntup` shows it) or choose another"
