@@ -42,7 +42,7 @@ impl Master {
 
     pub(in crate::master) fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            if self.clients.connections.is_full() && !self.make_room("there are too many") {
+            if self.clients.connections.is_full() && !self.evict_idle_client("there are too many") {
                 return;
             }
             match socket::accept(&self.clients.command_socket) {
@@ -52,7 +52,7 @@ impl Master {
                     return self.pause_accepting(&error);
                 }
                 Err(error) => {
-                    if !self.make_room(&format!("no more can be accepted: {error}")) {
+                    if !self.evict_idle_client(&format!("no more can be accepted: {error}")) {
                         return;
                     }
                 }
@@ -85,7 +85,7 @@ impl Master {
 
     /// Drops the client that has been silent longest, if somebody waits for its place. Answers
     /// whether there is room now; if not, another turn will tell who is silent.
-    fn make_room(&mut self, why: &str) -> bool {
+    fn evict_idle_client(&mut self, why: &str) -> bool {
         // Without a free descriptor, accept(2) fails even when nobody waits.
         if !socket::has_pending_connection(&self.clients.command_socket) {
             return false;
