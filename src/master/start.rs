@@ -102,7 +102,7 @@ impl Master {
             format!("Running {} of: {}", config.target, words.join(" ")),
             format!("Command socket: {}", config.socket_path.display()),
         ];
-        lines.extend(self.state.listeners.iter().map(bound));
+        lines.extend(self.state.listeners.iter().map(bound_line));
         for line in lines {
             self.log(Level::Info, &line);
         }
@@ -142,12 +142,12 @@ fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Resul
         sockets.push(socket);
     }
     for word in &options.bind_words {
-        if bound_before(&listeners, word).is_none() {
+        if find_bound(&listeners, word).is_none() {
             let (listener, socket) = binder.bind(&word.bind, state::BoundBy::Word)?;
             listeners.push(listener);
             sockets.push(socket);
         }
-        if let Some(descriptor) = bound_before(&listeners, word) {
+        if let Some(descriptor) = find_bound(&listeners, word) {
             config.command[word.index] = format!("{}{descriptor}", word.prefix).into();
         }
     }
@@ -172,7 +172,7 @@ fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Resul
 }
 
 /// The descriptor of the same `srv:` word, if one stood before: both get the same.
-fn bound_before(listeners: &[Listener], word: &BindWord) -> Option<i32> {
+fn find_bound(listeners: &[Listener], word: &BindWord) -> Option<i32> {
     let mut words = listeners.iter().filter(|listener| listener.bound_by == state::BoundBy::Word);
     words.find(|listener| listener.bind == word.bind).map(|listener| listener.descriptor)
 }
@@ -222,7 +222,7 @@ fn warn_of_small_backlog(config: &Config, listeners: &[Listener], log: &mut Log)
 }
 
 /// What the log says of a listener: where it is, with the port that the kernel chose.
-fn bound(listener: &Listener) -> String {
+fn bound_line(listener: &Listener) -> String {
     let address = listener.bind.address.to_string();
     let chosen = listener.port.filter(|port| !address.ends_with(&format!(":{port}")));
     let port = chosen.map(|port| format!(" (port {port})")).unwrap_or_default();
