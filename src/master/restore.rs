@@ -1,4 +1,4 @@
-//! What the image before this one lacked, or somebody has removed since: locks, command socket.
+//! Restoring what the previous image lacked or what was removed since: locks and command socket.
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -12,12 +12,12 @@ use crate::sys::poll::Interest;
 use crate::sys::socket;
 
 impl Master {
-    /// Takes the locks if the image before this one had none: a Ruby master holds its own only
-    /// while it starts. Without them another master is not kept out, which is better than no
-    /// master; the next image tries again.
+    /// Takes the locks if the previous image had none: a Ruby master holds its lock only while it
+    /// starts. If that fails, the master runs without: other masters are not kept out, which is
+    /// better than no master. The next image tries again.
     pub(super) fn restore_locks(&mut self) {
         let config = self.state.config.clone();
-        // A lock file that is made here stays, as that of a start does.
+        // A lock file created here stays, as one created by a start does.
         let mut made = CreatedFiles::default();
         if self.resources.socket_lock.is_none() {
             match files::take_lock(&config.socket_lock(), None, &mut made) {
@@ -41,10 +41,10 @@ impl Master {
         made.keep();
     }
 
-    /// Binds the command socket anew if somebody has removed its file; connections go on.
+    /// Binds the command socket again if its file was removed; connections stay open.
     pub(super) fn restore_command_socket(&mut self) {
         let path = self.state.config.socket_path.clone();
-        // Only what is not there was removed; a file system that does not answer has lost nothing.
+        // Only ENOENT means removed; a file system that does not answer has lost nothing.
         if !path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             return;
         }
@@ -56,7 +56,7 @@ impl Master {
         });
         match bound {
             Ok(socket) => {
-                // Whoever has connected before the file was removed is still served.
+                // Clients that connected before the file was removed are still served.
                 while let Ok(Some(stream)) = socket::accept(&self.clients.command_socket) {
                     self.admit(stream);
                 }

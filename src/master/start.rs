@@ -1,4 +1,4 @@
-//! The start-up: everything that can fail, in an order in which a failure leaves nothing behind.
+//! The start-up: every step that can fail, in an order in which a failure leaves nothing behind.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -24,9 +24,9 @@ use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::Signals;
 use crate::sys::{descriptor, limit, process, socket, title};
 
-/// What a master holds and no other may have.
+/// What a start acquired for this master alone.
 struct Acquired {
-    /// Which default files it does without, and why.
+    /// Lines to log: which default files are missing, and why.
     notes: Vec<String>,
     command_socket: OwnedFd,
     listeners: Vec<Listener>,
@@ -34,14 +34,15 @@ struct Acquired {
 }
 
 impl Master {
-    /// Becomes a master that has started nothing yet.
+    /// Starts up a master; no worker is started yet.
     ///
     /// # Errors
-    /// What stands in the way and what to do about it; nothing is bound, written or left then.
+    /// Why it failed and what to do about it; nothing is left bound or written.
     pub fn start(mut options: Options, launch: Launch) -> Result<Master> {
         let pid = process::own_pid();
         descriptor::close_inherited_on_exec()?;
-        // Of whoever had this process before; what matters is that it can be asked.
+        // Reaps children of a program that this process ran before. An error means that workers
+        // could not be reaped either.
         process::reap().context("cannot ask which children have ended (wait4)")?;
         resolve_program(&mut options.config, &launch.environment)?;
         let deployment = deployment::resolve(&options.config)?;
@@ -109,16 +110,16 @@ impl Master {
     }
 }
 
-/// Takes locks, command socket, listeners and pid file, and puts the descriptor numbers of `srv:`
-/// words into the command. The locks come first: what a running master of this name has is told
-/// apart from what anybody else has.
+/// Acquires locks, command socket, listeners and pid file, and puts the descriptor numbers of
+/// `srv:` words into the command. The locks come first, so that a conflict with a running master of
+/// this name is reported as such.
 fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<Acquired> {
     let config = &mut options.config;
     let mut notes = Vec::new();
     let socket_lock;
     let (mut lock, mut default_lock) = (None, None);
-    // The lock files of a start-up that fails are removed while they are held: what is declared
-    // last is dropped first. Those of a master stay.
+    // If the start-up fails, lock files must be removed while their locks are still held: what is
+    // declared last is dropped first. If it succeeds, they stay.
     let mut created_locks = CreatedFiles::default();
     socket_lock = files::take_socket_lock(config, &mut created_locks)?;
     let held = OwnedFile::of(&config.socket_lock(), &socket_lock)?;
@@ -171,7 +172,7 @@ fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Resul
     Ok(Acquired { notes, command_socket, listeners, resources })
 }
 
-/// The descriptor of the same `srv:` word, if one stood before: both get the same.
+/// The descriptor of an equal `srv:` word earlier in the command, which is shared.
 fn find_bound(listeners: &[Listener], word: &BindWord) -> Option<i32> {
     let mut words = listeners.iter().filter(|listener| listener.bound_by == state::BoundBy::Word);
     words.find(|listener| listener.bind == word.bind).map(|listener| listener.descriptor)
@@ -190,7 +191,7 @@ fn open_log(config: &Config, pid: i32) -> Result<Log> {
     }
 }
 
-/// What may fail without harm: the master runs all the same, and the log says what it lacks.
+/// Optional preparations: if one fails, the master logs it and runs without.
 fn prepare_process(config: &Config, open_files: limit::Limit, log: &mut Log) {
     let mut warn = |what: &str, error: &std::io::Error| {
         log.write(config.verbosity, Level::Error, &format!("{what}: {error}"));
@@ -221,7 +222,7 @@ fn warn_of_small_backlog(config: &Config, listeners: &[Listener], log: &mut Log)
     }
 }
 
-/// What the log says of a listener: where it is, with the port that the kernel chose.
+/// Log line of a listener: its address, and the port if the kernel chose it.
 fn bound_line(listener: &Listener) -> String {
     let address = listener.bind.address.to_string();
     let chosen = listener.port.filter(|port| !address.ends_with(&format!(":{port}")));

@@ -1,4 +1,5 @@
-//! Clients come, and are answered, for as long as signals and workers may wait.
+//! Accepting clients and handling their requests, within time limits that keep signals and workers
+//! responsive.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -11,22 +12,21 @@ use crate::protocol::Request;
 use crate::sys::poll::Interest;
 use crate::sys::{socket, user};
 
-/// How many connections are accepted in one turn.
+/// How many connections are accepted in one turn of the loop.
 const ACCEPTS_PER_TURN: usize = 64;
 
-/// How long clients are answered before the loop looks at everything else again.
+/// How long requests are handled before the loop looks at other events.
 const REQUESTS_TIME_MAX: Duration = Duration::from_millis(10);
 
-/// How long nothing is accepted after the kernel refused a descriptor and no client could be
-/// dropped for it.
+/// How long accepting pauses when the process is out of descriptors and no client could be evicted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 impl Master {
-    /// Answers the clients, for as long as signals and workers may wait.
+    /// Handles pending requests, at most for [`REQUESTS_TIME_MAX`].
     pub(in crate::master) fn handle_requests(&mut self) {
         let begun = now().monotonic;
         while let Some((connection, request)) = self.clients.connections.next_request() {
-            // Nobody is there to hear; what it told us to do is done all the same.
+            // A query whose client has gone is dropped; a command is carried out all the same.
             let is_unread = request.as_ref().is_ok_and(Request::only_asks)
                 && self.clients.connections.is_gone(connection);
             if is_unread {
@@ -60,7 +60,7 @@ impl Master {
         }
     }
 
-    /// Takes in a client, if it may talk to us.
+    /// Adds a client's connection if its user is this one or root.
     pub(in crate::master) fn admit(&mut self, stream: UnixStream) {
         let own = user::effective_id();
         match socket::peer(&stream) {
@@ -83,10 +83,10 @@ impl Master {
         self.dispatch_events();
     }
 
-    /// Drops the client that has been silent longest, if somebody waits for its place. Answers
-    /// whether there is room now; if not, another turn will tell who is silent.
+    /// Evicts the longest idle client, if a connection is waiting for its place. Returns whether
+    /// there is room now; if no client is idle yet, a later turn retries.
     fn evict_idle_client(&mut self, why: &str) -> bool {
-        // Without a free descriptor, accept(2) fails even when nobody waits.
+        // Without a free descriptor, accept(2) fails even when no connection is pending.
         if !socket::has_pending_connection(&self.clients.command_socket) {
             return false;
         }

@@ -1,4 +1,4 @@
-//! The connections of the command socket: bytes in, lines out, everything bounded.
+//! Connections of the command socket: buffered input and output, all of it bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,19 +13,19 @@ use crate::schema::CarriedConnection;
 use crate::state::ConnectionId;
 use crate::sys::poll::{Interest, Poll, Ready};
 
-/// Clients at once, connections given by `-g` not counted. When one more comes, the one that has
-/// been silent longest makes room, so that idle clients never keep a worker's ACK out.
+/// How many clients may be connected at once, not counting workers' own connections (`-g`). One
+/// more evicts the longest idle client, so idle clients cannot keep a worker's ACK out.
 pub const CLIENTS_MAX: usize = 4096;
 
-/// How much is read from one connection in one turn, so that a flood is taken in turns with
-/// everybody else.
+/// How much is read from one connection in one turn, so that one busy client cannot starve the
+/// others.
 const READ_CHUNK: usize = 16 * 1024;
 
-/// While more than this is owed to a client that does not read, its requests wait. One reply may
-/// come on top: the largest, the metrics of ten thousand workers, are about 3 MB.
+/// While a client has more unread output than this, its requests wait. One reply may exceed it: the
+/// largest, the metrics of ten thousand workers, are about 3 MB.
 const OUTPUT_MAX: usize = 64 * 1024;
 
-/// What may be owed to all clients together; beyond it, the client that would get more is closed.
+/// Limit on the buffered output of all clients; a client whose reply would exceed it is closed.
 const OUTPUT_TOTAL_MAX: usize = 64 * 1024 * 1024;
 
 /// One connection.
@@ -34,25 +34,25 @@ struct Connection {
     stream: UnixStream,
     input: LineBuffer,
     output: Vec<u8>,
-    /// `-g` gave it to a worker: it is never evicted.
+    /// A worker's own connection (`-g`), which is never evicted.
     is_worker: bool,
-    /// The other end will send no more.
+    /// The client has shut down its writing side.
     read_closed: bool,
-    /// The other end is wholly gone.
+    /// The client has closed the connection (EPOLLHUP or EPOLLERR).
     is_hung_up: bool,
-    /// It reads no more replies. What it has asked is done all the same.
+    /// Writing failed: replies are discarded, but its requests are still carried out.
     write_closed: bool,
-    /// Nothing more can be done with it.
+    /// Unusable; removed at the end of the turn.
     is_broken: bool,
-    /// It is to be closed as soon as what it is owed is written.
+    /// To be closed once its output is written.
     is_closing: bool,
-    /// The turn in which it last sent something.
+    /// The turn in which it was last read.
     last_active: u64,
     interest: Interest,
 }
 
 impl Connection {
-    /// One that is watched for reading and has said nothing yet.
+    /// A new connection, watched for reading.
     fn new(stream: UnixStream, is_worker: bool, turn: u64) -> Connection {
         Connection {
             stream,
@@ -69,17 +69,17 @@ impl Connection {
         }
     }
 
-    /// Whether it may be owed one more reply.
+    /// Whether its output has room for one more reply.
     fn has_write_room(&self) -> bool {
         self.output.len() <= OUTPUT_MAX
     }
 
-    /// Whether a request of it can be answered now.
+    /// Whether it has a request that can be handled now.
     fn has_request(&self) -> bool {
         !self.is_closing && !self.is_broken && self.has_write_room() && self.input.has_line()
     }
 
-    /// What to wait for: no more is read before the lines that are here are answered.
+    /// The events to wait for; nothing more is read while complete lines are waiting.
     fn wanted_interest(&self) -> Interest {
         let has_room = self.has_write_room() && !self.input.has_line();
         Interest {
@@ -88,12 +88,12 @@ impl Connection {
         }
     }
 
-    /// Whether nobody is there to read an answer.
+    /// Whether the client can no longer read a reply.
     fn is_gone(&self) -> bool {
         self.is_hung_up || self.write_closed || self.is_broken
     }
 
-    /// Whether nothing is left to do for it.
+    /// Whether it can be removed.
     fn is_done(&self) -> bool {
         let is_flushed = self.output.is_empty();
         let has_no_more_requests = self.read_closed && !self.input.has_line();
@@ -101,27 +101,27 @@ impl Connection {
     }
 }
 
-/// All connections.
+/// All connections of the command socket.
 #[derive(Debug)]
 pub struct Connections {
     table: BTreeMap<ConnectionId, Connection>,
     next_id: ConnectionId,
-    /// Those that something happened to in this turn.
+    /// Connections to look at when this turn ends.
     touched: BTreeSet<ConnectionId>,
-    /// Those with requests that can be answered though nothing new is heard.
+    /// Connections with requests that can be handled without reading more.
     with_requests: BTreeSet<ConnectionId>,
-    /// Who was answered last: the next one is the next by number, round and round.
+    /// The connection handled last: the next one is the next by id, round-robin.
     last_answered: ConnectionId,
     worker_count: usize,
     output_total: usize,
     turn: u64,
     clients_max: usize,
-    /// What is read into, kept so that it is cleared once.
+    /// Read buffer, kept so that it is zeroed only once.
     chunk: Box<[u8]>,
 }
 
 impl Connections {
-    /// None yet; `descriptors_max` is how many descriptors this process may have.
+    /// No connections yet; `descriptors_max` is this process's descriptor limit.
     pub fn new(descriptors_max: u64) -> Connections {
         let half = usize::try_from(descriptors_max / 2).unwrap_or(CLIENTS_MAX);
         Connections {
@@ -138,7 +138,7 @@ impl Connections {
         }
     }
 
-    /// Takes in a non-blocking connection.
+    /// Adds a non-blocking connection.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -156,7 +156,7 @@ impl Connections {
         Ok(id)
     }
 
-    /// What travels to the next image: the buffers, and the descriptors under the same ids.
+    /// What is handed over to the next image: the buffers, and the descriptors under the same ids.
     pub fn carried(&self) -> Vec<(CarriedConnection, RawFd)> {
         let carry = |(id, connection): (&ConnectionId, &Connection)| {
             let (input, is_discarding) = connection.input.parts();
@@ -174,12 +174,12 @@ impl Connections {
         self.table.iter().map(carry).collect()
     }
 
-    /// The id that the next connection gets.
+    /// The id of the next new connection.
     pub fn next_id(&self) -> ConnectionId {
         self.next_id
     }
 
-    /// Takes in connections of the image before this one; they are watched already, for reading.
+    /// Adopts the connections of the previous image; the poll watches them for reading already.
     pub fn adopt(&mut self, connections: Vec<(CarriedConnection, OwnedFd)>, next: ConnectionId) {
         self.next_id = next;
         for (carried, stream) in connections {
@@ -197,7 +197,7 @@ impl Connections {
         }
     }
 
-    /// Whether there is no room for one more client.
+    /// Whether the limit of clients is reached.
     pub fn is_full(&self) -> bool {
         self.table.len() - self.worker_count >= self.clients_max
     }
@@ -207,7 +207,7 @@ impl Connections {
         self.table.len() > self.worker_count
     }
 
-    /// The client that has been silent longest; `None` when all came or spoke in this turn.
+    /// The longest idle client; `None` when every client connected or sent something in this turn.
     pub fn longest_idle(&self) -> Option<ConnectionId> {
         let is_idle = |connection: &Connection| connection.last_active < self.turn;
         let clients = self.table.iter().filter(|(_, c)| !c.is_worker && is_idle(c));
@@ -219,12 +219,12 @@ impl Connections {
         self.turn += 1;
     }
 
-    /// Whether requests wait that can be answered without hearing anything new.
+    /// Whether there are requests that can be handled without reading more.
     pub fn has_requests(&self) -> bool {
         !self.with_requests.is_empty()
     }
 
-    /// Takes the next request, of everybody in turns.
+    /// Takes the next request, round-robin over the connections.
     pub fn next_request(&mut self) -> Option<(ConnectionId, Result<Request, BadRequest>)> {
         loop {
             let after = (Bound::Excluded(self.last_answered), Bound::Unbounded);
@@ -257,17 +257,17 @@ impl Connections {
         }
     }
 
-    /// Whether nobody is there to read an answer.
+    /// Whether a client can no longer read a reply.
     pub fn is_gone(&self, id: ConnectionId) -> bool {
         self.table.get(&id).is_none_or(Connection::is_gone)
     }
 
-    /// Whether a client may be owed one more line.
+    /// Whether a client's output has room for one more reply.
     pub fn has_write_room(&self, id: ConnectionId) -> bool {
         self.table.get(&id).is_some_and(Connection::has_write_room)
     }
 
-    /// Owes a client a line, and writes at once what it takes.
+    /// Queues a line for a client, and writes what its socket takes at once.
     pub fn send(&mut self, id: ConnectionId, line: &str) {
         let Some(connection) = self.table.get_mut(&id) else { return };
         self.touched.insert(id);
@@ -283,7 +283,7 @@ impl Connections {
         self.write(id);
     }
 
-    /// Closes a connection once it has what it is owed.
+    /// Closes a connection once its output is written.
     pub fn close(&mut self, id: ConnectionId) {
         if let Some(connection) = self.table.get_mut(&id) {
             connection.is_closing = true;
@@ -291,10 +291,10 @@ impl Connections {
         }
     }
 
-    /// Ends a turn: removes the connections that are done, which are the answer, and makes the
-    /// others wait for the right things.
+    /// Ends a turn: removes the connections that are done, and updates what the poll waits for on
+    /// the others. Returns the removed ones.
     ///
-    /// Those that wait for news stay, though they have said that they will send no more.
+    /// A connection in `waiting` stays, even if its client has shut down its writing side.
     pub fn finish_turn(
         &mut self,
         poll: &Poll,
@@ -321,14 +321,14 @@ impl Connections {
         gone
     }
 
-    /// Drops a connection at once.
+    /// Closes a connection at once.
     pub fn remove(&mut self, poll: &Poll, id: ConnectionId) {
         let Some(connection) = self.table.remove(&id) else { return };
         self.worker_count -= usize::from(connection.is_worker);
         self.output_total -= connection.output.len();
         self.with_requests.remove(&id);
-        // A candidate in its preflight may hold the description too: the client is to see the end
-        // now, and the loop is to hear of it no more.
+        // A candidate may hold the same open file description: shut it down so that the client sees
+        // the end now, and remove it so that the poll does not report it again.
         let _ = connection.stream.shutdown(Shutdown::Both);
         let _ = poll.remove(&connection.stream);
     }

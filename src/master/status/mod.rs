@@ -1,4 +1,4 @@
-//! How the master is, for whoever asks.
+//! The status of the master, for clients and the metrics file.
 
 pub(super) mod metrics_file;
 mod report;

@@ -1,4 +1,4 @@
-//! The master keeps the file of `--metrics-file` up to date.
+//! Keeping the file of `--metrics-file` up to date.
 
 use crate::decide::{Level, ReportKind};
 use crate::master::Master;
@@ -7,12 +7,12 @@ use crate::master::status::metrics_file::replace;
 use crate::state::Monotonic;
 
 impl Master {
-    /// When the file is to be written again; `None` without one.
+    /// When the metrics file is due to be written again; `None` without one.
     pub(in crate::master) fn metrics_due_at(&self) -> Option<Monotonic> {
         self.state.config.metrics_file.as_ref().map(|_| self.metrics_file.due_at())
     }
 
-    /// Writes the file if that is due. Nothing is waited for but the file system.
+    /// Writes the metrics file if it is due. Blocks on nothing but the file system.
     pub(in crate::master) fn update_metrics_file(&mut self) {
         let Some(path) = self.state.config.metrics_file.clone() else { return };
         let now = now().monotonic;

@@ -1,5 +1,5 @@
-//! `--upgrade-check`: whether this program can take over, by hand, in CI, or as the candidate of a
-//! running master. Nothing is bound, written or started.
+//! `--upgrade-check`: whether this program can take over; run by hand, in CI, or as the candidate
+//! of a running master. Nothing is bound, written or started.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -27,14 +27,14 @@ use crate::sys::{descriptor, limit, process, user};
 /// Standard input, output and error.
 const DESCRIPTORS_STANDARD: u64 = 3;
 
-/// How many descriptors a master must be able to open besides those that travel: for its loop, its
-/// signals and its own image, for a preflight, and for some clients and workers that are started.
+/// How many descriptors a master needs besides the carried ones: for its loop, its signals and its
+/// own image, for a preflight, and for some clients and workers being started.
 const DESCRIPTORS_LEFT_MIN: u64 = 24;
 
-/// Checks a command line, and a state where one is given. Answers what to print.
+/// Checks a command line, and a state if there is one. Returns the text to print.
 ///
 /// # Errors
-/// What is wrong, in words.
+/// What is wrong.
 pub fn check(options: &Options, state_fd: Option<RawFd>, launch: &Launch) -> Result<String> {
     let mut lines = vec![format!("einhorn {}", release()), format!("state format: {STATE_FORMAT}")];
     if let Some(number) = state_fd {
@@ -68,7 +68,7 @@ pub fn check(options: &Options, state_fd: Option<RawFd>, launch: &Launch) -> Res
     Ok(lines.join("\n") + "\n")
 }
 
-/// Looks whether the state of a Ruby master could be taken over.
+/// Checks whether the state of a Ruby master could be taken over.
 fn check_original(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<String> {
     let Takeover { handover, notes } = takeover::check(bytes, launch, number)?;
     let count = handover.state.workers.len();
@@ -76,15 +76,15 @@ fn check_original(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<String
     Ok(lines.into_iter().chain(notes).collect::<Vec<_>>().join("\n"))
 }
 
-/// Decodes a state, and looks for the descriptors that it speaks of when a master asks; its answer
-/// goes to the master as well.
+/// Decodes a state. If a master runs this check, also verifies the descriptors and the process, and
+/// reports the result to that master.
 fn check_state(number: RawFd, launch: &Launch) -> Result<String> {
     let bytes = takeover::read_state(number)?;
     if Original::is_meant(&bytes) {
         return check_original(&bytes, launch, number);
     }
     let header = schema::read_header(&bytes)?;
-    // A file of such a state, given by hand, tells of a pipe that is not there.
+    // A state saved to a file and checked by hand still names the report's pipe.
     let report = header.report.filter(|number| descriptor::is_pipe(*number));
     let decoded = schema::decode(&bytes).map_err(Error::from);
     let adopted = decoded.and_then(|Decoded { handover, skipped: unknown }| {
@@ -107,25 +107,25 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String> {
     adopted
 }
 
-/// A master that cannot ask which of its children have ended replaces none.
+/// A master that cannot reap its children would never replace any.
 fn verify_reaping() -> Result<()> {
     let asked = process::reap().map(drop);
     asked.context("cannot ask which children have ended (wait4)")
 }
 
-/// A master of another user could not signal its workers.
+/// A master that runs as another user could not signal its workers.
 fn verify_user(master_pid: i32) -> Result<()> {
     let own = user::effective_id();
     match fs::metadata(format!("/proc/{master_pid}")).map(|master| master.uid()) {
         Ok(uid) if uid != own => {
             Err(anyhow!("this runs as user {own}, and the master as user {uid}"))
         }
-        // Without /proc nobody can tell.
+        // Without /proc this cannot be checked.
         _ => Ok(()),
     }
 }
 
-/// New workers could not be started from a program that is not there.
+/// A missing program would fail every new worker.
 fn verify_program(state: &State) -> Result<()> {
     if state.reexec.is_none_or(|reexec| reexec.kind == UpgradeKind::Reload) {
         return Ok(());
@@ -135,7 +135,7 @@ fn verify_program(state: &State) -> Result<()> {
     deployment::verify_executable(&directory.join(&state.config.command[0]))
 }
 
-/// A master that cannot open anything more answers nobody, and cannot even be upgraded again.
+/// A master out of descriptors could accept no client, and not even be upgraded again.
 fn verify_limit(handover: &Handover) -> Result<()> {
     let Ok(limit::Limit { hard, .. }) = limit::open_files() else { return Ok(()) };
     let is_below = |number: i32| u64::try_from(number).is_ok_and(|number| number < hard);
@@ -160,7 +160,7 @@ fn send_report(number: RawFd, has_adopted: bool) -> io::Result<()> {
     pipe.write_all(write_report(&report).as_bytes())
 }
 
-/// The path of a program that can be executed.
+/// Finds a program, verifies that it can be executed, and returns its path.
 fn find_executable(
     what: &'static str,
     name: &OsString,

@@ -1,5 +1,5 @@
-//! The hand-over: this image writes down everything that it has and becomes the candidate; the next
-//! one adopts it, or gives it back (docs/handover.md). Both halves stand here, side by side.
+//! The hand-over: the old image encodes its state and execs the candidate; the new image adopts the
+//! state, or rolls back (docs/handover.md). Both halves are here, side by side.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -34,18 +34,18 @@ use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::{self, ForeignImage, Signals};
 use crate::sys::{descriptor, limit, memfd, pidfd, process, title};
 
-/// How long a script may run in our place before the next image does. Nothing is served meanwhile
-/// by the master; a script that takes longer has hung, and a supervisor can start afresh. Builds
-/// for tests only wait less.
+/// How long a wrapper script may take to exec the next image. The master serves nothing meanwhile;
+/// a script that takes longer has hung, and a supervisor can restart the master. Shorter in test
+/// builds.
 const WRAPPER_SECONDS_MAX: u32 = if cfg!(feature = "next") { 5 } else { 60 };
 
 // ---- the old image ----
 
 impl Master {
-    /// Becomes the candidate that was found fit. Returns only when that failed, or when it is not
-    /// wanted any more; nothing has changed then.
+    /// Execs the candidate that passed its preflight. Returns only if that failed, or if the
+    /// upgrade was aborted meanwhile; nothing has changed.
     pub(in crate::master) fn hand_over(&mut self, next_image: NextImage) {
-        // What has arrived is taken in before the state is written down.
+        // Events that have arrived must be in the state before it is encoded.
         self.deliver_pending_signals();
         self.reap_children();
         self.drain_signals();
@@ -61,7 +61,7 @@ impl Master {
         let Err(why) = tried;
         let why = format!("{why:#}");
         self.upgrade.candidate = None;
-        // The signals of exits meanwhile are gone where a wrapper was to be executed.
+        // SIGCHLD may have been lost if a wrapper was to be executed.
         self.reap_children();
         self.events.push_back(Event::HandOverFailed { why });
         self.dispatch_events();
@@ -77,7 +77,7 @@ impl Master {
     }
 
     fn hand_over_to(&self, candidate: &Candidate) -> Result<Infallible> {
-        // Shells reap children that are not theirs; a pidfd still tells of those.
+        // Shells reap children that they did not start; a pidfd still reports their exit.
         let pidfds = match candidate.is_wrapper() {
             true => self.open_pidfds(),
             false => Vec::new(),
@@ -100,7 +100,7 @@ impl Master {
         self.state.workers.keys().filter_map(open).collect()
     }
 
-    /// Everything that the next image needs, as of now.
+    /// Collects everything that the next image needs.
     pub(in crate::master) fn handover(&self, pidfds: &[(Pid, OwnedFd)]) -> io::Result<Handover> {
         let connections = self.clients.connections.carried();
         let mut numbers = vec![(Role::CommandSocket, self.clients.command_socket.as_raw_fd())];
@@ -146,11 +146,11 @@ fn helper((pid, child): (&Pid, &Child)) -> Option<(Pid, String)> {
 // ---- the new image ----
 
 impl Master {
-    /// Makes ready to go on where the image before this one stopped.
+    /// Prepares to continue from the previous image.
     ///
     /// # Errors
-    /// Anything that keeps this image from it, in words; without any effect, so that
-    /// [`Adoption::roll_back`] is possible, as it is after a panic.
+    /// Why this image cannot continue. Nothing has been taken over, so [`Adoption::roll_back`] is
+    /// still possible, as it is after a panic.
     pub fn prepare(adoption: &Adoption) -> Result<Prepared> {
         let bytes = takeover::read_state(adoption.state_fd)?;
         fail_point("decode")?;
@@ -167,7 +167,7 @@ impl Master {
         let own = process::own_pid();
         if handover.state.master_pid != Pid(own) {
             let master = handover.state.master_pid;
-            bail!("the state is of process {master}, and this is {own}");
+            bail!("the state belongs to process {master}, but this is {own}");
         }
         fail_point("identity")?;
         verify_descriptors(&handover)?;
@@ -176,15 +176,15 @@ impl Master {
         }
         let open_files =
             current_limit(&handover, pinned_from.as_ref(), adoption.rolled_back.is_some());
-        // Room for what is opened below, and nothing given up that cannot be had back; told about
-        // later if it fails.
+        // Makes room for what is opened below; a roll-back can lower it again. A failure is
+        // reported later.
         let _ = limit::open_files().and_then(limit::raise_open_files);
         descriptor::close_inherited_on_exec().context("cannot set flags")?;
         fail_point("workers")?;
         let lost = lost_workers(&handover, &mut notes);
         fail_point("build")?;
         let log = match handover.state.config.syslog {
-            true => Log::to_syslog_when_available(own).context("no log")?,
+            true => Log::to_syslog_when_available(own).context("cannot open the log")?,
             false => Log::to_standard_error(own),
         };
         let signals = Signals::new().context("cannot handle signals")?;
@@ -204,7 +204,7 @@ impl Master {
         })
     }
 
-    /// Goes on where the image before this one stopped. There is no way back from here.
+    /// Continues from the previous image. There is no roll-back from here.
     pub fn adopt(adoption: &Adoption, rollback: Option<RawFd>, prepared: Prepared) -> Master {
         let Prepared { handover, notes, lost, pinned_from, parts } = prepared;
         let old_directory = pinned_from.as_ref().map(|from| from.directory);
@@ -236,7 +236,7 @@ impl Master {
         master
     }
 
-    /// Takes over what was verified.
+    /// Takes ownership of the verified descriptors and builds the master.
     fn assemble(adoption: &Adoption, handover: Handover, parts: Parts) -> Master {
         let mut claimed: BTreeMap<Role, OwnedFd> = BTreeMap::new();
         let mut inherited_fds = Vec::new();
@@ -264,13 +264,13 @@ impl Master {
         origin.open_files_soft = parts.open_files.soft;
         origin.open_files_hard = parts.open_files.hard;
         if adoption.rolled_back.is_none() {
-            // What a wrapper has set is what holds from now on.
+            // Variables that a wrapper has set apply from now on.
             origin.environment = without_own_variables(&adoption.launch.environment);
         }
         let check = handover.state.rollout.as_ref().and_then(Rollout::check);
         let helpers = handover.helpers.into_iter().map(|(pid, what)| (pid, Child::Helper(what)));
         let children = helpers.chain(check.map(|pid| (pid, Child::CanaryCheck)));
-        // A shell that ran in our place may have reaped it.
+        // A wrapper's shell may have reaped it.
         let children = children.filter(|(pid, _)| !is_lost(*pid)).collect();
         let resources = Resources {
             _listeners: listeners,
@@ -291,7 +291,8 @@ impl Master {
         master
     }
 
-    /// The point of no return: the way back is closed, and so is what is nobody's.
+    /// The point of no return: closes the rollback image and unused descriptors, and restores what
+    /// the previous image lacked.
     fn confirm(&mut self, to_close: Vec<RawFd>, unused: Vec<RawFd>) {
         signal::set_alarm(0);
         for number in to_close {
@@ -304,17 +305,17 @@ impl Master {
         self.restore_locks();
         self.restore_command_socket();
         if let Some(name) = self.origin.own_path.file_name() {
-            // Older kernels call what was executed by its inode after a number.
+            // Older kernels name a process that was executed by descriptor after its number.
             title::set_process_name(name);
         }
         if let Some(name) = self.state.config.command_name.clone() {
-            // ps would show the command line of the exec.
+            // Until now ps shows the command line of the exec.
             let _ = title::set(&format!("einhorn: {name}"));
         }
     }
 }
 
-/// Everything that is needed to go on, and nothing taken over yet.
+/// Everything needed to continue; nothing is taken over yet.
 #[derive(Debug)]
 pub struct Prepared {
     handover: Handover,
@@ -324,22 +325,21 @@ pub struct Prepared {
     parts: Parts,
 }
 
-/// What the new image makes for itself before it takes anything over.
+/// What the new image creates for itself before it takes anything over.
 #[derive(Debug)]
 struct Parts {
     log: Log,
     signals: Signals,
     poll: Poll,
-    /// What watches the workers' standard error, where it is captured.
+    /// The poll of the workers' standard error, if that is captured.
     worker_stderr: Option<Poll>,
     image: Option<OwnedFd>,
     open_files: limit::Limit,
 }
 
-/// Workers, and the command of `--on-canary`, that somebody else has reaped: a shell that ran in
-/// our place.
+/// Workers, and the `--on-canary` command, that another program reaped: a wrapper's shell.
 fn lost_workers(handover: &Handover, notes: &mut Vec<Note>) -> Vec<(Pid, ExitStatus)> {
-    // The pidfd is asked first: a pid that was reaped may be another process's by now.
+    // The pidfd comes first: the pid of a reaped process may have been reused by now.
     let reaped = |pid: &Pid| -> Option<ExitStatus> {
         let carried = handover.descriptors.iter().find(|c| c.role == Role::Worker(*pid))?;
         match pidfd::exit_state(descriptor::borrow(carried.number)).ok()? {
@@ -350,15 +350,15 @@ fn lost_workers(handover: &Handover, notes: &mut Vec<Note>) -> Vec<(Pid, ExitSta
     let check = handover.state.rollout.as_ref().and_then(Rollout::check);
     let children: Vec<Pid> = handover.state.workers.keys().copied().chain(check).collect();
     if let Some(error) = children.iter().find_map(|pid| process::is_child(pid.0).err()) {
-        let note = format!("Cannot ask which workers live: {error}; they are taken to live");
+        let note = format!("Cannot ask which workers live: {error}; assuming that they do");
         notes.push((Level::Error, note));
     }
     let gone = |pid: &Pid| is_lost(*pid).then_some(ExitStatus::Unknown);
     children.iter().filter_map(|pid| Some((*pid, reaped(pid).or_else(|| gone(pid))?))).collect()
 }
 
-/// Whether a child is known to be gone. One of which the kernel does not tell is taken to live: one
-/// more would be started in its place, and it would be forgotten.
+/// Whether a child is known to be gone. If the kernel does not tell, it counts as alive: otherwise
+/// it would be forgotten, and one worker too many started.
 fn is_lost(pid: Pid) -> bool {
     process::is_child(pid.0).is_ok_and(|is_child| !is_child)
 }
@@ -377,7 +377,7 @@ fn watch(handover: &Handover, signals: &Signals) -> io::Result<Poll> {
     Ok(poll)
 }
 
-/// Fails where a test asks for it, in builds for tests only.
+/// Fails where a test asks for it; test builds only.
 fn fail_point(step: &str) -> Result<()> {
     #[cfg(feature = "next")]
     if std::env::var_os("EINHORN_TEST_FAIL_ADOPT").is_some_and(|wanted| wanted == step) {

@@ -1,4 +1,4 @@
-//! The command of `--on-canary`: whether a new release does well is for it to say.
+//! The command of `--on-canary`, which judges whether a new release works.
 
 use crate::decide::Event;
 use crate::master::Master;
@@ -7,7 +7,7 @@ use crate::master::workers::deployment;
 use crate::state::{Generation, Pid};
 
 impl Master {
-    /// Starts the command for a worker, in the directory and with the environment of that.
+    /// Starts the command for a worker, in that worker's directory and environment.
     pub(in crate::master) fn run_check(&mut self, worker: Pid, generation: Generation) {
         let started = deployment::worker_directory(&self.state, generation)
             .and_then(|directory| self.start_check(worker, generation, directory));
@@ -20,7 +20,7 @@ impl Master {
         });
     }
 
-    /// Ends the command and everything that it has started.
+    /// Kills the command and everything that it started.
     pub(in crate::master) fn kill_check(&mut self, check: Pid) {
         self.kill_group(check, "--on-canary");
     }

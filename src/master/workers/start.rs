@@ -1,4 +1,4 @@
-//! Starting workers: what they are given, built as data before the process exists
+//! Starting workers and helpers: what they inherit, built as data before the process exists
 //! (behaviour.md section 2).
 
 use std::ffi::{CString, OsStr, OsString};
@@ -17,21 +17,20 @@ use crate::state::{self, Generation, Listener, Pid, Slot, State};
 use crate::sys::signal;
 use crate::sys::spawn::{Plan, Program, Spawned, spawn};
 
-/// A worker that runs.
+/// A worker that was started.
 #[derive(Debug)]
 pub struct Started {
     /// The process.
     pub process: Spawned,
-    /// The master's end of the connection that `-g` gave it, non-blocking.
+    /// The master's end of the worker's own connection (`-g`), non-blocking.
     pub connection: Option<UnixStream>,
 }
 
 impl Master {
-    /// Starts a worker, in the master's directory and with its standard error unless there is
-    /// another.
+    /// Starts a worker. Its directory and standard error are the master's unless given.
     ///
     /// # Errors
-    /// What failed, on which path, and why, in words.
+    /// What failed, on which path, and why.
     pub(super) fn start_worker(
         &self,
         slot: Slot,
@@ -58,7 +57,7 @@ impl Master {
         let config = &state.config;
         let nice = match (&config.nice.renice_command, config.nice.worker) {
             (None, Some(level)) => Some(level),
-            // Back to the level of the first start: the master's own is not for workers.
+            // The master's own level is not for workers: back to that of the first start.
             _ => config.nice.master.is_some().then_some(self.origin.nice),
         };
         let death_signal = config.kill_children_on_exit.then(|| signal::number("USR2")).flatten();
@@ -74,10 +73,7 @@ impl Master {
         Ok(Started { process, connection: connection.map(|(ours, _)| ours) })
     }
 
-    /// Starts the command of `--on-canary` for a worker. Answers its pid.
-    ///
-    /// # Errors
-    /// What failed, on which path, and why, in words.
+    /// Starts the command of `--on-canary` for a worker. Returns its pid.
     pub(super) fn start_check(
         &self,
         worker: Pid,
@@ -105,10 +101,7 @@ impl Master {
         Ok(self.start_process(&command, &start)?.pid)
     }
 
-    /// Starts a program that is no worker, in the original environment. Answers its pid.
-    ///
-    /// # Errors
-    /// What failed, on which path, and why, in words.
+    /// Starts a helper program in the original environment. Returns its pid.
     pub(super) fn start_helper(&self, command: &[OsString]) -> Result<i32> {
         let program = find_program(&command[0], self.origin.path())?;
         let mut words = command.to_vec();
@@ -162,7 +155,7 @@ impl Master {
             ("EINHORN_SOCK_PATH".into(), state.config.socket_path.clone().into()),
             ("EINHORN_CHILD_INDEX".into(), slot.0.to_string().into()),
             ("EINHORN_FD_COUNT".into(), announced.len().to_string().into()),
-            // The original's older form, which workers may still read.
+            // An older form of the original that workers may still read.
             ("EINHORN_FDS".into(), numbers.join(" ").into()),
         ];
         for (index, listener) in announced.iter().enumerate() {
@@ -181,7 +174,7 @@ impl Master {
     }
 }
 
-/// What is particular to a start.
+/// What differs between the kinds of processes started.
 #[derive(Clone, Copy, Default)]
 struct Start<'a> {
     directory: Option<&'a Path>,
@@ -189,11 +182,11 @@ struct Start<'a> {
     inherited: &'a [i32],
     nice: Option<i32>,
     death_signal: Option<i32>,
-    /// What becomes its standard error; the master's when absent.
+    /// Its standard error; the master's when absent.
     standard_error: Option<RawFd>,
 }
 
-/// The variables that a generation adds: those of `--env-file`, and where it is started.
+/// The variables that a generation adds: those of `--env-file`, and `PWD`.
 fn deployment_variables(
     state: &State,
     generation: Generation,
@@ -202,7 +195,7 @@ fn deployment_variables(
     let deployment = state.deployments.get(&generation);
     let mut variables = deployment.map(|d| d.environment.clone()).unwrap_or_default();
     if let Some(directory) = directory {
-        // Shells believe it, and it named the directory of whoever started the master.
+        // Shells trust it, and it still names the directory that the master was started in.
         variables.retain(|(name, _)| name != "PWD");
         variables.push(("PWD".into(), directory.into()));
     }
