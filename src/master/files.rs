@@ -196,8 +196,7 @@ pub fn bind_command_socket(path: &Path, created: &mut CreatedFiles) -> Result<Ow
     })
 }
 
-/// Binds a UNIX socket that does not listen yet, and opens its file. Returns the socket and the
-/// file.
+/// Binds a UNIX socket that does not listen yet. Returns it and its open file.
 ///
 /// # Errors
 /// Those of [`socket::bind_unix`] and [`socket::file_of`]; if another process has moved the new

@@ -63,7 +63,7 @@ struct SavedContext {
 }
 
 impl SavedContext {
-    /// Changes them. On failure, what was already changed is restored.
+    /// On failure, what was already changed is restored.
     fn apply(plan: &Exec<'_>) -> io::Result<SavedContext> {
         let failed = |what: &str, error: io::Error| io::Error::other(format!("{what}: {error}"));
         let mut before = SavedContext::default();

@@ -60,10 +60,6 @@ impl Limit {
         format!("{:?}", self.resource)
     }
 
-    /// The current limit of a resource.
-    ///
-    /// # Errors
-    /// Those of getrlimit(2).
     fn now(resource: Resource) -> io::Result<Limit> {
         let (soft, hard) = getrlimit(resource)?;
         Ok(Limit { resource, soft, hard })

@@ -134,7 +134,6 @@ fn peek_all(number: RawFd, capacity: i32) -> io::Result<Vec<u8>> {
     }
 }
 
-/// How many bytes a pipe holds.
 fn buffered(number: RawFd) -> io::Result<usize> {
     let mut count: libc::c_int = 0;
     // SAFETY: the kernel writes one int to `count`, which lives through the call.

@@ -312,14 +312,12 @@ fn refuse_untrusted_link(folder: &OwnedFd, link: &FileStat, name: &OsStr) -> io:
     Err(io::Error::new(ErrorKind::PermissionDenied, why))
 }
 
-/// The folder that a path starts from.
 fn start_folder(path: &Path) -> io::Result<OwnedFd> {
     let start = if path.is_absolute() { "/" } else { "." };
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(openat(AT_FDCWD, start, flags, Mode::empty())?)
 }
 
-/// The names in a path.
 fn components(path: &Path) -> VecDeque<OsString> {
     let name = |part: Component<'_>| match part {
         Component::RootDir | Component::CurDir | Component::Prefix(_) => None,

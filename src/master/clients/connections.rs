@@ -28,7 +28,6 @@ const OUTPUT_MAX: usize = 64 * 1024;
 /// Limit on the buffered output of all clients; a client whose reply would exceed it is closed.
 const OUTPUT_TOTAL_MAX: usize = 64 * 1024 * 1024;
 
-/// One connection.
 #[derive(Debug)]
 struct Connection {
     stream: UnixStream,
@@ -93,7 +92,6 @@ impl Connection {
         self.is_hung_up || self.write_closed || self.is_broken
     }
 
-    /// Whether it can be removed.
     fn is_done(&self) -> bool {
         let is_flushed = self.output.is_empty();
         let has_no_more_requests = self.read_closed && !self.input.has_line();
@@ -353,7 +351,6 @@ impl Connections {
     }
 }
 
-/// Reads one chunk.
 fn receive(connection: &mut Connection, chunk: &mut [u8]) {
     match connection.stream.read(chunk) {
         Ok(0) => connection.read_closed = true,

@@ -176,8 +176,7 @@ impl Master {
         }
         let open_files =
             current_limit(&handover, pinned_from.as_ref(), adoption.rolled_back.is_some());
-        // Makes room for what is opened below; a roll-back can lower it again. A failure is
-        // reported later.
+        // Room for what is opened below; a roll-back can undo it. A failure is reported later.
         let _ = limit::open_files().and_then(limit::raise_open_files);
         descriptor::close_inherited_on_exec().context("cannot set flags")?;
         fail_point("workers")?;

@@ -44,8 +44,7 @@ pub(super) fn current_limit(
         // The current hard limit stays higher as long as a roll-back is possible.
         found.hard = changed.hard;
     }
-    // A limit that the master itself raised and could not lower for the exec was not set by a
-    // wrapper.
+    // A wrapper did not set a limit that the master raised and could not lower for the exec.
     let carried: Vec<RawFd> = handover.numbers().collect();
     let was_kept_high = !has_room(original, &carried);
     let wanted = match is_rolled_back || was_kept_high {
@@ -56,8 +55,7 @@ pub(super) fn current_limit(
     Limit::open_files(wanted.soft.min(found.hard), wanted.hard.min(found.hard))
 }
 
-/// Lowers the pinned hard limits, now that there is no roll-back; that of open files is set
-/// separately.
+/// Lowers the pinned hard limits except that of open files, now that there is no roll-back.
 ///
 /// # Errors
 /// The first limit that could not be set.

@@ -1,6 +1,5 @@
 //! `--reexec-mode=pinned`: the candidate reports how it was executed and passes its executable and
-//! directory, and the master execs exactly that (docs/handover.md). All sides are here, side by
-//! side.
+//! directory, and the master execs exactly that (docs/handover.md). All sides are here.
 
 use std::ffi::{CString, OsString};
 use std::io;

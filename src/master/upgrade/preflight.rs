@@ -37,8 +37,7 @@ impl Stream {
         Stream { pipe, bytes: Vec::new(), kept_max, is_cut: false }
     }
 
-    /// Reads what is available and keeps the last `kept_max` bytes. Returns whether the other end
-    /// is closed.
+    /// Reads what is available, keeping the last `kept_max` bytes. Returns whether it ended.
     fn drain(&mut self) -> bool {
         let mut chunk = [0; 4096];
         // A writer that never stops is continued in the next turn.

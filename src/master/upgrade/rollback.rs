@@ -52,8 +52,7 @@ impl Adoption {
         self.pinned.as_ref().map(parse).transpose()
     }
 
-    /// Execs the previous image with the untouched state. Returns only if that failed, with the
-    /// reason.
+    /// Execs the previous image with the untouched state. Returns only if that failed, and why.
     pub fn roll_back(&self, image: Option<RawFd>, why: &str) -> String {
         let Some(image) = image else { return "there is no image to roll back to".to_owned() };
         if self.rolled_back.is_some() {

@@ -84,7 +84,6 @@ pub fn verify_executable(program: &Path) -> Result<()> {
     }
 }
 
-/// Reads the variables of an env file, in order.
 fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>> {
     try_read_variables(path).with_context(|| format!("--env-file {}", path.display()))
 }

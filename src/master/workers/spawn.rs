@@ -53,7 +53,6 @@ impl Master {
         Ok((started, directory))
     }
 
-    /// Adds the master's end of a worker's own connection.
     fn add_worker_connection(&mut self, pid: i32, ours: UnixStream) -> Option<ConnectionId> {
         match self.clients.connections.add(&self.wakeups.poll, ours, true) {
             Ok(id) => Some(id),

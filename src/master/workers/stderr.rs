@@ -53,7 +53,6 @@ pub struct WorkerStderr {
     chunk: Box<[u8]>,
 }
 
-/// The pipe of one worker.
 #[derive(Debug)]
 struct Pipe {
     worker: i32,
