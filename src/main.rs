@@ -28,7 +28,7 @@ const EXIT_LOST: u8 = 78;
 
 fn main() -> ExitCode {
     // First of all: from here on no signal is lost and none is fatal.
-    let mask = match signal::take_over() {
+    let mask = match signal::set_up() {
         Ok(mask) => mask,
         Err(error) => return fail(1, &format!("cannot set up signals: {error}")),
     };
@@ -44,8 +44,8 @@ fn main() -> ExitCode {
     let folder = cli::default_folder(std::env::var_os("TMPDIR"));
     match cli::parse(std::env::args_os(), &folder, &launch.directory) {
         Ok(Task::Start(options)) => start(*options, launch),
-        Ok(Task::Adopt { state: state_number, rolled_back, pinned, program }) => {
-            adopt(&Adoption { state_number, rolled_back, pinned, launch, program })
+        Ok(Task::Adopt { state: state_fd, rolled_back, pinned, program }) => {
+            adopt(&Adoption { state_fd, rolled_back, pinned, launch, program })
         }
         Ok(Task::Check { options, state }) => match master::check(&options, state, &launch) {
             Ok(text) => print(0, &text),
@@ -67,9 +67,9 @@ fn start(options: Options, launch: Launch) -> ExitCode {
 
 /// Goes on as the master that this process has been, or gives everything back.
 fn adopt(adoption: &Adoption) -> ExitCode {
-    let way_back = adoption.way_back();
+    let rollback_image = adoption.rollback_image();
     let why = match catch_unwind(AssertUnwindSafe(|| Master::prepare(adoption))) {
-        Ok(Ok(prepared)) => return run(Master::adopt(adoption, way_back, prepared)),
+        Ok(Ok(prepared)) => return run(Master::adopt(adoption, rollback_image, prepared)),
         Ok(Err(why)) => format!("{why:#}"),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -77,7 +77,7 @@ fn adopt(adoption: &Adoption) -> ExitCode {
             format!("a bug: {}", text.unwrap_or("it panicked"))
         }
     };
-    let failure = adoption.roll_back(way_back, &why);
+    let failure = adoption.roll_back(rollback_image, &why);
     fail(EXIT_LOST, &format!("cannot adopt the state: {why}; {failure}"))
 }
 

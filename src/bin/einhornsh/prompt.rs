@@ -130,7 +130,7 @@ fn history_file(state_home: Option<OsString>, home: Option<OsString>) -> Option<
 /// root keeps one.
 fn is_private(history: &Path) -> bool {
     let folder = Entry::at(history).ok().and_then(|entry| entry.open_folder());
-    folder.is_some_and(|folder| trusted_path::is_ours_alone(folder).unwrap_or(false))
+    folder.is_some_and(|folder| trusted_path::is_writable_only_by_us(folder).unwrap_or(false))
 }
 
 /// Completes the words of a line.

@@ -1,4 +1,4 @@
-//! How the master is: what the kernel says of it is gathered, and told to whoever asks.
+//! Status reports: gathers what the kernel knows and renders the document.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::state::{Address, Listener, Pid};
 use crate::status::{self, Kernel, Queue, Status, Style, Unit};
 use crate::sys::{descriptor, process, queue};
 
-/// How long the memory of workers is asked for in one report: a file of `/proc` each, some
-/// thousands of them in this time unless the machine is overloaded. That of the others is not told.
+/// How long one report may take to read the memory of workers, one file of `/proc` each: some
+/// thousands of them unless the machine is overloaded. Workers beyond that are reported without it.
 const MEASURING_MAX: Duration = Duration::from_millis(50);
 
 impl Master {
@@ -47,7 +47,7 @@ impl Master {
     }
 }
 
-/// What waits in a listener, where the kernel tells it.
+/// The queue of a listener, where the kernel reports it.
 fn waiting(listener: &Listener) -> Option<Queue> {
     let socket = descriptor::borrow(listener.descriptor);
     let (queue, unit) = match listener.bind.address {
