@@ -16,8 +16,8 @@ use crate::sys::{proc_pid, process};
 /// A line of `/proc/PID/stat` has some 50 numbers of up to 20 digits, and a name.
 const STAT_BYTES_MAX: u64 = 4096;
 
-/// How far up a parent is looked for. Nothing is nested so deep; pids that are used again during the
-/// look could lead round in a circle.
+/// How far up a parent is looked for. Nothing is nested so deep, and pids that are used again while
+/// it is looked for could lead round in a circle.
 const ANCESTORS_MAX: usize = 1000;
 
 /// A process of a group.
