@@ -8,7 +8,7 @@ use crate::decide::event::PreflightOutcome;
 use crate::decide::preflight::{PREFLIGHT_MAX, UpgradeRequest, Verdict, verdict};
 use crate::decide::rollout;
 use crate::decide::turn::Turn;
-use crate::decide::waiters::{self, Answer, Asker, announce};
+use crate::decide::waiters::{self, Answer, Requester, announce};
 use crate::outcome::Outcome;
 use crate::ruby;
 use crate::state::{
@@ -40,21 +40,21 @@ pub(super) fn asked_by_signal(turn: &mut Turn) {
 }
 
 /// An upgrade command: the client gets progress reports and one final reply.
-pub(super) fn asked_by_client(turn: &mut Turn, asked: UpgradeRequest, asker: Asker) {
+pub(super) fn asked_by_client(turn: &mut Turn, asked: UpgradeRequest, requester: Requester) {
     let waits_for = match asked.kind {
         UpgradeKind::Reload => WaitsFor::Reexec,
         UpgradeKind::Smooth | UpgradeKind::Fleet => WaitsFor::Upgrade,
     };
     if turn.state.stopping.is_some() {
         let why = "Not upgrading: the master is going down";
-        return waiters::answer(turn, &asker, Answer::refused(why));
+        return waiters::answer(turn, &requester, Answer::refused(why));
     }
     if let Some(why) = asked.is_hand_back.then(|| no_hand_back(turn.state)).flatten() {
         turn.error(&why);
-        return waiters::answer(turn, &asker, Answer::refused(why));
+        return waiters::answer(turn, &requester, Answer::refused(why));
     }
     let word = if asked.kind == UpgradeKind::Reload { "Reloading" } else { "Upgrading" };
-    if waiters::join(turn, asker, waits_for, &format!("{word}, as commanded")) {
+    if waiters::join(turn, requester, waits_for, &format!("{word}, as commanded")) {
         begin(turn, asked);
     }
 }
