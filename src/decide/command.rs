@@ -58,8 +58,8 @@ pub(super) fn requested(
     if let Some(kind) = upgrade_kind(&command) {
         return match is_hand_back(&command, words) {
             Ok(is_hand_back) => {
-                let asked = UpgradeRequest { kind, is_hand_back };
-                upgrade::asked_by_client(turn, asked, requester);
+                let upgrade_request = UpgradeRequest { kind, is_hand_back };
+                upgrade::requested_by_client(turn, upgrade_request, requester);
             }
             Err(why) => waiters::answer(turn, &requester, Answer::not_understood(why)),
         };

@@ -35,7 +35,7 @@ pub(super) enum Verdict {
 /// Decides whether the candidate may take over.
 pub(super) fn verdict(
     outcome: &PreflightOutcome,
-    asked: UpgradeRequest,
+    request: UpgradeRequest,
     is_overdue: bool,
 ) -> Verdict {
     let refuse = |why: String| Verdict::Refuse { why };
@@ -56,13 +56,13 @@ pub(super) fn verdict(
         )));
     }
     let Some(report) = report else {
-        let unfit = asked.is_hand_back.then(|| ruby::unfit(words, pid, is_cut));
+        let unfit = request.is_hand_back.then(|| ruby::unfit(words, pid, is_cut));
         return match unreported(status, unfit) {
             None => Verdict::HandBack,
             Some(why) => refuse(said(why)),
         };
     };
-    if asked.is_hand_back {
+    if request.is_hand_back {
         return refuse(format!(
             "the re-exec command runs einhorn {}, which is no Ruby Einhorn: leave out --to-ruby",
             report.release

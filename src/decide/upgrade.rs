@@ -22,7 +22,7 @@ use crate::status;
 pub const HUP_PAUSE: Duration = Duration::from_secs(1);
 
 /// SIGHUP: begins a smooth upgrade, at once or after [`HUP_PAUSE`].
-pub(super) fn asked_by_signal(turn: &mut Turn) {
+pub(super) fn requested_by_signal(turn: &mut Turn) {
     let now = turn.now.monotonic;
     let is_looked_up = turn.state.reexec.is_some_and(|reexec| reexec.kind != UpgradeKind::Reload);
     if is_looked_up && is_deployed(turn.state) {
@@ -40,8 +40,8 @@ pub(super) fn asked_by_signal(turn: &mut Turn) {
 }
 
 /// An upgrade command: the client gets progress reports and one final reply.
-pub(super) fn asked_by_client(turn: &mut Turn, asked: UpgradeRequest, requester: Requester) {
-    let waits_for = match asked.kind {
+pub(super) fn requested_by_client(turn: &mut Turn, request: UpgradeRequest, requester: Requester) {
+    let waits_for = match request.kind {
         UpgradeKind::Reload => WaitsFor::Reexec,
         UpgradeKind::Smooth | UpgradeKind::Fleet => WaitsFor::Upgrade,
     };
@@ -49,13 +49,13 @@ pub(super) fn asked_by_client(turn: &mut Turn, asked: UpgradeRequest, requester:
         let why = "Not upgrading: the master is going down";
         return waiters::answer(turn, &requester, Answer::refused(why));
     }
-    if let Some(why) = asked.is_hand_back.then(|| no_hand_back(turn.state)).flatten() {
+    if let Some(why) = request.is_hand_back.then(|| no_hand_back(turn.state)).flatten() {
         turn.error(&why);
         return waiters::answer(turn, &requester, Answer::refused(why));
     }
-    let word = if asked.kind == UpgradeKind::Reload { "Reloading" } else { "Upgrading" };
+    let word = if request.kind == UpgradeKind::Reload { "Reloading" } else { "Upgrading" };
     if waiters::join(turn, requester, waits_for, &format!("{word}, as commanded")) {
-        begin(turn, asked);
+        begin(turn, request);
     }
 }
 
@@ -73,24 +73,24 @@ fn no_hand_back(state: &State) -> Option<String> {
 }
 
 /// Begins the master's re-exec, or joins the one in progress.
-fn begin(turn: &mut Turn, asked: UpgradeRequest) {
+fn begin(turn: &mut Turn, request: UpgradeRequest) {
     if turn.state.stopping.is_some() {
         return turn.info("Not upgrading: the master is going down");
     }
     // A pending SIGHUP asks for a roll-out, which a reload must not cancel.
-    let kind = match (turn.state.upgrade_due_at.take(), asked.kind) {
+    let kind = match (turn.state.upgrade_due_at.take(), request.kind) {
         (Some(_), UpgradeKind::Reload) => UpgradeKind::Smooth,
         (_, kind) => kind,
     };
     if let Some(reexec) = turn.state.reexec {
         return join(turn, reexec, kind);
     }
-    if asked.is_hand_back {
+    if request.is_hand_back {
         for change in ruby::changes(turn.state) {
             announce(turn, &format!("What changes with a Ruby Einhorn: {change}"));
         }
     }
-    start_preflight(turn, UpgradeRequest { kind, ..asked }, turn.now.monotonic);
+    start_preflight(turn, UpgradeRequest { kind, ..request }, turn.now.monotonic);
 }
 
 /// Joins the re-exec in progress. The latest request determines its kind, except that a reload does
@@ -116,7 +116,7 @@ fn is_deployed(state: &State) -> bool {
     state.config.chdir.is_some() || state.config.env_file.is_some()
 }
 
-fn start_preflight(turn: &mut Turn, asked: UpgradeRequest, asked_at: Monotonic) {
+fn start_preflight(turn: &mut Turn, request: UpgradeRequest, asked_at: Monotonic) {
     let UpgradeRequest { kind, is_hand_back } = asked;
     let deadline = turn.now.monotonic + PREFLIGHT_MAX;
     let stage = Stage::Preflight { candidate: None, deadline, is_overdue: false };
@@ -152,9 +152,9 @@ pub(super) fn preflight_ended(turn: &mut Turn, outcome: &PreflightOutcome) {
     {
         return turn.info(format!("Candidate {pid} has ended; another one is asked by now"));
     }
-    let asked = UpgradeRequest { kind, is_hand_back };
+    let request = UpgradeRequest { kind, is_hand_back };
     let handing_over = Some(Reexec { kind, asked_at, stage: Stage::HandingOver, is_hand_back });
-    match verdict(outcome, asked, is_overdue) {
+    match verdict(outcome, request, is_overdue) {
         Verdict::Accept { release } => {
             announce(turn, &format!("einhorn {release} can take over; handing over to it"));
             turn.state.reexec = handing_over;
