@@ -31,8 +31,8 @@ const PACE_BURST: u32 = 2;
 pub(super) fn set_target(turn: &mut Turn, target: u32) {
     if target != turn.state.config.target {
         let message = format!("Superseded: {target} workers are wanted by now");
-        let told = Answer { outcome: Outcome::Superseded, message };
-        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
+        let answer = Answer { outcome: Outcome::Superseded, message };
+        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &answer);
     }
     let state = &mut *turn.state;
     state.config.target = target;

@@ -60,8 +60,8 @@ fn supersede(turn: &mut Turn) -> Generation {
         let message = "Upgrade superseded: a newer one has begun".to_owned();
         let ended = EndedUpgrade { outcome: Outcome::Superseded, message, ..ended };
         // The original's clients expect no such outcome: they wait for the newest upgrade to end.
-        let is_told = |w: &Waiter| w.waits_for == WaitsFor::Rollout && w.wants_events;
-        waiters::finish_upgrade(turn, ended, numbers, is_told);
+        let is_notified = |w: &Waiter| w.waits_for == WaitsFor::Rollout && w.wants_events;
+        waiters::finish_upgrade(turn, ended, numbers, is_notified);
     }
     from
 }
@@ -225,10 +225,10 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
 }
 
 /// Ends the roll-out because the master is stopping.
-pub(super) fn abandon(turn: &mut Turn, told: &Answer) {
+pub(super) fn abandon(turn: &mut Turn, answer: &Answer) {
     let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
-        let Answer { outcome, message } = told.clone();
+        let Answer { outcome, message } = answer.clone();
         let ended = EndedUpgrade { outcome, message, ..ended };
         waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);
     }

@@ -194,7 +194,7 @@ fn fail(turn: &mut Turn, outcome: Outcome, why: &str) {
 }
 
 /// Ends the re-exec with nothing to follow it.
-fn end_step(turn: &mut Turn, told: Answer, waits_for: &[WaitsFor]) {
+fn end_step(turn: &mut Turn, answer: Answer, waits_for: &[WaitsFor]) {
     let now = turn.now;
     let numbers = status::numbers(turn.state, now);
     let deployment = turn.state.next_deployment.take();
@@ -203,8 +203,8 @@ fn end_step(turn: &mut Turn, told: Answer, waits_for: &[WaitsFor]) {
         kind: reexec.kind,
         generation: turn.state.generation,
         directory: deployment.and_then(|deployment| deployment.directory),
-        outcome: told.outcome,
-        message: told.message,
+        outcome: answer.outcome,
+        message: answer.message,
         took: now.monotonic.since(reexec.asked_at),
         ended_on: now.realtime,
         failures: Vec::new(),
@@ -247,8 +247,8 @@ pub(super) fn abort(turn: &mut Turn) -> Answer {
         kill_candidate(turn);
         fail(turn, Outcome::Aborted, why);
     } else if is_due {
-        let told = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
-        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Upgrade, &told);
+        let answer = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
+        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Upgrade, &answer);
     }
     let is_rolling = turn.state.rollout.is_some();
     if is_rolling {
@@ -298,13 +298,13 @@ pub(super) fn abandon(turn: &mut Turn) {
     kill_candidate(turn);
     turn.state.upgrade_due_at = None;
     let why = "The upgrade was given up: the master is going down";
-    let told = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
-    end_step(turn, told.clone(), &[WaitsFor::Reexec, WaitsFor::Upgrade]);
-    rollout::abandon(turn, &told);
+    let answer = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
+    end_step(turn, answer.clone(), &[WaitsFor::Reexec, WaitsFor::Upgrade]);
+    rollout::abandon(turn, &answer);
     let unsettled = "Not settled: the master is going down".to_owned();
-    let unsettled = Answer { message: unsettled, ..told.clone() };
+    let unsettled = Answer { message: unsettled, ..answer.clone() };
     waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &unsettled);
-    waiters::finish(turn, |waiter| waiter.waits_for != WaitsFor::Exit, &told);
+    waiters::finish(turn, |waiter| waiter.waits_for != WaitsFor::Exit, &answer);
 }
 
 fn kill_candidate(turn: &mut Turn) {

@@ -114,16 +114,16 @@ fn tell_last(turn: &mut Turn, requester: &Requester) {
         return answer(turn, requester, Answer::done("There was no upgrade to wait for"));
     };
     let message = format!("How the last upgrade ended: {}", ended.message);
-    let told = Answer { outcome: ended.outcome, message };
+    let answer = Answer { outcome: ended.outcome, message };
     let event = requester.wants_events.then(|| {
         let numbers = Numbers {
             generation: ended.generation.0,
             elapsed_ms: status::milliseconds(ended.took),
             ..status::numbers(turn.state, turn.now)
         };
-        end(numbers, &told, ended.directory.as_deref(), &ended.failures)
+        end(numbers, &answer, ended.directory.as_deref(), &ended.failures)
     });
-    send(turn, requester, told.message, false, event);
+    send(turn, requester, answer.message, false, event);
 }
 
 /// Logs a message as info and sends it to all waiters.
@@ -163,23 +163,23 @@ pub(super) fn finish_upgrade(
     numbers: Numbers,
     is_over: impl Fn(&Waiter) -> bool,
 ) {
-    let told = Answer { outcome: ended.outcome, message: ended.message.clone() };
-    let event = end(numbers, &told, ended.directory.as_deref(), &ended.failures);
-    send_last(turn, is_over, &told.message, &event);
+    let answer = Answer { outcome: ended.outcome, message: ended.message.clone() };
+    let event = end(numbers, &answer, ended.directory.as_deref(), &ended.failures);
+    send_last(turn, is_over, &answer.message, &event);
     turn.state.last_upgrade = Some(ended);
 }
 
 /// Sends the matching waiters their final reply.
-pub(super) fn finish(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, told: &Answer) {
+pub(super) fn finish(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, answer: &Answer) {
     let numbers = status::numbers(turn.state, turn.now);
-    let event = end(numbers, told, turn.state.began_in(turn.state.generation), &[]);
-    send_last(turn, is_over, &told.message, &event);
+    let event = end(numbers, answer, turn.state.began_in(turn.state.generation), &[]);
+    send_last(turn, is_over, &answer.message, &event);
 }
 
 /// Sends clients that wait for the master's exit their final reply.
 pub(super) fn notify_exit_waiters(turn: &mut Turn, message: &str) {
-    let told = Answer::done(message);
-    finish(turn, |waiter| waiter.waits_for == WaitsFor::Exit, &told);
+    let answer = Answer::done(message);
+    finish(turn, |waiter| waiter.waits_for == WaitsFor::Exit, &answer);
 }
 
 /// Sends the matching waiters a message, with the event if they want one, and removes them.
@@ -204,13 +204,13 @@ fn send(turn: &mut Turn, requester: &Requester, message: String, wait: bool, eve
     turn.actions.push(Action::Reply { connection: requester.connection, reply });
 }
 
-fn end(numbers: Numbers, told: &Answer, release: Option<&Path>, failures: &[Failure]) -> News {
+fn end(numbers: Numbers, answer: &Answer, release: Option<&Path>, failures: &[Failure]) -> News {
     News::End(End {
-        outcome: told.outcome,
-        exit_status: told.outcome.exit_status(),
+        outcome: answer.outcome,
+        exit_status: answer.outcome.exit_status(),
         numbers,
         release: release.map(|directory| directory.display().to_string()),
-        message: told.message.clone(),
+        message: answer.message.clone(),
         failures: failures.iter().map(status::failure).collect(),
     })
 }
