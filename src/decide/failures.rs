@@ -15,7 +15,7 @@ pub(super) fn worker_ended(
     worker: &Worker,
     is_up: bool,
     status: ExitStatus,
-    said: &[u8],
+    stderr_tail: &[u8],
 ) {
     if worker.generation != turn.state.generation {
         return;
@@ -37,20 +37,20 @@ pub(super) fn worker_ended(
         true => format!("{status} after its ACK"),
         false => status.to_string(),
     };
-    let last_words = last_words(said);
+    let last_words = last_words(stderr_tail);
     note(turn, Failure { pid: Some(pid), slot: worker.slot, what, age, last_words });
 }
 
 /// A worker exited whose ACK had taken too long. It has been counted as failed already; its last
 /// output, which may tell the cause, is added to that failure.
-pub(super) fn late_worker_ended(turn: &mut Turn, pid: Pid, worker: &Worker, said: &[u8]) {
+pub(super) fn late_worker_ended(turn: &mut Turn, pid: Pid, worker: &Worker, stderr_tail: &[u8]) {
     let state = &mut *turn.state;
     let ended = state.last_upgrade.iter_mut().flat_map(|ended| &mut ended.failures);
     let current = state.rollout.iter_mut().flat_map(|rollout| &mut rollout.failures);
     let is_its = |failure: &&mut Failure| failure.pid == Some(pid) && failure.slot == worker.slot;
     // The newest, in case the pid has been reused.
     if let Some(failure) = ended.chain(current).filter(is_its).last() {
-        failure.last_words = failure.last_words.take().or_else(|| last_words(said));
+        failure.last_words = failure.last_words.take().or_else(|| last_words(stderr_tail));
     }
 }
 

@@ -45,13 +45,13 @@ pub(super) fn verdict(
             (*pid, *status, report.as_ref(), pin, last_words.trim(), *is_cut)
         }
     };
-    let said = |what: String| match words {
+    let with_output = |what: String| match words {
         "" => format!("{what}; it printed nothing"),
         words => format!("{what}; its last output: {words}"),
     };
     if is_overdue {
         let seconds = PREFLIGHT_MAX.as_secs();
-        return refuse(said(format!(
+        return refuse(with_output(format!(
             "the new release took longer than {seconds}s to check itself"
         )));
     }
@@ -59,7 +59,7 @@ pub(super) fn verdict(
         let unfit = request.is_hand_back.then(|| ruby::unfit(words, pid, is_cut));
         return match unreported(status, unfit) {
             None => Verdict::HandBack,
-            Some(why) => refuse(said(why)),
+            Some(why) => refuse(with_output(why)),
         };
     };
     if request.is_hand_back {
@@ -82,7 +82,10 @@ pub(super) fn verdict(
         ));
     }
     if !report.has_adopted || status != ExitStatus::Code(0) {
-        return refuse(said(format!("einhorn {} cannot take over ({status})", report.release)));
+        return refuse(with_output(format!(
+            "einhorn {} cannot take over ({status})",
+            report.release
+        )));
     }
     match pin {
         Some(Err(why)) => refuse(format!("einhorn {} cannot be pinned: {why}", report.release)),
