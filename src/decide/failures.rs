@@ -69,15 +69,15 @@ pub(super) fn fail_overdue_acks(turn: &mut Turn) {
     let is_due = |worker: &Worker| ack_overdue_at(turn.state, worker).is_some_and(|due| due <= now);
     let overdue = turn.state.current_workers().filter(|(_, worker)| is_due(worker));
     let overdue: Vec<Pid> = overdue.map(|(pid, _)| pid).collect();
-    let most = turn.state.config.rollout.ack_timeout.unwrap_or_default().as_secs_f64();
+    let limit = turn.state.config.rollout.ack_timeout.unwrap_or_default().as_secs_f64();
     for pid in overdue {
         let Some(worker) = turn.state.workers.get_mut(&pid) else { continue };
         worker.missed_ack_deadline = true;
         let (slot, age) = (worker.slot, now.since(worker.spawned_at));
-        announce(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
+        announce(turn, &format!("Worker {pid} is not ACKed after {limit}s: sending USR2"));
         turn.request_stop(&[pid], Signal::Usr2);
         backoff::count_early_death(turn, turn.state.generation);
-        let what = format!("no ACK within {most}s");
+        let what = format!("no ACK within {limit}s");
         note(turn, Failure { pid: Some(pid), slot, what, age, last_words: None });
     }
 }
@@ -92,14 +92,14 @@ pub(super) fn ack_overdue_at(state: &State, worker: &Worker) -> Option<Monotonic
 }
 
 fn note(turn: &mut Turn, failure: Failure) {
-    let most = turn.state.failures_max();
+    let limit = turn.state.failures_max();
     let Some(rollout) = &mut turn.state.rollout else { return };
     rollout.failure_count = rollout.failure_count.saturating_add(1);
     let count = rollout.failure_count;
     if rollout.failures.len() < FAILURES_TOLD {
         rollout.failures.push(failure);
     }
-    announce(turn, &format!("Failure {count} of this upgrade; it ends at {most}"));
+    announce(turn, &format!("Failure {count} of this upgrade; it ends at {limit}"));
 }
 
 /// Formats a failure for a log line.

@@ -71,8 +71,8 @@ pub(super) fn replenish(turn: &mut Turn) {
     let now = turn.now.monotonic;
     // One at a time until the first start succeeds: a program that cannot be executed is then
     // reported once, and not N times.
-    let most = if turn.state.last_spawned_on.is_none() { 1 } else { SPAWNS_PER_TURN };
-    let batch = most.saturating_sub(turn.state.ordered.len());
+    let limit = if turn.state.last_spawned_on.is_none() { 1 } else { SPAWNS_PER_TURN };
+    let batch = limit.saturating_sub(turn.state.ordered.len());
     for _ in 0..batch {
         let Some((due, generation)) = next_start(turn.state) else { return };
         if due > now {

@@ -103,8 +103,8 @@ pub(super) fn check_ended(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool
     canary::set_check(turn, None);
     let what = match is_overdue {
         true => {
-            let most = turn.state.config.rollout.on_canary_timeout.as_secs_f64();
-            format!("took longer than {most}s")
+            let limit = turn.state.config.rollout.on_canary_timeout.as_secs_f64();
+            format!("took longer than {limit}s")
         }
         false => format!("ended with {status}"),
     };
@@ -134,10 +134,10 @@ fn end_exhausted(turn: &mut Turn) {
         let why = format!("{deaths} consecutive deaths before an ACK (--retries)");
         return end(turn, Outcome::Failed, &why);
     }
-    if let Some(most) = turn.state.config.rollout.upgrade_timeout
-        && began_at + most <= turn.now.monotonic
+    if let Some(limit) = turn.state.config.rollout.upgrade_timeout
+        && began_at + limit <= turn.now.monotonic
     {
-        let why = format!("the roll-out took longer than {}s", most.as_secs_f64());
+        let why = format!("the roll-out took longer than {}s", limit.as_secs_f64());
         end(turn, Outcome::TimedOut, &why);
     }
 }
@@ -269,7 +269,7 @@ fn release(state: &State, generation: Generation) -> String {
 pub(super) fn deadline(state: &State) -> Option<Monotonic> {
     let rollout = state.rollout.as_ref()?;
     let bounds = &state.config.rollout;
-    let timeout = bounds.upgrade_timeout.map(|most| rollout.began_at + most);
+    let timeout = bounds.upgrade_timeout.map(|limit| rollout.began_at + limit);
     let canary = match (rollout.stage, canary::canary(state)) {
         (RolloutStage::Canary { check: Some(check) }, _) => {
             (!check.is_overdue).then_some(check.deadline)
