@@ -4,7 +4,7 @@ use crate::decide::turn::Turn;
 use crate::decide::waiters::announce;
 use crate::decide::{backoff, canary};
 use crate::state::{
-    AckMode, ExitStatus, FAILURES_TOLD, Failure, Monotonic, Pid, RolloutStage, Signal, Slot, State,
+    AckMode, ExitStatus, FAILURES_KEPT, Failure, Monotonic, Pid, RolloutStage, Signal, Slot, State,
     Worker, last_words,
 };
 
@@ -96,7 +96,7 @@ fn note(turn: &mut Turn, failure: Failure) {
     let Some(rollout) = &mut turn.state.rollout else { return };
     rollout.failure_count = rollout.failure_count.saturating_add(1);
     let count = rollout.failure_count;
-    if rollout.failures.len() < FAILURES_TOLD {
+    if rollout.failures.len() < FAILURES_KEPT {
         rollout.failures.push(failure);
     }
     announce(turn, &format!("Failure {count} of this upgrade; it ends at {limit}"));

@@ -1,7 +1,7 @@
 //! Every invariant of the state.
 
 use crate::state::{
-    CanaryCheck, FAILURES_TOLD, LAST_WORDS_MAX, Rollout, RolloutKind, RolloutStage, Slot, State,
+    CanaryCheck, FAILURES_KEPT, LAST_WORDS_MAX, Rollout, RolloutKind, RolloutStage, Slot, State,
     Verbosity, WORKERS_MAX,
 };
 
@@ -64,7 +64,7 @@ impl State {
         if let Some(ended) = &self.last_upgrade {
             let is_known = ended.generation <= self.newest_generation;
             ensure(is_known, text("the last upgrade was about a generation of the future"))?;
-            let are_few = ended.failures.len() <= FAILURES_TOLD;
+            let are_few = ended.failures.len() <= FAILURES_KEPT;
             ensure(are_few, text("the last upgrade tells of too many failures"))?;
         }
         let told = self.rollout.iter().flat_map(|rollout| &rollout.failures);
@@ -80,7 +80,7 @@ impl State {
         let told = rollout.failures.len();
         let are_counted = u32::try_from(told).is_ok_and(|told| told <= rollout.failure_count);
         ensure(are_counted, text("a roll-out tells of failures that it does not count"))?;
-        ensure(told <= FAILURES_TOLD, text("a roll-out tells of too many failures"))?;
+        ensure(told <= FAILURES_KEPT, text("a roll-out tells of too many failures"))?;
         let RolloutStage::Canary { check } = rollout.stage else { return Ok(()) };
         ensure(rollout.kind == RolloutKind::Smooth, text("a fleet has no canary"))?;
         let Some(CanaryCheck { process: Some(process), .. }) = check else { return Ok(()) };
