@@ -9,7 +9,7 @@ use crate::state::{
 };
 
 /// A worker exited without having been asked to.
-pub(super) fn worker_ended(
+pub(super) fn worker_exited(
     turn: &mut Turn,
     pid: Pid,
     worker: &Worker,
@@ -43,7 +43,12 @@ pub(super) fn worker_ended(
 
 /// A worker exited whose ACK had taken too long. It has been counted as failed already; its last
 /// output, which may tell the cause, is added to that failure.
-pub(super) fn late_worker_ended(turn: &mut Turn, pid: Pid, worker: &Worker, stderr_tail: &[u8]) {
+pub(super) fn overdue_worker_exited(
+    turn: &mut Turn,
+    pid: Pid,
+    worker: &Worker,
+    stderr_tail: &[u8],
+) {
     let state = &mut *turn.state;
     let ended = state.last_upgrade.iter_mut().flat_map(|ended| &mut ended.failures);
     let current = state.rollout.iter_mut().flat_map(|rollout| &mut rollout.failures);

@@ -85,7 +85,7 @@ pub(super) fn check_not_started(turn: &mut Turn, why: &str) {
 }
 
 /// A child that is not a worker exited. Returns whether it was the `--on-canary` command.
-pub(super) fn check_ended(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool {
+pub(super) fn check_exited(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool {
     let Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. }) =
         turn.state.rollout
     else {

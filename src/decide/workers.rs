@@ -63,7 +63,7 @@ pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
 /// A child was reaped.
 pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, stderr_tail: &[u8]) {
     let Some(worker) = turn.state.workers.remove(&pid) else {
-        if rollout::check_ended(turn, pid, status) {
+        if rollout::check_exited(turn, pid, status) {
             return;
         }
         turn.debug(format!("Reaped process {pid}, which is no worker: {status}"));
@@ -82,7 +82,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, stderr_tail:
     );
     announce(turn, &message);
     if worker.missed_ack_deadline {
-        failures::late_worker_ended(turn, pid, &worker, stderr_tail);
+        failures::overdue_worker_exited(turn, pid, &worker, stderr_tail);
     }
     if worker.is_stopping() || turn.state.stopping.is_some() {
         return;
@@ -92,7 +92,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, stderr_tail:
     if !up && turn.state.is_startable(worker.generation) {
         backoff::count_early_death(turn, worker.generation);
     }
-    failures::worker_ended(turn, pid, &worker, up, status, stderr_tail);
+    failures::worker_exited(turn, pid, &worker, up, status, stderr_tail);
 }
 
 /// Marks a worker as up and ends a streak of early deaths.
