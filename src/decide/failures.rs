@@ -30,7 +30,7 @@ pub(super) fn worker_exited(
     if let RolloutStage::Canary { check: Some(check) } = rollout.stage
         && check.worker == pid
     {
-        canary::forget_check(turn);
+        canary::cancel_check(turn);
     }
     let age = turn.now.monotonic.since(worker.spawned_at);
     let what = match is_up {

@@ -241,7 +241,7 @@ fn waits_for_rollout(waiter: &Waiter) -> bool {
 /// Removes the roll-out from the state. Returns its record; the caller fills in the outcome and the
 /// message.
 fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
-    canary::forget_check(turn);
+    canary::cancel_check(turn);
     let rollout = turn.state.rollout.take()?;
     let directory = turn.state.began_in(turn.state.generation).map(Path::to_path_buf);
     Some(EndedUpgrade {
