@@ -38,7 +38,7 @@ pub(super) fn worker_exited(
         false => status.to_string(),
     };
     let last_words = last_words(stderr_tail);
-    note(turn, Failure { pid: Some(pid), slot: worker.slot, what, age, last_words });
+    record(turn, Failure { pid: Some(pid), slot: worker.slot, what, age, last_words });
 }
 
 /// A worker exited whose ACK had taken too long. It has been counted as failed already; its last
@@ -64,7 +64,7 @@ pub(super) fn start_failed(turn: &mut Turn, slot: Slot, why: &str) {
     if turn.state.rollout.is_some() {
         let what = format!("could not be started: {why}");
         let (age, last_words) = (std::time::Duration::ZERO, None);
-        note(turn, Failure { pid: None, slot, what, age, last_words });
+        record(turn, Failure { pid: None, slot, what, age, last_words });
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) fn fail_overdue_acks(turn: &mut Turn) {
         turn.request_stop(&[pid], Signal::Usr2);
         backoff::count_early_death(turn, turn.state.generation);
         let what = format!("no ACK within {limit}s");
-        note(turn, Failure { pid: Some(pid), slot, what, age, last_words: None });
+        record(turn, Failure { pid: Some(pid), slot, what, age, last_words: None });
     }
 }
 
@@ -96,7 +96,7 @@ pub(super) fn ack_overdue_at(state: &State, worker: &Worker) -> Option<Monotonic
     Some(worker.spawned_at + state.config.rollout.ack_timeout.filter(|_| is_waited_for)?)
 }
 
-fn note(turn: &mut Turn, failure: Failure) {
+fn record(turn: &mut Turn, failure: Failure) {
     let limit = turn.state.failures_max();
     let Some(rollout) = &mut turn.state.rollout else { return };
     rollout.failure_count = rollout.failure_count.saturating_add(1);
