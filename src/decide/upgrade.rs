@@ -187,14 +187,14 @@ pub(super) fn rolled_back(turn: &mut Turn, why: &str) {
 fn fail(turn: &mut Turn, outcome: Outcome, why: &str) {
     turn.error(why);
     let waits_for = [WaitsFor::Reexec, WaitsFor::Upgrade];
-    end_step(turn, Answer { outcome, message: why.to_owned() }, &waits_for);
+    end_reexec(turn, Answer { outcome, message: why.to_owned() }, &waits_for);
     for waiter in turn.state.waiters.clone() {
         waiters::tell(turn, &waiter, why);
     }
 }
 
 /// Ends the re-exec with nothing to follow it.
-fn end_step(turn: &mut Turn, answer: Answer, waits_for: &[WaitsFor]) {
+fn end_reexec(turn: &mut Turn, answer: Answer, waits_for: &[WaitsFor]) {
     let now = turn.now;
     let numbers = status::numbers(turn.state, now);
     let deployment = turn.state.next_deployment.take();
@@ -229,7 +229,7 @@ pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
     match reexec.kind.rollout() {
         None => {
             rollout::reload_deployment(turn);
-            end_step(turn, reloaded, &[WaitsFor::Reexec]);
+            end_reexec(turn, reloaded, &[WaitsFor::Reexec]);
         }
         Some(kind) => {
             waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Reexec, &reloaded);
@@ -241,20 +241,20 @@ pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
 /// `abort`: ends the upgrade in progress. Returns the answer, which says what was aborted.
 pub(super) fn abort(turn: &mut Turn) -> Answer {
     let is_due = turn.state.upgrade_due_at.take().is_some();
-    let is_stepping = turn.state.reexec.is_some();
+    let is_reexecuting = turn.state.reexec.is_some();
     let why = "Upgrade aborted: the master stays what it is";
-    if is_stepping {
+    if is_reexecuting {
         kill_candidate(turn);
         fail(turn, Outcome::Aborted, why);
     } else if is_due {
         let answer = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
         waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Upgrade, &answer);
     }
-    let is_rolling = turn.state.rollout.is_some();
-    if is_rolling {
+    let is_rolling_out = turn.state.rollout.is_some();
+    if is_rolling_out {
         rollout::end(turn, Outcome::Aborted, "as commanded");
     }
-    match (is_stepping, is_rolling, is_due) {
+    match (is_reexecuting, is_rolling_out, is_due) {
         (false, false, false) => Answer::refused("There is no upgrade to abort"),
         (_, true, _) => Answer::done("Aborted the roll-out"),
         _ => Answer::done("Aborted the upgrade before it changed anything"),
@@ -299,7 +299,7 @@ pub(super) fn abandon(turn: &mut Turn) {
     turn.state.upgrade_due_at = None;
     let why = "The upgrade was given up: the master is going down";
     let answer = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
-    end_step(turn, answer.clone(), &[WaitsFor::Reexec, WaitsFor::Upgrade]);
+    end_reexec(turn, answer.clone(), &[WaitsFor::Reexec, WaitsFor::Upgrade]);
     rollout::abandon(turn, &answer);
     let unsettled = "Not settled: the master is going down".to_owned();
     let unsettled = Answer { message: unsettled, ..answer.clone() };
