@@ -25,7 +25,7 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
             pool::set_target(turn, config.target);
             turn.state.config = config;
             if !had_given_up {
-                backoff::count_attempts(turn);
+                backoff::log_if_given_up(turn);
             }
             let message = match changes.is_empty() {
                 true => "Changed nothing".to_owned(),
