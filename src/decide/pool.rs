@@ -100,7 +100,7 @@ fn wanted(state: &State) -> Option<Generation> {
     match before {
         None => (state.missing_count() > 0).then_some(new),
         Some(_) if state.present_count() == 0 => Some(new),
-        Some(rollout) => (state.missing_before_count() > 0).then_some(rollout.from),
+        Some(rollout) => (state.missing_old_count() > 0).then_some(rollout.from),
     }
 }
 

@@ -267,7 +267,7 @@ impl Original {
     /// The upgrade that is under way, or about to begin.
     fn take_upgrade(&self, state: &mut State, facts: &Facts) {
         let kind = if self.smooth_upgrade { RolloutKind::Smooth } else { RolloutKind::Fleet };
-        let (from, now) = (state.generation_before(), facts.now.monotonic);
+        let (from, now) = (state.previous_generation(), facts.now.monotonic);
         state.rollout = self.upgrading.then(|| Rollout::resumed(kind, from, now));
         let kind = match (self.reloading_for_upgrade, self.smooth_upgrade) {
             (false, _) => UpgradeKind::Reload,
