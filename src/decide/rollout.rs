@@ -243,7 +243,7 @@ fn waits_for_rollout(waiter: &Waiter) -> bool {
 fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
     canary::cancel_check(turn);
     let rollout = turn.state.rollout.take()?;
-    let directory = turn.state.began_in(turn.state.generation).map(Path::to_path_buf);
+    let directory = turn.state.directory_of(turn.state.generation).map(Path::to_path_buf);
     Some(EndedUpgrade {
         kind: match rollout.kind {
             RolloutKind::Smooth => UpgradeKind::Smooth,
@@ -261,8 +261,8 @@ fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
 
 /// ` (DIRECTORY)` for a generation that has one, otherwise empty.
 fn release(state: &State, generation: Generation) -> String {
-    let began_in = state.began_in(generation);
-    began_in.map(|directory| format!(" ({})", directory.display())).unwrap_or_default()
+    let directory = state.directory_of(generation);
+    directory.map(|directory| format!(" ({})", directory.display())).unwrap_or_default()
 }
 
 /// The next deadline of the roll-out.

@@ -64,7 +64,7 @@ pub(super) fn report(turn: &mut Turn, requester: &Requester, kind: ReportKind) {
 fn answered(turn: &Turn, requester: &Requester, answer: Answer) -> Reply {
     let event = requester.wants_events.then(|| {
         let numbers = status::numbers(turn.state, turn.now);
-        end(numbers, &answer, turn.state.began_in(turn.state.generation), &[]).to_json()
+        end(numbers, &answer, turn.state.directory_of(turn.state.generation), &[]).to_json()
     });
     Reply { message: answer.message, request_id: requester.request_id.clone(), wait: false, event }
 }
@@ -172,7 +172,7 @@ pub(super) fn finish_upgrade(
 /// Sends the matching waiters their final reply.
 pub(super) fn finish(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, answer: &Answer) {
     let numbers = status::numbers(turn.state, turn.now);
-    let event = end(numbers, answer, turn.state.began_in(turn.state.generation), &[]);
+    let event = end(numbers, answer, turn.state.directory_of(turn.state.generation), &[]);
     send_last(turn, is_over, &answer.message, &event);
 }
 

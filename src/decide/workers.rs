@@ -28,14 +28,14 @@ pub(super) fn spawned(
     turn.state.last_spawn_at = Some(turn.now.monotonic);
     turn.state.last_spawned_on = Some(turn.now.realtime);
     announce(turn, &format!("===> Launched {pid} (slot {})", slot.0));
-    if let (Some(began_in), Some(directory)) = (turn.state.began_in(generation), directory)
-        && began_in != directory
+    if let (Some(expected), Some(directory)) = (turn.state.directory_of(generation), directory)
+        && expected != directory
     {
         let stray = format!(
             "Worker {pid} of generation {} runs in {}: {} is gone",
             generation.0,
             directory.display(),
-            began_in.display()
+            expected.display()
         );
         turn.error(stray);
     }

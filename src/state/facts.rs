@@ -217,7 +217,7 @@ impl State {
     }
 
     /// What `--chdir` resolved to when the generation began.
-    pub fn began_in(&self, generation: Generation) -> Option<&Path> {
+    pub fn directory_of(&self, generation: Generation) -> Option<&Path> {
         self.deployments.get(&generation)?.directory.as_deref()
     }
 

@@ -140,7 +140,7 @@ fn open_variables(path: &Path) -> Result<Option<File>> {
 /// Neither is there, or the first of them was needed.
 pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>> {
     let Some(chdir) = &state.config.chdir else { return Ok(None) };
-    match state.began_in(generation) {
+    match state.directory_of(generation) {
         Some(directory) if is_there(directory) => Ok(Some(directory.to_owned())),
         Some(gone) if state.rollout.is_some() && generation == state.generation => {
             Err(anyhow!("--chdir: the release directory {} is gone", gone.display()))
@@ -151,7 +151,7 @@ pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>> {
 
 /// Whether the directory in which a generation began is no longer there.
 pub fn is_gone(state: &State, generation: Generation) -> bool {
-    state.began_in(generation).is_some_and(|directory| !is_there(directory))
+    state.directory_of(generation).is_some_and(|directory| !is_there(directory))
 }
 
 /// Whether a directory is there, or may be: a file system that does not answer has not lost it.
