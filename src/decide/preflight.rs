@@ -39,10 +39,10 @@ pub(super) fn verdict(
     is_overdue: bool,
 ) -> Verdict {
     let refuse = |why: String| Verdict::Refuse { why };
-    let (pid, status, report, pin, words, is_cut) = match outcome {
+    let (pid, status, report, pin, words, is_truncated) = match outcome {
         PreflightOutcome::NotStarted { why } => return refuse(why.clone()),
-        PreflightOutcome::Ended { pid, status, report, pin, last_words, is_cut } => {
-            (*pid, *status, report.as_ref(), pin, last_words.trim(), *is_cut)
+        PreflightOutcome::Ended { pid, status, report, pin, last_words, is_truncated } => {
+            (*pid, *status, report.as_ref(), pin, last_words.trim(), *is_truncated)
         }
     };
     let with_output = |what: String| match words {
@@ -56,7 +56,7 @@ pub(super) fn verdict(
         )));
     }
     let Some(report) = report else {
-        let unfit = request.is_hand_back.then(|| ruby::unfit(words, pid, is_cut));
+        let unfit = request.is_hand_back.then(|| ruby::unfit(words, pid, is_truncated));
         return match unreported(status, unfit) {
             None => Verdict::HandBack,
             Some(why) => refuse(with_output(why)),

@@ -8,12 +8,12 @@ const AFTER_PID: &str = "] INFO: Running under Ruby ";
 
 /// Why a candidate that ended well is no Ruby Einhorn that can go on in this process, by the end of
 /// what it wrote; `None` for one that is.
-pub fn unfit(words: &str, candidate: Pid, is_cut: bool) -> Option<String> {
+pub fn unfit(words: &str, candidate: Pid, is_truncated: bool) -> Option<String> {
     let pids: Vec<&str> = words.lines().filter_map(pid).collect();
     if pids.iter().any(|pid| *pid == candidate.to_string()) {
         return None;
     }
-    Some(match (pids.first(), is_cut) {
+    Some(match (pids.first(), is_truncated) {
         (Some(pid), _) => format!(
             "the re-exec command runs a Ruby Einhorn as a child (pid {pid} instead of \
              {candidate}): its last command must be run with `exec`"
