@@ -24,8 +24,8 @@ pub const HUP_PAUSE: Duration = Duration::from_secs(1);
 /// SIGHUP: begins a smooth upgrade, at once or after [`HUP_PAUSE`].
 pub(super) fn requested_by_signal(turn: &mut Turn) {
     let now = turn.now.monotonic;
-    let is_looked_up = turn.state.reexec.is_some_and(|reexec| reexec.kind != UpgradeKind::Reload);
-    if is_looked_up && is_deployed(turn.state) {
+    let has_resolved = turn.state.reexec.is_some_and(|reexec| reexec.kind != UpgradeKind::Reload);
+    if has_resolved && resolves_deployment(turn.state) {
         // A preflight restarted by every signal of a burst would never finish.
         turn.state.upgrade_due_at.get_or_insert(now + HUP_PAUSE);
         return turn.info("An upgrade is under way; another one follows it");
@@ -102,7 +102,7 @@ fn join(turn: &mut Turn, reexec: Reexec, kind: UpgradeKind) {
     }
     let Reexec { kind: before, asked_at, is_hand_back, .. } = reexec;
     turn.state.reexec = Some(Reexec { kind, ..reexec });
-    let is_stale = before == UpgradeKind::Reload || is_deployed(turn.state);
+    let is_stale = before == UpgradeKind::Reload || resolves_deployment(turn.state);
     if is_stale && !is_hand_back {
         // The code was resolved before this request, or not at all.
         announce(turn, "Checking again: newer code was asked for");
@@ -112,7 +112,7 @@ fn join(turn: &mut Turn, reexec: Reexec, kind: UpgradeKind) {
 }
 
 /// Whether an upgrade resolves its directory or environment once, during the preflight.
-fn is_deployed(state: &State) -> bool {
+fn resolves_deployment(state: &State) -> bool {
     state.config.chdir.is_some() || state.config.env_file.is_some()
 }
 
