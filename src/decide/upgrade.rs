@@ -49,7 +49,7 @@ pub(super) fn requested_by_client(turn: &mut Turn, request: UpgradeRequest, requ
         let why = "Not upgrading: the master is going down";
         return waiters::answer(turn, &requester, Answer::refused(why));
     }
-    if let Some(why) = request.is_hand_back.then(|| no_hand_back(turn.state)).flatten() {
+    if let Some(why) = request.is_hand_back.then(|| refuse_hand_back(turn.state)).flatten() {
         turn.error(&why);
         return waiters::answer(turn, &requester, Answer::refused(why));
     }
@@ -60,7 +60,7 @@ pub(super) fn requested_by_client(turn: &mut Turn, request: UpgradeRequest, requ
 }
 
 /// Why this state cannot be handed back to a Ruby Einhorn now; `None` if it can.
-fn no_hand_back(state: &State) -> Option<String> {
+fn refuse_hand_back(state: &State) -> Option<String> {
     if state.reexec.is_some_and(|reexec| !reexec.is_hand_back) {
         let why = "an upgrade of the master that is no hand-back is under way; ask again after it";
         return Some(format!("Not handing back: {why}"));
