@@ -72,16 +72,16 @@ pub(super) fn requested(
     }
     match command.as_str() {
         "wait" => waiters::attach(turn, requester),
-        "dec" | "die" | "inc" | "set_workers" => change(turn, &command, words, requester),
+        "dec" | "die" | "inc" | "set_workers" => run_change(turn, &command, words, requester),
         _ => {
-            let answer = plain(turn, &command, words, &request);
+            let answer = run_immediate(turn, &command, words, &request);
             waiters::answer(turn, &requester, answer);
         }
     }
 }
 
 /// Runs a command that is complete when it is answered.
-fn plain(turn: &mut Turn, command: &str, words: &[String], request: &Request) -> Answer {
+fn run_immediate(turn: &mut Turn, command: &str, words: &[String], request: &Request) -> Answer {
     match command {
         "abort" => upgrade::abort(turn),
         "config" => settings::change(turn, words),
@@ -99,7 +99,7 @@ fn plain(turn: &mut Turn, command: &str, words: &[String], request: &Request) ->
 }
 
 /// Runs a command whose completion a client can wait for.
-fn change(turn: &mut Turn, command: &str, words: &[String], requester: Requester) {
+fn run_change(turn: &mut Turn, command: &str, words: &[String], requester: Requester) {
     let is_waited_for = words.iter().any(|word| word == WAIT);
     let words: Vec<String> = words.iter().filter(|word| *word != WAIT).cloned().collect();
     // A refused command must not take effect, so check before running it.
@@ -281,7 +281,7 @@ fn send_signals(turn: &mut Turn, words: &[String]) -> Answer {
     let mut messages = Vec::new();
     for signal in signals {
         turn.actions.extend(workers.iter().map(|pid| Action::Signal { pid: *pid, signal }));
-        messages.push(log_and_answer(turn, signal::sent(signal, &workers)).message);
+        messages.push(log_and_answer(turn, signal::sent_message(signal, &workers)).message);
     }
     Answer::done(messages.join("\n"))
 }

@@ -95,7 +95,7 @@ pub(super) fn replenish(turn: &mut Turn) {
 
 /// The generation of which one more worker is needed. While the canary is on trial there is only
 /// one worker of the new generation, and the old generation is kept at the target.
-fn wanted(state: &State) -> Option<Generation> {
+fn generation_needed(state: &State) -> Option<Generation> {
     let (new, before) = (state.generation, state.rollout.as_ref().filter(|r| r.is_canary()));
     match before {
         None => (state.missing_count() > 0).then_some(new),
@@ -114,7 +114,7 @@ pub(super) fn next_start(state: &State) -> Option<(Monotonic, Generation)> {
     if state.stopping.is_some() || state.has_given_up() || state.room_for_additional() == 0 {
         return None;
     }
-    let generation = wanted(state)?;
+    let generation = generation_needed(state)?;
     Some((start_due_at(state, generation)?, generation))
 }
 

@@ -50,11 +50,11 @@ pub(super) fn stop(turn: &mut Turn, signal: Signal) -> String {
     let workers = turn.all_workers();
     turn.info(format!("Sending {signal} to {}", list(&workers)));
     turn.request_stop(&workers, signal);
-    sent(signal, &workers)
+    sent_message(signal, &workers)
 }
 
 /// The original's message about signals that were sent.
-pub(super) fn sent(signal: Signal, workers: &[crate::state::Pid]) -> String {
+pub(super) fn sent_message(signal: Signal, workers: &[crate::state::Pid]) -> String {
     let count = workers.len();
     format!("Successfully sent {signal}s to {count} processes: {}", list(workers))
 }

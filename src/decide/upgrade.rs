@@ -209,8 +209,8 @@ fn end_reexec(turn: &mut Turn, answer: Answer, waits_for: &[WaitsFor]) {
         ended_on: now.realtime,
         failures: Vec::new(),
     };
-    let is_over = |waiter: &Waiter| waits_for.contains(&waiter.waits_for);
-    waiters::finish_upgrade(turn, ended, numbers, is_over);
+    let is_done = |waiter: &Waiter| waits_for.contains(&waiter.waits_for);
+    waiters::finish_upgrade(turn, ended, numbers, is_done);
 }
 
 /// This image has adopted the state: the re-exec is complete, and the roll-out begins.

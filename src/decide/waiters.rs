@@ -161,19 +161,19 @@ pub(super) fn finish_upgrade(
     turn: &mut Turn,
     ended: EndedUpgrade,
     numbers: Numbers,
-    is_over: impl Fn(&Waiter) -> bool,
+    is_done: impl Fn(&Waiter) -> bool,
 ) {
     let answer = Answer { outcome: ended.outcome, message: ended.message.clone() };
     let event = end(numbers, &answer, ended.directory.as_deref(), &ended.failures);
-    send_last(turn, is_over, &answer.message, &event);
+    send_last(turn, is_done, &answer.message, &event);
     turn.state.last_upgrade = Some(ended);
 }
 
 /// Sends the matching waiters their final reply.
-pub(super) fn finish(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, answer: &Answer) {
+pub(super) fn finish(turn: &mut Turn, is_done: impl Fn(&Waiter) -> bool, answer: &Answer) {
     let numbers = status::numbers(turn.state, turn.now);
     let event = end(numbers, answer, turn.state.directory_of(turn.state.generation), &[]);
-    send_last(turn, is_over, &answer.message, &event);
+    send_last(turn, is_done, &answer.message, &event);
 }
 
 /// Sends clients that wait for the master's exit their final reply.
@@ -183,9 +183,9 @@ pub(super) fn notify_exit_waiters(turn: &mut Turn, message: &str) {
 }
 
 /// Sends the matching waiters a message, with the event if they want one, and removes them.
-fn send_last(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, message: &str, event: &News) {
+fn send_last(turn: &mut Turn, is_done: impl Fn(&Waiter) -> bool, message: &str, event: &News) {
     let (done, staying): (Vec<Waiter>, Vec<Waiter>) =
-        std::mem::take(&mut turn.state.waiters).into_iter().partition(is_over);
+        std::mem::take(&mut turn.state.waiters).into_iter().partition(is_done);
     turn.state.waiters = staying;
     for waiter in &done {
         let event = waiter.wants_events.then(|| event.clone());
