@@ -117,7 +117,7 @@ fn resolves_deployment(state: &State) -> bool {
 }
 
 fn start_preflight(turn: &mut Turn, request: UpgradeRequest, asked_at: Monotonic) {
-    let UpgradeRequest { kind, is_hand_back } = asked;
+    let UpgradeRequest { kind, is_hand_back } = request;
     let deadline = turn.now.monotonic + PREFLIGHT_MAX;
     let stage = Stage::Preflight { candidate: None, deadline, is_overdue: false };
     turn.state.reexec = Some(Reexec { kind, asked_at, stage, is_hand_back });
