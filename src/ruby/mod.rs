@@ -1,5 +1,5 @@
-//! The Ruby Einhorn's shapes (behaviour.md sections 8 and 9). Pure: whoever has a
-//! descriptor, a clock or a process calls this.
+//! The Ruby Einhorn's formats (behaviour.md sections 8 and 9). Pure: the shell provides the
+//! descriptors, clocks and processes.
 
 mod candidate;
 mod connection;

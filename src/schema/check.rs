@@ -1,4 +1,4 @@
-//! What must hold of a hand-over besides `State::check`: what its parts say of each other.
+//! Invariants of a hand-over beyond `State::check`, mostly between its parts.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -12,8 +12,8 @@ use crate::state::{
     SECONDS_MAX, State, VARIABLES_MAX,
 };
 
-/// Refuses a hand-over that no master can have written, and says what is wrong with it. The header
-/// names descriptors of its own beside it.
+/// Refuses a hand-over that no master can have written, with the reason. `header` holds the
+/// descriptors that the header names.
 pub(super) fn check(header: [Option<i32>; 2], handover: &Handover) -> Result<(), String> {
     handover.state.check()?;
     check_config(&handover.state.config)?;
@@ -28,7 +28,7 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-/// The bounds that the command line keeps.
+/// The bounds that the command line enforces.
 fn check_config(config: &Config) -> Result<(), String> {
     let ack = match config.ack_mode {
         AckMode::Timer(after) => Some(after),
@@ -51,7 +51,7 @@ fn check_spans(spans: impl IntoIterator<Item = Option<Duration>>) -> Result<(), 
     long.map_or(Ok(()), |span| Err(format!("a span of {span:?} is out of bounds")))
 }
 
-/// Each number once, each role once, and the listeners as the state knows them.
+/// Each number and each role occurs once, and the listeners match the state.
 fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<(), String> {
     let mut numbers = BTreeSet::new();
     let mut roles = BTreeSet::new();
@@ -95,7 +95,7 @@ fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<()
     check_worker_stderr(handover, &mut numbers)
 }
 
-/// The pipes of workers are theirs, one each, and their numbers nobody else's.
+/// Each worker has one pipe at most, and no pipe shares its number with another descriptor.
 fn check_worker_stderr(handover: &Handover, numbers: &mut BTreeSet<i32>) -> Result<(), String> {
     let Handover { state, worker_stderr, .. } = handover;
     let is_asked = state.config.capture_stderr || worker_stderr.is_empty();
@@ -113,7 +113,7 @@ fn check_worker_stderr(handover: &Handover, numbers: &mut BTreeSet<i32>) -> Resu
     Ok(())
 }
 
-/// The buffers and the state tell of the same connections.
+/// The buffers belong to the connections of the state.
 fn check_connections(handover: &Handover) -> Result<(), String> {
     let known = &handover.state.connections;
     let carried = handover.connections.iter().map(|connection| connection.id);
@@ -124,7 +124,7 @@ fn check_connections(handover: &Handover) -> Result<(), String> {
         handover.connections.iter().zip(known.values())
     {
         let ConnectionId(number) = *id;
-        // A worker that has died is forgotten, though somebody may hold its connection on.
+        // A worker that exited is forgotten, but another process may still hold its connection.
         ensure(*is_given || connection.given_to.is_none(), || {
             format!("connection {number} belongs to a worker, and was not given to one")
         })?;
@@ -135,7 +135,7 @@ fn check_connections(handover: &Handover) -> Result<(), String> {
     Ok(())
 }
 
-/// Every child is one thing.
+/// No process is listed in two roles.
 fn check_helpers(handover: &Handover) -> Result<(), String> {
     let State { master_pid, workers, rollout, .. } = &handover.state;
     let check = rollout.as_ref().and_then(Rollout::check);
@@ -148,7 +148,7 @@ fn check_helpers(handover: &Handover) -> Result<(), String> {
     Ok(())
 }
 
-/// What becomes a C string has no NUL in it, and our own files are found from everywhere.
+/// Words that become C strings contain no NUL, and paths are absolute.
 fn check_words(handover: &Handover) -> Result<(), String> {
     let (origin, config) = (&handover.origin, &handover.state.config);
     let level = origin.nice;
@@ -184,7 +184,7 @@ fn check_words(handover: &Handover) -> Result<(), String> {
     check_nul("listeners", bound)
 }
 
-/// What workers are started with, and the directories that upgrades were about.
+/// Bounds and paths of deployments and upgrades.
 fn check_deployments(handover: &Handover) -> Result<(), String> {
     let state = &handover.state;
     let failures = state.rollout.iter().flat_map(|rollout| &rollout.failures);
@@ -210,7 +210,7 @@ fn check_deployments(handover: &Handover) -> Result<(), String> {
     Ok(())
 }
 
-/// Paths that mean the same wherever one stands.
+/// Paths that do not depend on the working directory.
 fn check_paths<'p>(
     paths: impl IntoIterator<Item = (&'static str, &'p PathBuf)>,
 ) -> Result<(), String> {

@@ -28,7 +28,7 @@ frozen! {
     }
 }
 
-/// By its name.
+/// An outcome is written by name.
 impl Frozen<Outcome> for Text {
     fn freeze(outcome: &Outcome) -> Text {
         Text(outcome.name().to_owned())

@@ -1,4 +1,4 @@
-//! Children that were not reaped yet. What else there is to say of one is a column of its own.
+//! Workers that have not been reaped yet. Later facts about workers are columns of their own.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ frozen! {
     }
 }
 
-/// By its name without `SIG`.
+/// A signal is written by name, without `SIG`.
 impl Frozen<Signal> for Text {
     fn freeze(signal: &Signal) -> Text {
         Text(signal.name().to_owned())
