@@ -46,7 +46,7 @@ pub enum SchemaError {
     /// A section that every state has is missing.
     Missing(&'static str),
     /// A section is not in the canonical encoding that a master writes.
-    OtherSpelling(&'static str),
+    NotCanonical(&'static str),
     /// The state was decoded but breaks an invariant.
     Inconsistent(String),
     /// The encoded state does not decode to the same state.
@@ -97,7 +97,7 @@ impl fmt::Display for SchemaError {
             SchemaError::Missing(name) => {
                 write!(out, "the section {name:?} of the state is missing")
             }
-            SchemaError::OtherSpelling(name) => {
+            SchemaError::NotCanonical(name) => {
                 write!(out, "the section {name:?} of the state is not as a master writes it")
             }
             SchemaError::Inconsistent(what) => write!(out, "the state is inconsistent: {what}"),

@@ -96,19 +96,19 @@ pub(super) fn read(payload: &[u8]) -> Result<Decoded, SchemaError> {
             }
         }
     }
-    verify_spelling(&entries, &handover)?;
+    verify_canonical(&entries, &handover)?;
     Ok(Decoded { handover, skipped })
 }
 
 /// Checks that a master with this hand-over would write exactly these sections.
-fn verify_spelling(entries: &[Entry<'_>], handover: &Handover) -> Result<(), SchemaError> {
+fn verify_canonical(entries: &[Entry<'_>], handover: &Handover) -> Result<(), SchemaError> {
     for row in SECTIONS {
         let found = entries.iter().find(|entry| entry.name == row.name);
         let written = (row.write)(handover)?;
         match found {
             None if written.is_some() => return Err(SchemaError::Missing(row.name)),
             Some(entry) if written.as_deref() != Some(entry.content) => {
-                return Err(SchemaError::OtherSpelling(row.name));
+                return Err(SchemaError::NotCanonical(row.name));
             }
             _ => {}
         }
