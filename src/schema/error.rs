@@ -42,7 +42,7 @@ pub enum SchemaError {
     /// A section is duplicated or out of order.
     Misplaced(String),
     /// A section's critical flag is wrong.
-    Mismarked(&'static str),
+    WrongCriticalFlag(&'static str),
     /// A section that every state has is missing.
     Missing(&'static str),
     /// A section is not in the canonical encoding that a master writes.
@@ -91,7 +91,7 @@ impl fmt::Display for SchemaError {
             SchemaError::Misplaced(name) => {
                 write!(out, "the section {name:?} of the state stands twice or out of order")
             }
-            SchemaError::Mismarked(name) => {
+            SchemaError::WrongCriticalFlag(name) => {
                 write!(out, "the section {name:?} of the state has its critical byte wrong")
             }
             SchemaError::Missing(name) => {

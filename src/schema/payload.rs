@@ -88,7 +88,7 @@ pub(super) fn read(payload: &[u8]) -> Result<Decoded, SchemaError> {
             None if *is_critical => return Err(SchemaError::UnknownSection((*name).to_owned())),
             None => skipped.push((*name).to_owned()),
             Some((_, row)) if row.is_critical != *is_critical => {
-                return Err(SchemaError::Mismarked(row.name));
+                return Err(SchemaError::WrongCriticalFlag(row.name));
             }
             Some((at, row)) => {
                 (row.read)(content, &mut handover)?;
