@@ -45,6 +45,6 @@ pub fn describe(bytes: &[u8]) -> Result<String, SchemaError> {
         skipped: decoded.map(|decoded| decoded.skipped).unwrap_or_default(),
     };
     let summary = serde_yaml::to_string(&summary);
-    let summary = summary.map_err(|error| payload::no_list(error.to_string()))?;
+    let summary = summary.map_err(|error| payload::not_a_section_list(error.to_string()))?;
     Ok(summary + &sections)
 }

@@ -43,10 +43,10 @@ pub(super) fn write(handover: &Handover) -> Result<Vec<u8>, SchemaError> {
     for row in SECTIONS {
         sections.extend((row.write)(handover)?.map(|content| (row, content)));
     }
-    let mut payload = codec::write(&sections.len()).map_err(no_list)?;
+    let mut payload = codec::write(&sections.len()).map_err(not_a_section_list)?;
     for (row, content) in sections {
         let head = (row.name, row.is_critical, content.len());
-        payload.extend(codec::write(&head).map_err(no_list)?);
+        payload.extend(codec::write(&head).map_err(not_a_section_list)?);
         payload.extend(content);
     }
     Ok(payload)
@@ -54,20 +54,20 @@ pub(super) fn write(handover: &Handover) -> Result<Vec<u8>, SchemaError> {
 
 /// Splits a payload into sections, known or not.
 pub(super) fn entries(payload: &[u8]) -> Result<Vec<Entry<'_>>, SchemaError> {
-    let entries: Vec<Entry<'_>> = codec::read(payload).map_err(no_list)?;
+    let entries: Vec<Entry<'_>> = codec::read(payload).map_err(not_a_section_list)?;
     if entries.len() > SECTIONS_MAX {
-        return Err(no_list(format!("{} sections are too many", entries.len())));
+        return Err(not_a_section_list(format!("{} sections are too many", entries.len())));
     }
     let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_name = |name: &str| (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(is_letter);
     match entries.iter().all(|entry| is_name(entry.name)) {
         true => Ok(entries),
-        false => Err(no_list("what should be the name of a section is none".to_owned())),
+        false => Err(not_a_section_list("what should be the name of a section is none".to_owned())),
     }
 }
 
 /// The error of a payload that is not a list of sections.
-pub(super) fn no_list(why: String) -> SchemaError {
+pub(super) fn not_a_section_list(why: String) -> SchemaError {
     SchemaError::Undecodable { section: None, why }
 }
 

@@ -63,8 +63,8 @@ macro_rules! section {
 
                 fn of(handover: &Handover) -> Option<$section> {
                     let blank = Handover::blank();
-                    let says_nothing = $(handover.$($place).+ == blank.$($place).+)&&+;
-                    (Self::KIND == Kind::Base || !says_nothing)
+                    let is_blank = $(handover.$($place).+ == blank.$($place).+)&&+;
+                    (Self::KIND == Kind::Base || !is_blank)
                         .then(|| $section { $($field: Frozen::freeze(&handover.$($place).+),)+ })
                 }
 
@@ -99,9 +99,9 @@ macro_rules! column {
                 fn of(handover: &Handover) -> Option<$section> {
                     let blank = $crate::state::Worker::default();
                     let workers = handover.state.workers.iter();
-                    let told = workers.filter(|(_, worker)| worker.$fact != blank.$fact);
+                    let set = workers.filter(|(_, worker)| worker.$fact != blank.$fact);
                     let section = $section {
-                        $fact: told.map(|(pid, w)| (*pid, Frozen::freeze(&w.$fact))).collect(),
+                        $fact: set.map(|(pid, w)| (*pid, Frozen::freeze(&w.$fact))).collect(),
                     };
                     (!section.$fact.is_empty()).then_some(section)
                 }
