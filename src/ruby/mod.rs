@@ -16,6 +16,6 @@ mod yaml;
 pub use candidate::unfit;
 pub use dump::dump;
 pub use handback::{changes, goes_on, unknown_to_ruby, write};
-pub use original::{BEGINNING, Original, STATE_KEYS};
+pub use original::{Original, STATE_KEYS, STATE_PREFIX};
 pub use takeover::{Facts, Found, Parentage, Socket, Takeover};
 pub use yaml::STATE_MAX;

@@ -115,15 +115,15 @@ const KNOWN_NUMBERS: &[&str] =
     &["number", "backlog", "seconds", "max_unacked", "max_upgrade_additional"];
 
 /// The first bytes of a state of the original.
-pub const BEGINNING: &[u8] = b"---";
+pub const STATE_PREFIX: &[u8] = b"---";
 
 /// The respawn interval if the original has none.
 const SECONDS_DEFAULT: Duration = Duration::from_secs(1);
 
 impl Original {
     /// Whether these bytes are a state of the original and not one of ours.
-    pub fn is_meant(bytes: &[u8]) -> bool {
-        bytes.starts_with(BEGINNING)
+    pub fn is_ruby_state(bytes: &[u8]) -> bool {
+        bytes.starts_with(STATE_PREFIX)
     }
 
     /// Reads a state.

@@ -255,7 +255,7 @@ pub fn peek(open_at_start: &[RawFd]) -> Peeked {
     let deadline = Instant::now() + PEEKING_MAX;
     let pipes = open_at_start.iter().copied().filter(|number| pipe::is_reading_end(*number));
     let pipes: Vec<RawFd> = pipes.collect();
-    let number = match pipe::find(&pipes, ruby::BEGINNING, deadline) {
+    let number = match pipe::find(&pipes, ruby::STATE_PREFIX, deadline) {
         Ok(Some(number)) => number,
         Ok(None) if pipes.iter().any(|number| pipe::is_spent(*number)) => return Peeked::Lost,
         Ok(None) => return Peeked::Hidden("no pipe with it is open here".to_owned()),
