@@ -116,7 +116,8 @@ fn difference(original: &Original, handover: &Handover, told: &Told<'_>) -> Opti
         let these = descriptors.iter().filter(|carried| is_it(carried.role));
         these.map(|carried| carried.number).collect()
     };
-    let left = connections.iter().filter(|one| !goes_on(one)).map(|one| Role::Connection(one.id));
+    let left =
+        connections.iter().filter(|one| !is_handed_back(one)).map(|one| Role::Connection(one.id));
     let left: Vec<Role> = left.collect();
     let is_client = |role| matches!(role, Role::Connection(_)) && !left.contains(&role);
     let listeners = original.listeners.iter().map(|listener| listener.descriptor).collect();
@@ -141,7 +142,7 @@ fn difference(original: &Original, handover: &Handover, told: &Told<'_>) -> Opti
 
 /// Whether a connection is handed back. One that is closing and has no pending output is left out,
 /// which closes it.
-pub fn goes_on(connection: &CarriedConnection) -> bool {
+pub fn is_handed_back(connection: &CarriedConnection) -> bool {
     !connection.is_closing || !connection.output.is_empty()
 }
 
@@ -157,7 +158,7 @@ fn persistent(handover: &Handover, now: Now) -> Result<Vec<Psych>, String> {
     for waiter in &handover.state.waiters {
         waiting.entry(waiter.connection).or_default().push(waiter);
     }
-    for carried in handover.connections.iter().filter(|connection| goes_on(connection)) {
+    for carried in handover.connections.iter().filter(|connection| is_handed_back(connection)) {
         let what = format!("connection {}", carried.id.0);
         let socket = number(Role::Connection(carried.id), &what)?;
         let waiters = waiting.remove(&carried.id).unwrap_or_default();

@@ -15,7 +15,7 @@ mod yaml;
 
 pub use candidate::unfit;
 pub use dump::dump;
-pub use handback::{changes, goes_on, unknown_to_ruby, write};
+pub use handback::{changes, is_handed_back, unknown_to_ruby, write};
 pub use original::{Original, STATE_KEYS, STATE_PREFIX};
 pub use takeover::{Facts, Found, Parentage, Socket, Takeover};
 pub use yaml::STATE_MAX;
