@@ -56,8 +56,8 @@ pub(super) fn verdict(
         )));
     }
     let Some(report) = report else {
-        let unfit = request.is_hand_back.then(|| ruby::unfit(words, pid, is_truncated));
-        return match unreported(status, unfit) {
+        let error = request.is_hand_back.then(|| ruby::candidate_error(words, pid, is_truncated));
+        return match unreported(status, error) {
             None => Verdict::HandBack,
             Some(why) => refuse(with_output(why)),
         };
@@ -94,10 +94,10 @@ pub(super) fn verdict(
 }
 
 /// Why a candidate without a report is refused; `None` accepts a Ruby Einhorn that was asked for.
-/// `unfit` is then the reason, if any, why that one cannot take over.
-fn unreported(status: ExitStatus, unfit: Option<Option<String>>) -> Option<String> {
-    match (status, unfit) {
-        (ExitStatus::Code(0), Some(unfit)) => unfit,
+/// `error` is then the reason, if any, why that one cannot take over.
+fn unreported(status: ExitStatus, error: Option<Option<String>>) -> Option<String> {
+    match (status, error) {
+        (ExitStatus::Code(0), Some(error)) => error,
         (ExitStatus::Code(0), None) => Some(
             "the check passed without a report, as a Ruby Einhorn's does; to hand back to one: \
              einhornsh -e 'upgrade --to-ruby'. If it is none, the command runs no einhorn, or a \

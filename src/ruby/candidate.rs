@@ -8,7 +8,7 @@ const AFTER_PID: &str = "] INFO: Running under Ruby ";
 
 /// Why a candidate that exited with status 0 is not a Ruby Einhorn that can take over this process,
 /// judged by the end of its output; `None` if it is one.
-pub fn unfit(words: &str, candidate: Pid, is_truncated: bool) -> Option<String> {
+pub fn candidate_error(words: &str, candidate: Pid, is_truncated: bool) -> Option<String> {
     let pids: Vec<&str> = words.lines().filter_map(pid).collect();
     if pids.iter().any(|pid| *pid == candidate.to_string()) {
         return None;

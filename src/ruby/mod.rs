@@ -13,7 +13,7 @@ mod value;
 mod worker;
 mod yaml;
 
-pub use candidate::unfit;
+pub use candidate::candidate_error;
 pub use dump::dump;
 pub use handback::{changes, is_handed_back, unknown_to_ruby, write};
 pub use original::{Original, STATE_KEYS, STATE_PREFIX};
