@@ -12,18 +12,18 @@ use crate::state::{
 
 /// Formats the state dump as a YAML document.
 pub fn dump(state: &State) -> String {
-    let told = Told {
+    let context = DumpContext {
         helpers: &[],
         retries: state.config.retries,
         is_smooth: state.rollout.as_ref().is_some_and(|r| r.kind == RolloutKind::Smooth),
         generation: state.reexec_count,
         last_spinup: state.last_spawned_on,
     };
-    document(&Psych::symbols(vec![("state", facts(state, &told))]))
+    document(&Psych::symbols(vec![("state", facts(state, &context))]))
 }
 
 /// The values that differ between a dump and a hand-over of the same state.
-pub(super) struct Told<'a> {
+pub(super) struct DumpContext<'a> {
     /// Children that are not workers.
     pub(super) helpers: &'a [(Pid, String)],
     /// `--retries`, which the original does not know.
@@ -37,12 +37,12 @@ pub(super) struct Told<'a> {
 }
 
 /// The contents of `:state:`, in the original's order.
-pub(super) fn facts(state: &State, told: &Told<'_>) -> Psych {
+pub(super) fn facts(state: &State, context: &DumpContext<'_>) -> Psych {
     let config = &state.config;
     let workers = state.workers.iter().map(|(pid, w)| (Psych::integer(pid.0), worker(w)));
     // The only kind of child besides workers that the original can reap.
     let helper = || Psych::symbols(vec![("type", Psych::Symbol("state_passer"))]);
-    let helpers = told.helpers.iter().map(|(pid, _)| (Psych::integer(pid.0), helper()));
+    let helpers = context.helpers.iter().map(|(pid, _)| (Psych::integer(pid.0), helper()));
     let children = workers.chain(helpers).collect();
     let bound = |bound_by: BoundBy| state.listeners.iter().filter(move |l| l.bound_by == bound_by);
     let per_listener =
@@ -52,7 +52,7 @@ pub(super) fn facts(state: &State, told: &Told<'_>) -> Psych {
         .collect();
     let entries = vec![
         ("children", Psych::Map(children)),
-        ("config", numbers(config, told.retries)),
+        ("config", numbers(config, context.retries)),
         ("versions", Psych::Map(Vec::new())),
         ("version", Psych::integer(state.generation.0)),
         ("sockets", Psych::Map(sockets)),
@@ -64,13 +64,13 @@ pub(super) fn facts(state: &State, told: &Told<'_>) -> Psych {
         ("script_name", Psych::Nil),
         ("respawn", Psych::bool(state.stopping.is_none())),
         ("upgrading", Psych::bool(state.rollout.is_some())),
-        ("smooth_upgrade", Psych::bool(told.is_smooth)),
+        ("smooth_upgrade", Psych::bool(context.is_smooth)),
         ("reloading_for_upgrade", Psych::bool(is_reloading_for_upgrade(state))),
         ("path", Psych::Nil),
         ("cmd_name", Psych::optional(config.command_name.as_ref(), Psych::text)),
         ("verbosity", Psych::integer(config.verbosity.0)),
-        ("generation", Psych::integer(told.generation)),
-        ("last_spinup", Psych::optional(told.last_spinup, time)),
+        ("generation", Psych::integer(context.generation)),
+        ("last_spinup", Psych::optional(context.last_spinup, time)),
         ("ack_mode", ack_mode(config.ack_mode)),
         ("kill_children_on_exit", Psych::bool(config.kill_children_on_exit)),
         ("command_socket_as_fd", Psych::bool(config.command_socket_as_fd)),

@@ -70,7 +70,7 @@ impl<'a> Field<'a> {
                 _ => None,
             };
             let number = number.filter(|number| *number > 0).ok_or_else(|| {
-                self.wrong(format_args!("must have pids for keys, not {}", shown(key)))
+                self.wrong(format_args!("must have pids for keys, not {}", display_key(key)))
             })?;
             numbered.push((number, self.inner(number, value)));
         }
@@ -84,7 +84,7 @@ impl<'a> Field<'a> {
     /// The keys and values of a mapping.
     pub(super) fn pairs(&self) -> Result<Vec<(Field<'a>, Field<'a>)>, String> {
         let pair = |(key, value): &'a (Value, Value)| {
-            (self.inner(shown(key), key), self.inner(shown(key), value))
+            (self.inner(display_key(key), key), self.inner(display_key(key), value))
         };
         Ok(self.entries()?.iter().map(pair).collect())
     }
@@ -130,7 +130,7 @@ impl<'a> Field<'a> {
     pub(super) fn unknown(&self, known: &[&str]) -> Result<Vec<String>, String> {
         let is_unknown = |key: &Value| !known.iter().any(|name| is_name(key, name));
         let keys = self.entries()?.iter().map(|(key, _)| key).filter(|key| is_unknown(key));
-        Ok(keys.map(|key| self.inner(shown(key), &Value::Nil).path).collect())
+        Ok(keys.map(|key| self.inner(display_key(key), &Value::Nil).path).collect())
     }
 
     /// `true` or `false`.
@@ -267,8 +267,8 @@ fn is_name(key: &Value, name: &str) -> bool {
     }
 }
 
-/// A key as shown in a message; long ones are truncated.
-fn shown(key: &Value) -> String {
+/// A key as display_key in a message; long ones are truncated.
+fn display_key(key: &Value) -> String {
     const SHOWN_MAX: usize = 60;
     match key {
         Value::Symbol(name) => format!(":{}:", name.chars().take(SHOWN_MAX).collect::<String>()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::protocol::{Psych, Reply, document};
 use crate::ruby::Original;
-use crate::ruby::dump::{Told, facts, time};
+use crate::ruby::dump::{DumpContext, facts, time};
 use crate::scalar::Scalar;
 use crate::schema::{CarriedConnection, Handover, Role};
 use crate::state::{
@@ -18,7 +18,7 @@ use crate::state::{
 const RELOADED: &str = "Handed back: a Ruby Einhorn goes on";
 
 /// The final reply to a client that waits for a roll-out, if the original cannot notify it later.
-const UNTOLD: &str = "Handed back: a Ruby Einhorn goes on with the roll-out, and tells how it ends \
+const ROLLOUT_CONTINUES: &str = "Handed back: a Ruby Einhorn goes on with the roll-out, and tells how it ends \
                       to the newest request of a connection that has an id";
 
 /// Names everything in this state that the original cannot represent.
@@ -86,7 +86,7 @@ pub fn write(handover: &Handover, now: Now) -> Result<String, String> {
     }
     let asked = state.reexec.and_then(|reexec| reexec.kind.rollout());
     let under_way = state.rollout.as_ref().map(|rollout| rollout.kind);
-    let told = Told {
+    let context = DumpContext {
         helpers: &handover.helpers,
         retries: None,
         is_smooth: asked.or(under_way) == Some(RolloutKind::Smooth),
@@ -96,13 +96,13 @@ pub fn write(handover: &Handover, now: Now) -> Result<String, String> {
     };
     let descriptors = persistent(handover, now)?;
     let document = document(&Psych::symbols(vec![
-        ("state", facts(state, &told)),
+        ("state", facts(state, &context)),
         ("persistent_descriptors", Psych::List(descriptors)),
     ]));
     // If the Ruby master cannot read it, there is no rollback; so read it back first.
     let original = Original::read(document.as_bytes())
         .map_err(|why| format!("what is written for it cannot be read: {why}"))?;
-    match difference(&original, handover, &told) {
+    match difference(&original, handover, &context) {
         None => Ok(document),
         Some(what) => Err(format!("what is written for it reads back as other {what}")),
     }
@@ -110,7 +110,11 @@ pub fn write(handover: &Handover, now: Now) -> Result<String, String> {
 
 /// Names a part of the document that does not read back as this master's state; descriptors are
 /// compared with the table of those that are passed on.
-fn difference(original: &Original, handover: &Handover, told: &Told<'_>) -> Option<&'static str> {
+fn difference(
+    original: &Original,
+    handover: &Handover,
+    context: &DumpContext<'_>,
+) -> Option<&'static str> {
     let Handover { state, descriptors, connections, .. } = handover;
     let numbers = |is_it: &dyn Fn(Role) -> bool| -> BTreeSet<i32> {
         let these = descriptors.iter().filter(|carried| is_it(carried.role));
@@ -127,7 +131,7 @@ fn difference(original: &Original, handover: &Handover, told: &Told<'_>) -> Opti
         (original.workers().eq(state.workers.keys().map(|pid| pid.0)), "workers"),
         (original.version == state.generation.0, "generation"),
         (
-            upgrade == (state.rollout.is_some(), told.is_smooth, is_to_roll_out),
+            upgrade == (state.rollout.is_some(), context.is_smooth, is_to_roll_out),
             "steps of the upgrade",
         ),
         (
@@ -183,7 +187,7 @@ fn connection(socket: Psych, carried: &CarriedConnection, waiters: &[&Waiter]) -
         if Some(index) != subscribed {
             let message = match waiter.waits_for {
                 WaitsFor::Reexec | WaitsFor::Settled | WaitsFor::Exit => RELOADED,
-                WaitsFor::Rollout | WaitsFor::Upgrade => UNTOLD,
+                WaitsFor::Rollout | WaitsFor::Upgrade => ROLLOUT_CONTINUES,
             };
             let request_id = waiter.request_id.clone();
             let event = None;
@@ -193,7 +197,7 @@ fn connection(socket: Psych, carried: &CarriedConnection, waiters: &[&Waiter]) -
     }
     let id = subscribed.and_then(|index| waiters[index].request_id.clone());
     let subscriptions = id.map(|id| ("upgrade", Psych::Scalar(id))).into_iter().collect();
-    let buffers = [("read_buffer", &unread(carried)), ("write_buffer", &output)];
+    let buffers = [("read_buffer", &remaining_input(carried)), ("write_buffer", &output)];
     let mut facts = vec![("socket", socket)];
     let filled = buffers.into_iter().filter(|(_, bytes)| !bytes.is_empty());
     facts.extend(filled.map(|(name, bytes)| (name, buffer(bytes))));
@@ -204,7 +208,7 @@ fn connection(socket: Psych, carried: &CarriedConnection, waiters: &[&Waiter]) -
 /// The input that the original continues with. The rest of a line whose start was discarded must
 /// not be taken for a command: no command begins with `]`, whatever follows, while one might begin
 /// with `{`.
-fn unread(carried: &CarriedConnection) -> Vec<u8> {
+fn remaining_input(carried: &CarriedConnection) -> Vec<u8> {
     let input = carried.input.as_slice();
     let is_within_line = carried.is_discarding || !input.is_empty() && !input.ends_with(b"\n");
     match (carried.is_closing, carried.is_discarding) {
@@ -243,7 +247,7 @@ fn ack_timers(state: &State, now: Now) -> impl Iterator<Item = Psych> {
     pending.filter_map(move |(pid, worker)| {
         let timer = vec![
             ("time", Psych::Scalar(Scalar::Float(after?.as_secs_f64()))),
-            ("start", time(on_the_calendar(worker.spawned_at, now))),
+            ("start", time(to_realtime(worker.spawned_at, now))),
             ("pid", Psych::integer(pid.0)),
         ];
         Some(entry("ACKTimer", timer))
@@ -252,7 +256,7 @@ fn ack_timers(state: &State, now: Now) -> impl Iterator<Item = Psych> {
 
 /// Converts an instant to calendar time, relative to now, so that clock adjustments in between do
 /// not count as time that a worker has been running.
-fn on_the_calendar(at: Monotonic, now: Now) -> Realtime {
+fn to_realtime(at: Monotonic, now: Now) -> Realtime {
     let ago: Duration = now.monotonic.since(at);
     Realtime(now.realtime.0.saturating_sub(i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX)))
 }

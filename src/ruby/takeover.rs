@@ -138,7 +138,7 @@ impl Original {
         state.reexec_count = self.generation.saturating_sub(1);
         state.early_death_count = self.early_death_count;
         state.last_spawned_on = self.last_spinup;
-        state.last_spawn_at = self.last_spinup.map(|on| monotonic(on, facts.now));
+        state.last_spawn_at = self.last_spinup.map(|on| to_monotonic(on, facts.now));
         state.last_upgraded_on = self.last_upgraded;
         if !self.respawn {
             state.stopping = Some(Stopping { exit_code: 0 });
@@ -246,7 +246,7 @@ impl Original {
             worker.last_signaled_on = child.last_signaled_at;
             if worker.is_stopping() {
                 let since = child.last_signaled_at.unwrap_or(facts.now.realtime);
-                worker.stop_requested_at = Some(monotonic(since, facts.now));
+                worker.stop_requested_at = Some(to_monotonic(since, facts.now));
             }
             worker.ping =
                 child.pinged_at.map(|at| Ping { at, request_id: child.pinged_request_id.clone() });
@@ -260,9 +260,9 @@ impl Original {
     fn spawned_at(&self, pid: i32, spawned_on: Realtime, now: Now) -> Monotonic {
         let timer = self.ack_timers.iter().find(|timer| timer.pid == pid);
         let (Some(timer), AckMode::Timer(after)) = (timer, self.options.ack_mode) else {
-            return monotonic(spawned_on, now);
+            return to_monotonic(spawned_on, now);
         };
-        let due = monotonic(timer.start, now) + timer.time;
+        let due = to_monotonic(timer.start, now) + timer.time;
         Monotonic(due.0.saturating_sub((Monotonic(0) + after).0))
     }
 
@@ -284,7 +284,7 @@ impl Original {
         let mut carried = Vec::new();
         for (number, connection) in (facts.first_connection.0..).zip(&self.connections) {
             let id = ConnectionId(number);
-            let owner = self.worker_with(connection.descriptor, state, facts);
+            let owner = self.connection_owner(connection.descriptor, state, facts);
             if let Some(worker) = owner.and_then(|pid| state.workers.get_mut(&pid)) {
                 worker.connection = Some(id);
             }
@@ -316,7 +316,7 @@ impl Original {
     }
 
     /// The worker that owns a connection with `-g`. In the original, the worker connects itself.
-    fn worker_with(&self, descriptor: i32, state: &State, facts: &Facts) -> Option<Pid> {
+    fn connection_owner(&self, descriptor: i32, state: &State, facts: &Facts) -> Option<Pid> {
         let pid = Pid(facts.found.get(&descriptor)?.socket.as_ref()?.peer?);
         let worker = state.workers.get(&pid)?;
         let is_first = self.options.command_socket_as_fd && worker.connection.is_none();
@@ -396,7 +396,7 @@ fn taken_listener(listener: &original::Listener, facts: &Facts) -> Result<Listen
 }
 
 /// Converts a calendar time to the monotonic clock: not later than now, nor before boot.
-fn monotonic(on: Realtime, now: Now) -> Monotonic {
+fn to_monotonic(on: Realtime, now: Now) -> Monotonic {
     let ago = u64::try_from(now.realtime.0.saturating_sub(on.0)).unwrap_or(0);
     Monotonic(now.monotonic.0.saturating_sub(ago))
 }
