@@ -267,7 +267,7 @@ fn is_name(key: &Value, name: &str) -> bool {
     }
 }
 
-/// A key as display_key in a message; long ones are truncated.
+/// A key as shown in a message; long ones are truncated.
 fn display_key(key: &Value) -> String {
     const SHOWN_MAX: usize = 60;
     match key {

@@ -40,7 +40,7 @@ fn check_config(config: &Config) -> Result<(), String> {
     check_spans([Some(bounds.canary), Some(bounds.on_canary_timeout)])?;
     let nice = [config.nice.master, config.nice.worker];
     for level in nice.into_iter().flatten() {
-        ensure((-20..=19).contains(&level), || format!("{level} is no nice level"))?;
+        ensure((-20..=19).contains(&level), || format!("{level} is not a nice level"))?;
     }
     Ok(())
 }
@@ -56,13 +56,15 @@ fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<()
     let mut numbers = BTreeSet::new();
     let mut roles = BTreeSet::new();
     for number in header.into_iter().flatten() {
-        ensure(numbers.insert(number), || format!("descriptor {number} stands twice"))?;
+        ensure(numbers.insert(number), || format!("descriptor {number} is listed twice"))?;
     }
     for carried in &handover.descriptors {
         let (role, number) = (carried.role, carried.number);
         ensure(number >= 3, || format!("{role:?} has descriptor {number}"))?;
-        ensure(numbers.insert(number), || format!("descriptor {number} stands twice"))?;
-        ensure(role == Role::Inherited || roles.insert(role), || format!("{role:?} stands twice"))?;
+        ensure(numbers.insert(number), || format!("descriptor {number} is listed twice"))?;
+        ensure(role == Role::Inherited || roles.insert(role), || {
+            format!("{role:?} is listed twice")
+        })?;
         let known = match role {
             Role::Listener(index) => {
                 let index = usize::try_from(index).unwrap_or(usize::MAX);
@@ -77,7 +79,7 @@ fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<()
             | Role::Pidfile
             | Role::Inherited => true,
         };
-        ensure(known, || format!("the state knows no {role:?} with descriptor {number}"))?;
+        ensure(known, || format!("the state has no {role:?} with descriptor {number}"))?;
     }
     let command_socket = Role::CommandSocket;
     ensure(roles.contains(&command_socket), || format!("{command_socket:?} is not carried"))?;
@@ -99,16 +101,16 @@ fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<()
 fn check_worker_stderr(handover: &Handover, numbers: &mut BTreeSet<i32>) -> Result<(), String> {
     let Handover { state, worker_stderr, .. } = handover;
     let is_asked = state.config.capture_stderr || worker_stderr.is_empty();
-    ensure(is_asked, || "there are pipes without `--capture-stderr`".to_owned())?;
+    ensure(is_asked, || "pipes are listed without `--capture-stderr`".to_owned())?;
     let mut pids = BTreeSet::new();
     for CarriedPipe { pid, is_orphan, number, identity: _, kept, unsent } in worker_stderr {
         ensure(*number >= 3, || format!("the pipe of {pid} has descriptor {number}"))?;
-        ensure(numbers.insert(*number), || format!("descriptor {number} stands twice"))?;
+        ensure(numbers.insert(*number), || format!("descriptor {number} is listed twice"))?;
         let is_its = *is_orphan || state.workers.contains_key(pid) && pids.insert(*pid);
-        ensure(is_its, || format!("the pipe with descriptor {number} is not that of {pid}"))?;
+        ensure(is_its, || format!("the pipe with descriptor {number} does not belong to {pid}"))?;
         let unsent = usize::try_from(*unsent).unwrap_or(usize::MAX);
         let is_kept = unsent <= kept.len() && kept.len() <= CAPTURED_LINE_MAX;
-        ensure(is_kept, || format!("of {pid} is kept what cannot be"))?;
+        ensure(is_kept, || format!("the buffer of {pid} is invalid"))?;
     }
     Ok(())
 }
@@ -143,7 +145,9 @@ fn check_helpers(handover: &Handover) -> Result<(), String> {
     for (pid, _) in &handover.helpers {
         let Pid(number) = *pid;
         let is_other = number > 1 && pid != master_pid && !workers.contains_key(pid);
-        ensure(is_other && pids.insert(*pid), || format!("helper {number} is another process"))?;
+        ensure(is_other && pids.insert(*pid), || {
+            format!("the pid of helper {number} is another process's")
+        })?;
     }
     Ok(())
 }
@@ -152,7 +156,7 @@ fn check_helpers(handover: &Handover) -> Result<(), String> {
 fn check_words(handover: &Handover) -> Result<(), String> {
     let (origin, config) = (&handover.origin, &handover.state.config);
     let level = origin.nice;
-    ensure((-20..=19).contains(&level), || format!("{level} is no nice level"))?;
+    ensure((-20..=19).contains(&level), || format!("{level} is not a nice level"))?;
     let always = [
         ("own_path", &origin.own_path),
         ("socket_path", &config.socket_path),
@@ -215,7 +219,7 @@ fn check_paths<'p>(
     paths: impl IntoIterator<Item = (&'static str, &'p PathBuf)>,
 ) -> Result<(), String> {
     for (name, path) in paths {
-        ensure(path.is_absolute(), || format!("`{name}` is no absolute path"))?;
+        ensure(path.is_absolute(), || format!("`{name}` is not an absolute path"))?;
         check_nul(name, [path])?;
     }
     Ok(())
@@ -224,5 +228,5 @@ fn check_paths<'p>(
 fn check_nul(field: &str, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Result<(), String> {
     let has_nul = |word: &OsStr| word.as_bytes().contains(&0);
     let is_bad = words.into_iter().any(|word| has_nul(word.as_ref()));
-    ensure(!is_bad, || format!("`{field}` has a NUL in it"))
+    ensure(!is_bad, || format!("`{field}` contains a NUL"))
 }

@@ -59,7 +59,7 @@ impl fmt::Display for SchemaError {
             SchemaError::Truncated { length, needed } => {
                 write!(out, "the state is cut short: {length} bytes of {needed}")
             }
-            SchemaError::BadMagic => out.write_str("this is no state of an einhorn"),
+            SchemaError::BadMagic => out.write_str("this is not an einhorn state"),
             SchemaError::HeaderDamaged => {
                 out.write_str("the state's header is damaged: its checksum is wrong")
             }
@@ -80,29 +80,29 @@ impl fmt::Display for SchemaError {
                 out.write_str("the state is damaged: its checksum is wrong")
             }
             SchemaError::Undecodable { section: None, why } => {
-                write!(out, "the state is no list of sections: {why}")
+                write!(out, "the state is not a list of sections: {why}")
             }
             SchemaError::Undecodable { section: Some(name), why } => {
-                write!(out, "the section {name:?} of the state does not have its structure: {why}")
+                write!(out, "the section {name:?} of the state is malformed: {why}")
             }
             SchemaError::UnknownSection(name) => {
                 write!(out, "the state has {name:?} in use, which this release does not know")
             }
             SchemaError::Misplaced(name) => {
-                write!(out, "the section {name:?} of the state stands twice or out of order")
+                write!(out, "the section {name:?} of the state is duplicated or out of order")
             }
             SchemaError::WrongCriticalFlag(name) => {
-                write!(out, "the section {name:?} of the state has its critical byte wrong")
+                write!(out, "the section {name:?} of the state has the wrong critical flag")
             }
             SchemaError::Missing(name) => {
                 write!(out, "the section {name:?} of the state is missing")
             }
             SchemaError::NotCanonical(name) => {
-                write!(out, "the section {name:?} of the state is not as a master writes it")
+                write!(out, "the section {name:?} of the state is not in its canonical form")
             }
             SchemaError::Inconsistent(what) => write!(out, "the state is inconsistent: {what}"),
             SchemaError::NotReproduced => {
-                out.write_str("the state that was written reads back as another one")
+                out.write_str("the encoded state does not decode to the same state")
             }
         }
     }

@@ -62,7 +62,7 @@ pub(super) fn entries(payload: &[u8]) -> Result<Vec<Entry<'_>>, SchemaError> {
     let is_name = |name: &str| (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(is_letter);
     match entries.iter().all(|entry| is_name(entry.name)) {
         true => Ok(entries),
-        false => Err(not_a_section_list("what should be the name of a section is none".to_owned())),
+        false => Err(not_a_section_list("a section name is invalid".to_owned())),
     }
 }
 

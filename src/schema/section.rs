@@ -109,7 +109,7 @@ macro_rules! column {
                 fn put(self, handover: &mut Handover) -> Result<(), String> {
                     for (pid, fact) in self.$fact {
                         let worker = handover.state.workers.get_mut(&pid);
-                        let worker = worker.ok_or_else(|| format!("{pid} is no worker"))?;
+                        let worker = worker.ok_or_else(|| format!("{pid} is not a worker"))?;
                         worker.$fact = Frozen::thaw(fact)?;
                     }
                     Ok(())

@@ -32,11 +32,8 @@ impl State {
         let is_after = from.is_none_or(|from| from <= self.generation);
         ensure(is_after, text("a roll-out would restore a later generation"))?;
         let is_upgrading = self.reexec.is_some() || self.rollout.is_some();
-        let is_still_upgrading = self.stopping.is_some() && is_upgrading;
-        ensure(
-            !is_still_upgrading,
-            text("an upgrade is in progress although the master is stopping"),
-        )?;
+        let is_both = self.stopping.is_some() && is_upgrading;
+        ensure(!is_both, text("an upgrade is in progress although the master is stopping"))?;
         self.check_workers()?;
         self.check_rollouts()?;
         self.check_clients()
