@@ -18,8 +18,8 @@ use crate::state::{
 const RELOADED: &str = "Handed back: a Ruby Einhorn goes on";
 
 /// The final reply to a client that waits for a roll-out, if the original cannot notify it later.
-const ROLLOUT_CONTINUES: &str = "Handed back: a Ruby Einhorn goes on with the roll-out, and tells how it ends \
-                      to the newest request of a connection that has an id";
+const ROLLOUT_CONTINUES: &str = "Handed back: a Ruby Einhorn goes on with the roll-out, and tells \
+                                 how it ends to the newest request of a connection that has an id";
 
 /// Names everything in this state that the original cannot represent.
 pub fn unknown_to_ruby(state: &State) -> Vec<String> {
