@@ -253,7 +253,7 @@ impl Shell {
                     "ruby" => format!("[MASTER {CANDIDATE}] INFO: Running under Ruby 3.1.2\n"),
                     _ => how.to_owned(),
                 },
-                is_cut: false,
+                is_truncated: false,
             },
         };
         let was_due = self.handover_due;

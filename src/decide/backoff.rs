@@ -31,12 +31,12 @@ pub(super) fn count_early_death(turn: &mut Turn, generation: Generation) {
     }
     turn.state.early_death_count = count;
     if is_last {
-        count_attempts(turn);
+        log_if_given_up(turn);
     }
 }
 
 /// Logs that the master gives up, once `--retries` attempts have failed.
-pub(super) fn count_attempts(turn: &mut Turn) {
+pub(super) fn log_if_given_up(turn: &mut Turn) {
     let count = turn.state.early_death_count;
     // During a roll-out the master does not give up: the old generation is restored instead.
     if turn.state.has_given_up() && turn.state.rollout.is_none() {

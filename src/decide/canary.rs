@@ -69,7 +69,7 @@ pub(super) fn set_check(turn: &mut Turn, new: Option<CanaryCheck>) {
 }
 
 /// Kills the `--on-canary` command if it is running; its exit status is ignored from now on.
-pub(super) fn forget_check(turn: &mut Turn) {
+pub(super) fn cancel_check(turn: &mut Turn) {
     if let Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. }) =
         turn.state.rollout
     {

@@ -3,7 +3,7 @@
 use crate::decide::action::{Action, ReportKind};
 use crate::decide::preflight::UpgradeRequest;
 use crate::decide::turn::Turn;
-use crate::decide::waiters::{self, Answer, Asker};
+use crate::decide::waiters::{self, Answer, Requester};
 use crate::decide::{pool, settings, stop, upgrade, workers};
 use crate::outcome::Outcome;
 use crate::protocol::{Args, BadRequest, Request, command_list};
@@ -32,18 +32,18 @@ pub(super) fn requested(
     connection: ConnectionId,
     request: Result<Request, BadRequest>,
 ) {
-    let mut asker = Asker { connection, request_id: None, wants_events: false };
+    let mut requester = Requester { connection, request_id: None, wants_events: false };
     let request = match request {
         Ok(request) => request,
         Err(BadRequest(why)) => {
-            return waiters::answer(turn, &asker, Answer::not_understood(why));
+            return waiters::answer(turn, &requester, Answer::not_understood(why));
         }
     };
-    asker.request_id.clone_from(&request.id);
-    asker.wants_events = request.wants_events;
+    requester.request_id.clone_from(&request.id);
+    requester.wants_events = request.wants_events;
     let Some(command) = request.command.clone() else {
         let why = "No \"command\" parameter provided; not sure what you want me to do.";
-        return waiters::answer(turn, &asker, Answer::not_understood(why));
+        return waiters::answer(turn, &requester, Answer::not_understood(why));
     };
     if turn.state.config.verbosity == Verbosity::DEBUG {
         turn.debug(format!("Received command {command:?}"));
@@ -55,36 +55,36 @@ pub(super) fn requested(
         Args::Absent => &[][..],
         Args::List(words) => words,
         Args::Invalid(why) => {
-            return waiters::answer(turn, &asker, Answer::not_understood(why.clone()));
+            return waiters::answer(turn, &requester, Answer::not_understood(why.clone()));
         }
     };
     if let Some(kind) = upgrade_kind(&command) {
         return match is_hand_back(&command, words) {
             Ok(is_hand_back) => {
-                let asked = UpgradeRequest { kind, is_hand_back };
-                upgrade::asked_by_client(turn, asked, asker);
+                let upgrade_request = UpgradeRequest { kind, is_hand_back };
+                upgrade::requested_by_client(turn, upgrade_request, requester);
             }
-            Err(why) => waiters::answer(turn, &asker, Answer::not_understood(why)),
+            Err(why) => waiters::answer(turn, &requester, Answer::not_understood(why)),
         };
     }
     if let Some(kind) = report_kind(&command, words) {
         return match kind {
-            Ok(kind) => waiters::report(turn, &asker, kind),
-            Err(why) => waiters::answer(turn, &asker, Answer::not_understood(why)),
+            Ok(kind) => waiters::report(turn, &requester, kind),
+            Err(why) => waiters::answer(turn, &requester, Answer::not_understood(why)),
         };
     }
     match command.as_str() {
-        "wait" => waiters::attach(turn, asker),
-        "dec" | "die" | "inc" | "set_workers" => change(turn, &command, words, asker),
+        "wait" => waiters::attach(turn, requester),
+        "dec" | "die" | "inc" | "set_workers" => run_change(turn, &command, words, requester),
         _ => {
-            let answer = plain(turn, &command, words, &request);
-            waiters::answer(turn, &asker, answer);
+            let answer = run_immediate(turn, &command, words, &request);
+            waiters::answer(turn, &requester, answer);
         }
     }
 }
 
 /// Runs a command that is complete when it is answered.
-fn plain(turn: &mut Turn, command: &str, words: &[String], request: &Request) -> Answer {
+fn run_immediate(turn: &mut Turn, command: &str, words: &[String], request: &Request) -> Answer {
     match command {
         "abort" => upgrade::abort(turn),
         "config" => settings::change(turn, words),
@@ -102,12 +102,12 @@ fn plain(turn: &mut Turn, command: &str, words: &[String], request: &Request) ->
 }
 
 /// Runs a command whose completion a client can wait for.
-fn change(turn: &mut Turn, command: &str, words: &[String], asker: Asker) {
+fn run_change(turn: &mut Turn, command: &str, words: &[String], requester: Requester) {
     let is_waited_for = words.iter().any(|word| word == WAIT);
     let words: Vec<String> = words.iter().filter(|word| *word != WAIT).cloned().collect();
     // A refused command must not take effect, so check before running it.
-    if let Some(refusal) = waiters::refuse(turn, &asker).filter(|_| is_waited_for) {
-        return waiters::answer(turn, &asker, refusal);
+    if let Some(refusal) = waiters::refuse(turn, &requester).filter(|_| is_waited_for) {
+        return waiters::answer(turn, &requester, refusal);
     }
     let (answer, waits_for) = match command {
         "die" => (die(turn, &words), WaitsFor::Exit),
@@ -116,9 +116,9 @@ fn change(turn: &mut Turn, command: &str, words: &[String], asker: Asker) {
         _ => (set_workers(turn, &words), WaitsFor::Settled),
     };
     if answer.outcome == Outcome::Done && is_waited_for {
-        waiters::join(turn, asker, waits_for, &answer.message);
+        waiters::join(turn, requester, waits_for, &answer.message);
     } else {
-        waiters::answer(turn, &asker, answer);
+        waiters::answer(turn, &requester, answer);
     }
 }
 
@@ -284,7 +284,7 @@ fn send_signals(turn: &mut Turn, words: &[String]) -> Answer {
     let mut messages = Vec::new();
     for signal in signals {
         turn.actions.extend(workers.iter().map(|pid| Action::Signal { pid: *pid, signal }));
-        messages.push(log_and_answer(turn, stop::sent(signal, &workers)).message);
+        messages.push(log_and_answer(turn, stop::sent_message(signal, &workers)).message);
     }
     Answer::done(messages.join("\n"))
 }

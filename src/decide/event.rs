@@ -131,6 +131,6 @@ pub enum PreflightOutcome {
         /// The last of what it wrote to standard output and standard error.
         last_words: String,
         /// Whether it wrote more than `last_words` holds.
-        is_cut: bool,
+        is_truncated: bool,
     },
 }

@@ -32,8 +32,8 @@ const PACE_BURST: u32 = 2;
 pub(super) fn set_target(turn: &mut Turn, target: u32) {
     if target != turn.state.config.target {
         let message = format!("Superseded: {target} workers are wanted by now");
-        let told = Answer { outcome: Outcome::Superseded, message };
-        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
+        let answer = Answer { outcome: Outcome::Superseded, message };
+        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &answer);
     }
     let state = &mut *turn.state;
     state.config.target = target;
@@ -73,8 +73,8 @@ pub(super) fn replenish(turn: &mut Turn) {
     let now = turn.now.monotonic;
     // One at a time until the first start succeeds: a program that cannot be executed is then
     // reported once, and not N times.
-    let most = if turn.state.last_spawned_on.is_none() { 1 } else { SPAWNS_PER_TURN };
-    let batch = most.saturating_sub(turn.state.ordered.len());
+    let limit = if turn.state.last_spawned_on.is_none() { 1 } else { SPAWNS_PER_TURN };
+    let batch = limit.saturating_sub(turn.state.ordered.len());
     for _ in 0..batch {
         let Some((due, generation)) = next_start(turn.state) else { return };
         if due > now {
@@ -97,12 +97,12 @@ pub(super) fn replenish(turn: &mut Turn) {
 
 /// The generation of which one more worker is needed. While the canary is on trial there is only
 /// one worker of the new generation, and the old generation is kept at the target.
-fn wanted(state: &State) -> Option<Generation> {
+fn generation_needed(state: &State) -> Option<Generation> {
     let (new, before) = (state.generation, state.rollout.as_ref().filter(|r| r.is_canary()));
     match before {
         None => (state.missing_count() > 0).then_some(new),
         Some(_) if state.present_count() == 0 => Some(new),
-        Some(rollout) => (state.missing_before_count() > 0).then_some(rollout.from),
+        Some(rollout) => (state.missing_old_count() > 0).then_some(rollout.from),
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) fn next_start(state: &State) -> Option<(Monotonic, Generation)> {
     if state.stopping.is_some() || state.has_given_up() || state.room_for_additional() == 0 {
         return None;
     }
-    let generation = wanted(state)?;
+    let generation = generation_needed(state)?;
     Some((start_due_at(state, generation)?, generation))
 }
 

@@ -35,34 +35,34 @@ pub(super) enum Verdict {
 /// Decides whether the candidate may take over.
 pub(super) fn verdict(
     outcome: &PreflightOutcome,
-    asked: UpgradeRequest,
+    request: UpgradeRequest,
     is_overdue: bool,
 ) -> Verdict {
     let refuse = |why: String| Verdict::Refuse { why };
-    let (pid, status, report, pin, words, is_cut) = match outcome {
+    let (pid, status, report, pin, words, is_truncated) = match outcome {
         PreflightOutcome::NotStarted { why } => return refuse(why.clone()),
-        PreflightOutcome::Ended { pid, status, report, pin, last_words, is_cut } => {
-            (*pid, *status, report.as_ref(), pin, last_words.trim(), *is_cut)
+        PreflightOutcome::Ended { pid, status, report, pin, last_words, is_truncated } => {
+            (*pid, *status, report.as_ref(), pin, last_words.trim(), *is_truncated)
         }
     };
-    let said = |what: String| match words {
+    let with_output = |what: String| match words {
         "" => format!("{what}; it printed nothing"),
         words => format!("{what}; its last output: {words}"),
     };
     if is_overdue {
         let seconds = PREFLIGHT_MAX.as_secs();
-        return refuse(said(format!(
+        return refuse(with_output(format!(
             "the new release took longer than {seconds}s to check itself"
         )));
     }
     let Some(report) = report else {
-        let unfit = asked.is_hand_back.then(|| ruby::unfit(words, pid, is_cut));
-        return match unreported(status, unfit) {
+        let error = request.is_hand_back.then(|| ruby::candidate_error(words, pid, is_truncated));
+        return match unreported(status, error) {
             None => Verdict::HandBack,
-            Some(why) => refuse(said(why)),
+            Some(why) => refuse(with_output(why)),
         };
     };
-    if asked.is_hand_back {
+    if request.is_hand_back {
         return refuse(format!(
             "the re-exec command runs einhorn {}, which is no Ruby Einhorn: leave out --to-ruby",
             report.release
@@ -82,7 +82,10 @@ pub(super) fn verdict(
         ));
     }
     if !report.has_adopted || status != ExitStatus::Code(0) {
-        return refuse(said(format!("einhorn {} cannot take over ({status})", report.release)));
+        return refuse(with_output(format!(
+            "einhorn {} cannot take over ({status})",
+            report.release
+        )));
     }
     match pin {
         Some(Err(why)) => refuse(format!("einhorn {} cannot be pinned: {why}", report.release)),
@@ -91,10 +94,10 @@ pub(super) fn verdict(
 }
 
 /// Why a candidate without a report is refused; `None` accepts a Ruby Einhorn that was asked for.
-/// `unfit` is then the reason, if any, why that one cannot take over.
-fn unreported(status: ExitStatus, unfit: Option<Option<String>>) -> Option<String> {
-    match (status, unfit) {
-        (ExitStatus::Code(0), Some(unfit)) => unfit,
+/// `error` is then the reason, if any, why that one cannot take over.
+fn unreported(status: ExitStatus, error: Option<Option<String>>) -> Option<String> {
+    match (status, error) {
+        (ExitStatus::Code(0), Some(error)) => error,
         (ExitStatus::Code(0), None) => Some(
             "the check passed without a report, as a Ruby Einhorn's does; to hand back to one: \
              einhornsh -e 'upgrade --to-ruby'. If it is none, the command runs no einhorn, or a \

@@ -41,7 +41,7 @@ fn settle(turn: &mut Turn) {
         return;
     }
     let target = state.config.target;
-    let told = if state.has_given_up() {
+    let answer = if state.has_given_up() {
         let message = format!("Not settled: {} of {target} are up", state.current_capacity());
         Answer { outcome: Outcome::Failed, message }
     } else if state.capacity() == target && state.staying_count() == target {
@@ -49,7 +49,7 @@ fn settle(turn: &mut Turn) {
     } else {
         return;
     };
-    waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
+    waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &answer);
 }
 
 fn exit_when_done(turn: &mut Turn) {

@@ -60,8 +60,8 @@ fn supersede(turn: &mut Turn) -> Generation {
         let message = "Upgrade superseded: a newer one has begun".to_owned();
         let ended = EndedUpgrade { outcome: Outcome::Superseded, message, ..ended };
         // The original's clients expect no such outcome: they wait for the newest upgrade to end.
-        let is_told = |w: &Waiter| w.waits_for == WaitsFor::Rollout && w.wants_events;
-        waiters::finish_upgrade(turn, ended, numbers, is_told);
+        let is_notified = |w: &Waiter| w.waits_for == WaitsFor::Rollout && w.wants_events;
+        waiters::finish_upgrade(turn, ended, numbers, is_notified);
     }
     from
 }
@@ -85,7 +85,7 @@ pub(super) fn check_not_started(turn: &mut Turn, why: &str) {
 }
 
 /// A child that is not a worker exited. Returns whether it was the `--on-canary` command.
-pub(super) fn check_ended(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool {
+pub(super) fn check_exited(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool {
     let Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. }) =
         turn.state.rollout
     else {
@@ -103,8 +103,8 @@ pub(super) fn check_ended(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool
     canary::set_check(turn, None);
     let what = match is_overdue {
         true => {
-            let most = turn.state.config.rollout.on_canary_timeout.as_secs_f64();
-            format!("took longer than {most}s")
+            let limit = turn.state.config.rollout.on_canary_timeout.as_secs_f64();
+            format!("took longer than {limit}s")
         }
         false => format!("ended with {status}"),
     };
@@ -134,10 +134,10 @@ fn end_exhausted(turn: &mut Turn) {
         let why = format!("{deaths} consecutive deaths before an ACK (--retries)");
         return end(turn, Outcome::Failed, &why);
     }
-    if let Some(most) = turn.state.config.rollout.upgrade_timeout
-        && began_at + most <= turn.now.monotonic
+    if let Some(limit) = turn.state.config.rollout.upgrade_timeout
+        && began_at + limit <= turn.now.monotonic
     {
-        let why = format!("the roll-out took longer than {}s", most.as_secs_f64());
+        let why = format!("the roll-out took longer than {}s", limit.as_secs_f64());
         end(turn, Outcome::TimedOut, &why);
     }
 }
@@ -225,10 +225,10 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
 }
 
 /// Ends the roll-out because the master is stopping.
-pub(super) fn abandon(turn: &mut Turn, told: &Answer) {
+pub(super) fn abandon(turn: &mut Turn, answer: &Answer) {
     let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
-        let Answer { outcome, message } = told.clone();
+        let Answer { outcome, message } = answer.clone();
         let ended = EndedUpgrade { outcome, message, ..ended };
         waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);
     }
@@ -241,9 +241,9 @@ fn waits_for_rollout(waiter: &Waiter) -> bool {
 /// Removes the roll-out from the state. Returns its record; the caller fills in the outcome and the
 /// message.
 fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
-    canary::forget_check(turn);
+    canary::cancel_check(turn);
     let rollout = turn.state.rollout.take()?;
-    let directory = turn.state.began_in(turn.state.generation).map(Path::to_path_buf);
+    let directory = turn.state.directory_of(turn.state.generation).map(Path::to_path_buf);
     Some(EndedUpgrade {
         kind: match rollout.kind {
             RolloutKind::Smooth => UpgradeKind::Smooth,
@@ -261,15 +261,15 @@ fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
 
 /// ` (DIRECTORY)` for a generation that has one, otherwise empty.
 fn release(state: &State, generation: Generation) -> String {
-    let began_in = state.began_in(generation);
-    began_in.map(|directory| format!(" ({})", directory.display())).unwrap_or_default()
+    let directory = state.directory_of(generation);
+    directory.map(|directory| format!(" ({})", directory.display())).unwrap_or_default()
 }
 
 /// The next deadline of the roll-out.
 pub(super) fn deadline(state: &State) -> Option<Monotonic> {
     let rollout = state.rollout.as_ref()?;
     let bounds = &state.config.rollout;
-    let timeout = bounds.upgrade_timeout.map(|most| rollout.began_at + most);
+    let timeout = bounds.upgrade_timeout.map(|limit| rollout.began_at + limit);
     let canary = match (rollout.stage, canary::canary(state)) {
         (RolloutStage::Canary { check: Some(check) }, _) => {
             (!check.is_overdue).then_some(check.deadline)

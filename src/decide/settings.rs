@@ -28,7 +28,7 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
             let before = std::mem::replace(&mut turn.state.config, config);
             stop::reschedule(turn, &before);
             if !had_given_up {
-                backoff::count_attempts(turn);
+                backoff::log_if_given_up(turn);
             }
             let message = match changes.is_empty() {
                 true => "Changed nothing".to_owned(),

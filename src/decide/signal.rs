@@ -39,7 +39,7 @@ pub(super) fn received(turn: &mut Turn, signal: Signal, sender: Option<Sender>) 
         }
         Signal::Hup => {
             turn.info(format!("Received {from}: upgrading"));
-            upgrade::asked_by_signal(turn);
+            upgrade::requested_by_signal(turn);
         }
         Signal::Chld => {}
         other => turn.info(format!("Received {from}: ignoring {other}")),

@@ -24,8 +24,8 @@ pub(super) fn all(turn: &mut Turn) -> String {
     turn.info(format!("Sending {signal} to {}", list(&asked)));
     request(turn, &asked);
     match waiting.is_empty() {
-        true => sent(signal, &asked),
-        false => format!("{}; {}", sent(signal, &asked), still_stopping(turn, &waiting)),
+        true => sent_message(signal, &asked),
+        false => format!("{}; {}", sent_message(signal, &asked), still_stopping(turn, &waiting)),
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) fn all_with(turn: &mut Turn, signal: Signal) -> String {
         }
         send(turn, *pid, signal);
     }
-    sent(signal, &workers)
+    sent_message(signal, &workers)
 }
 
 /// Stops the master and moves every worker to the next step of the schedule, without waiting for
@@ -190,7 +190,7 @@ fn still_stopping(turn: &Turn, pids: &[Pid]) -> String {
 }
 
 /// The original's message about signals that were sent.
-pub(super) fn sent(signal: Signal, workers: &[Pid]) -> String {
+pub(super) fn sent_message(signal: Signal, workers: &[Pid]) -> String {
     let count = workers.len();
     format!("Successfully sent {signal}s to {count} processes: {}", list(workers))
 }

@@ -8,7 +8,7 @@ use crate::decide::event::PreflightOutcome;
 use crate::decide::preflight::{PREFLIGHT_MAX, UpgradeRequest, Verdict, verdict};
 use crate::decide::rollout;
 use crate::decide::turn::Turn;
-use crate::decide::waiters::{self, Answer, Asker, announce};
+use crate::decide::waiters::{self, Answer, Requester, announce};
 use crate::outcome::Outcome;
 use crate::ruby;
 use crate::state::{
@@ -22,10 +22,10 @@ use crate::status;
 pub const HUP_PAUSE: Duration = Duration::from_secs(1);
 
 /// SIGHUP: begins a smooth upgrade, at once or after [`HUP_PAUSE`].
-pub(super) fn asked_by_signal(turn: &mut Turn) {
+pub(super) fn requested_by_signal(turn: &mut Turn) {
     let now = turn.now.monotonic;
-    let is_looked_up = turn.state.reexec.is_some_and(|reexec| reexec.kind != UpgradeKind::Reload);
-    if is_looked_up && is_deployed(turn.state) {
+    let has_resolved = turn.state.reexec.is_some_and(|reexec| reexec.kind != UpgradeKind::Reload);
+    if has_resolved && resolves_deployment(turn.state) {
         // A preflight restarted by every signal of a burst would never finish.
         turn.state.upgrade_due_at.get_or_insert(now + HUP_PAUSE);
         return turn.info("An upgrade is under way; another one follows it");
@@ -40,27 +40,27 @@ pub(super) fn asked_by_signal(turn: &mut Turn) {
 }
 
 /// An upgrade command: the client gets progress reports and one final reply.
-pub(super) fn asked_by_client(turn: &mut Turn, asked: UpgradeRequest, asker: Asker) {
-    let waits_for = match asked.kind {
+pub(super) fn requested_by_client(turn: &mut Turn, request: UpgradeRequest, requester: Requester) {
+    let waits_for = match request.kind {
         UpgradeKind::Reload => WaitsFor::Reexec,
         UpgradeKind::Smooth | UpgradeKind::Fleet => WaitsFor::Upgrade,
     };
     if turn.state.stopping.is_some() {
         let why = "Not upgrading: the master is going down";
-        return waiters::answer(turn, &asker, Answer::refused(why));
+        return waiters::answer(turn, &requester, Answer::refused(why));
     }
-    if let Some(why) = asked.is_hand_back.then(|| no_hand_back(turn.state)).flatten() {
+    if let Some(why) = request.is_hand_back.then(|| refuse_hand_back(turn.state)).flatten() {
         turn.error(&why);
-        return waiters::answer(turn, &asker, Answer::refused(why));
+        return waiters::answer(turn, &requester, Answer::refused(why));
     }
-    let word = if asked.kind == UpgradeKind::Reload { "Reloading" } else { "Upgrading" };
-    if waiters::join(turn, asker, waits_for, &format!("{word}, as commanded")) {
-        begin(turn, asked);
+    let word = if request.kind == UpgradeKind::Reload { "Reloading" } else { "Upgrading" };
+    if waiters::join(turn, requester, waits_for, &format!("{word}, as commanded")) {
+        begin(turn, request);
     }
 }
 
 /// Why this state cannot be handed back to a Ruby Einhorn now; `None` if it can.
-fn no_hand_back(state: &State) -> Option<String> {
+fn refuse_hand_back(state: &State) -> Option<String> {
     if state.reexec.is_some_and(|reexec| !reexec.is_hand_back) {
         let why = "an upgrade of the master that is no hand-back is under way; ask again after it";
         return Some(format!("Not handing back: {why}"));
@@ -73,24 +73,24 @@ fn no_hand_back(state: &State) -> Option<String> {
 }
 
 /// Begins the master's re-exec, or joins the one in progress.
-fn begin(turn: &mut Turn, asked: UpgradeRequest) {
+fn begin(turn: &mut Turn, request: UpgradeRequest) {
     if turn.state.stopping.is_some() {
         return turn.info("Not upgrading: the master is going down");
     }
     // A pending SIGHUP asks for a roll-out, which a reload must not cancel.
-    let kind = match (turn.state.upgrade_due_at.take(), asked.kind) {
+    let kind = match (turn.state.upgrade_due_at.take(), request.kind) {
         (Some(_), UpgradeKind::Reload) => UpgradeKind::Smooth,
         (_, kind) => kind,
     };
     if let Some(reexec) = turn.state.reexec {
         return join(turn, reexec, kind);
     }
-    if asked.is_hand_back {
+    if request.is_hand_back {
         for change in ruby::changes(turn.state) {
             announce(turn, &format!("What changes with a Ruby Einhorn: {change}"));
         }
     }
-    start_preflight(turn, UpgradeRequest { kind, ..asked }, turn.now.monotonic);
+    start_preflight(turn, UpgradeRequest { kind, ..request }, turn.now.monotonic);
 }
 
 /// Joins the re-exec in progress. The latest request determines its kind, except that a reload does
@@ -102,7 +102,7 @@ fn join(turn: &mut Turn, reexec: Reexec, kind: UpgradeKind) {
     }
     let Reexec { kind: before, asked_at, is_hand_back, .. } = reexec;
     turn.state.reexec = Some(Reexec { kind, ..reexec });
-    let is_stale = before == UpgradeKind::Reload || is_deployed(turn.state);
+    let is_stale = before == UpgradeKind::Reload || resolves_deployment(turn.state);
     if is_stale && !is_hand_back {
         // The code was resolved before this request, or not at all.
         announce(turn, "Checking again: newer code was asked for");
@@ -112,12 +112,12 @@ fn join(turn: &mut Turn, reexec: Reexec, kind: UpgradeKind) {
 }
 
 /// Whether an upgrade resolves its directory or environment once, during the preflight.
-fn is_deployed(state: &State) -> bool {
+fn resolves_deployment(state: &State) -> bool {
     state.config.chdir.is_some() || state.config.env_file.is_some()
 }
 
-fn start_preflight(turn: &mut Turn, asked: UpgradeRequest, asked_at: Monotonic) {
-    let UpgradeRequest { kind, is_hand_back } = asked;
+fn start_preflight(turn: &mut Turn, request: UpgradeRequest, asked_at: Monotonic) {
+    let UpgradeRequest { kind, is_hand_back } = request;
     let deadline = turn.now.monotonic + PREFLIGHT_MAX;
     let stage = Stage::Preflight { candidate: None, deadline, is_overdue: false };
     turn.state.reexec = Some(Reexec { kind, asked_at, stage, is_hand_back });
@@ -152,9 +152,9 @@ pub(super) fn preflight_ended(turn: &mut Turn, outcome: &PreflightOutcome) {
     {
         return turn.info(format!("Candidate {pid} has ended; another one is asked by now"));
     }
-    let asked = UpgradeRequest { kind, is_hand_back };
+    let request = UpgradeRequest { kind, is_hand_back };
     let handing_over = Some(Reexec { kind, asked_at, stage: Stage::HandingOver, is_hand_back });
-    match verdict(outcome, asked, is_overdue) {
+    match verdict(outcome, request, is_overdue) {
         Verdict::Accept { release } => {
             announce(turn, &format!("einhorn {release} can take over; handing over to it"));
             turn.state.reexec = handing_over;
@@ -187,14 +187,14 @@ pub(super) fn rolled_back(turn: &mut Turn, why: &str) {
 fn fail(turn: &mut Turn, outcome: Outcome, why: &str) {
     turn.error(why);
     let waits_for = [WaitsFor::Reexec, WaitsFor::Upgrade];
-    end_step(turn, Answer { outcome, message: why.to_owned() }, &waits_for);
+    end_reexec(turn, Answer { outcome, message: why.to_owned() }, &waits_for);
     for waiter in turn.state.waiters.clone() {
         waiters::tell(turn, &waiter, why);
     }
 }
 
 /// Ends the re-exec with nothing to follow it.
-fn end_step(turn: &mut Turn, told: Answer, waits_for: &[WaitsFor]) {
+fn end_reexec(turn: &mut Turn, answer: Answer, waits_for: &[WaitsFor]) {
     let now = turn.now;
     let numbers = status::numbers(turn.state, now);
     let deployment = turn.state.next_deployment.take();
@@ -203,14 +203,14 @@ fn end_step(turn: &mut Turn, told: Answer, waits_for: &[WaitsFor]) {
         kind: reexec.kind,
         generation: turn.state.generation,
         directory: deployment.and_then(|deployment| deployment.directory),
-        outcome: told.outcome,
-        message: told.message,
+        outcome: answer.outcome,
+        message: answer.message,
         took: now.monotonic.since(reexec.asked_at),
         ended_on: now.realtime,
         failures: Vec::new(),
     };
-    let is_over = |waiter: &Waiter| waits_for.contains(&waiter.waits_for);
-    waiters::finish_upgrade(turn, ended, numbers, is_over);
+    let is_done = |waiter: &Waiter| waits_for.contains(&waiter.waits_for);
+    waiters::finish_upgrade(turn, ended, numbers, is_done);
 }
 
 /// This image has adopted the state: the re-exec is complete, and the roll-out begins.
@@ -229,7 +229,7 @@ pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
     match reexec.kind.rollout() {
         None => {
             rollout::reload_deployment(turn);
-            end_step(turn, reloaded, &[WaitsFor::Reexec]);
+            end_reexec(turn, reloaded, &[WaitsFor::Reexec]);
         }
         Some(kind) => {
             waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Reexec, &reloaded);
@@ -241,20 +241,20 @@ pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
 /// `abort`: ends the upgrade in progress. Returns the answer, which says what was aborted.
 pub(super) fn abort(turn: &mut Turn) -> Answer {
     let is_due = turn.state.upgrade_due_at.take().is_some();
-    let is_stepping = turn.state.reexec.is_some();
+    let is_reexecuting = turn.state.reexec.is_some();
     let why = "Upgrade aborted: the master stays what it is";
-    if is_stepping {
+    if is_reexecuting {
         kill_candidate(turn);
         fail(turn, Outcome::Aborted, why);
     } else if is_due {
-        let told = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
-        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Upgrade, &told);
+        let answer = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
+        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Upgrade, &answer);
     }
-    let is_rolling = turn.state.rollout.is_some();
-    if is_rolling {
+    let is_rolling_out = turn.state.rollout.is_some();
+    if is_rolling_out {
         rollout::end(turn, Outcome::Aborted, "as commanded");
     }
-    match (is_stepping, is_rolling, is_due) {
+    match (is_reexecuting, is_rolling_out, is_due) {
         (false, false, false) => Answer::refused("There is no upgrade to abort"),
         (_, true, _) => Answer::done("Aborted the roll-out"),
         _ => Answer::done("Aborted the upgrade before it changed anything"),
@@ -298,13 +298,13 @@ pub(super) fn abandon(turn: &mut Turn) {
     kill_candidate(turn);
     turn.state.upgrade_due_at = None;
     let why = "The upgrade was given up: the master is going down";
-    let told = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
-    end_step(turn, told.clone(), &[WaitsFor::Reexec, WaitsFor::Upgrade]);
-    rollout::abandon(turn, &told);
+    let answer = Answer { outcome: Outcome::Aborted, message: why.to_owned() };
+    end_reexec(turn, answer.clone(), &[WaitsFor::Reexec, WaitsFor::Upgrade]);
+    rollout::abandon(turn, &answer);
     let unsettled = "Not settled: the master is going down".to_owned();
-    let unsettled = Answer { message: unsettled, ..told.clone() };
+    let unsettled = Answer { message: unsettled, ..answer.clone() };
     waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &unsettled);
-    waiters::finish(turn, |waiter| waiter.waits_for != WaitsFor::Exit, &told);
+    waiters::finish(turn, |waiter| waiter.waits_for != WaitsFor::Exit, &answer);
 }
 
 fn kill_candidate(turn: &mut Turn) {

@@ -18,7 +18,7 @@ const WAITERS_MAX: usize = 256;
 
 /// The client that sent a request.
 #[derive(Clone, Debug)]
-pub(super) struct Asker {
+pub(super) struct Requester {
     pub(super) connection: ConnectionId,
     pub(super) request_id: Option<Scalar>,
     /// Whether it wants machine-readable events.
@@ -50,32 +50,37 @@ impl Answer {
 }
 
 /// Answers a request immediately.
-pub(super) fn answer(turn: &mut Turn, asker: &Asker, answer: Answer) {
-    let reply = answered(turn, asker, answer);
-    turn.actions.push(Action::Reply { connection: asker.connection, reply });
+pub(super) fn answer(turn: &mut Turn, requester: &Requester, answer: Answer) {
+    let reply = answered(turn, requester, answer);
+    turn.actions.push(Action::Reply { connection: requester.connection, reply });
 }
 
 /// Answers with a status report, which the shell completes with figures from the kernel.
-pub(super) fn report(turn: &mut Turn, asker: &Asker, kind: ReportKind) {
-    let reply = answered(turn, asker, Answer::done(""));
-    turn.actions.push(Action::Report { connection: asker.connection, kind, reply });
+pub(super) fn report(turn: &mut Turn, requester: &Requester, kind: ReportKind) {
+    let reply = answered(turn, requester, Answer::done(""));
+    turn.actions.push(Action::Report { connection: requester.connection, kind, reply });
 }
 
-fn answered(turn: &Turn, asker: &Asker, answer: Answer) -> Reply {
-    let event = asker.wants_events.then(|| {
+fn answered(turn: &Turn, requester: &Requester, answer: Answer) -> Reply {
+    let event = requester.wants_events.then(|| {
         let numbers = status::numbers(turn.state, turn.now);
-        end(numbers, &answer, turn.state.began_in(turn.state.generation), &[]).to_json()
+        end(numbers, &answer, turn.state.directory_of(turn.state.generation), &[]).to_json()
     });
-    Reply { message: answer.message, request_id: asker.request_id.clone(), wait: false, event }
+    Reply { message: answer.message, request_id: requester.request_id.clone(), wait: false, event }
 }
 
 /// Adds a waiter and sends it a first message. Returns false if the client was refused.
-pub(super) fn join(turn: &mut Turn, asker: Asker, waits_for: WaitsFor, message: &str) -> bool {
-    if let Some(refusal) = refuse(turn, &asker) {
-        answer(turn, &asker, refusal);
+pub(super) fn join(
+    turn: &mut Turn,
+    requester: Requester,
+    waits_for: WaitsFor,
+    message: &str,
+) -> bool {
+    if let Some(refusal) = refuse(turn, &requester) {
+        answer(turn, &requester, refusal);
         return false;
     }
-    let Asker { connection, request_id, wants_events } = asker;
+    let Requester { connection, request_id, wants_events } = requester;
     let waiter = Waiter { connection, request_id, waits_for, wants_events };
     tell(turn, &waiter, message);
     turn.state.waiters.push(waiter);
@@ -83,41 +88,42 @@ pub(super) fn join(turn: &mut Turn, asker: Asker, waits_for: WaitsFor, message: 
 }
 
 /// Refuses a client that waits for too many things already.
-pub(super) fn refuse(turn: &Turn, asker: &Asker) -> Option<Answer> {
-    let waiting = turn.state.waiters.iter().filter(|known| known.connection == asker.connection);
+pub(super) fn refuse(turn: &Turn, requester: &Requester) -> Option<Answer> {
+    let waiting =
+        turn.state.waiters.iter().filter(|known| known.connection == requester.connection);
     (waiting.count() >= WAITERS_MAX).then(|| {
         Answer::refused(format!("Not done: this client waits for {WAITERS_MAX} things already"))
     })
 }
 
 /// `wait`: waits for the upgrade in progress, or answers how the last one ended.
-pub(super) fn attach(turn: &mut Turn, asker: Asker) {
+pub(super) fn attach(turn: &mut Turn, requester: Requester) {
     let state = &*turn.state;
     let waits_for = match (&state.reexec, &state.rollout, state.upgrade_due_at) {
         (Some(Reexec { kind: UpgradeKind::Reload, .. }), None, None) => WaitsFor::Reexec,
         (Some(Reexec { kind: UpgradeKind::Smooth | UpgradeKind::Fleet, .. }), ..)
         | (_, None, Some(_)) => WaitsFor::Upgrade,
         (_, Some(_), _) => WaitsFor::Rollout,
-        (None, None, None) => return tell_last(turn, &asker),
+        (None, None, None) => return tell_last(turn, &requester),
     };
-    join(turn, asker, waits_for, "Waiting for the upgrade in progress");
+    join(turn, requester, waits_for, "Waiting for the upgrade in progress");
 }
 
-fn tell_last(turn: &mut Turn, asker: &Asker) {
+fn tell_last(turn: &mut Turn, requester: &Requester) {
     let Some(ended) = turn.state.last_upgrade.clone() else {
-        return answer(turn, asker, Answer::done("There was no upgrade to wait for"));
+        return answer(turn, requester, Answer::done("There was no upgrade to wait for"));
     };
     let message = format!("How the last upgrade ended: {}", ended.message);
-    let told = Answer { outcome: ended.outcome, message };
-    let event = asker.wants_events.then(|| {
+    let answer = Answer { outcome: ended.outcome, message };
+    let event = requester.wants_events.then(|| {
         let numbers = Numbers {
             generation: ended.generation.0,
             elapsed_ms: status::milliseconds(ended.took),
             ..status::numbers(turn.state, turn.now)
         };
-        end(numbers, &told, ended.directory.as_deref(), &ended.failures)
+        end(numbers, &answer, ended.directory.as_deref(), &ended.failures)
     });
-    send(turn, asker, told.message, false, event);
+    send(turn, requester, answer.message, false, event);
 }
 
 /// Logs a message as info and sends it to all waiters.
@@ -147,7 +153,7 @@ pub(super) fn tell(turn: &mut Turn, waiter: &Waiter, message: &str) {
             message: message.to_owned(),
         })
     });
-    send(turn, &asker(waiter), message.to_owned(), true, event);
+    send(turn, &requester(waiter), message.to_owned(), true, event);
 }
 
 /// Records how an upgrade ended, and sends its waiters their final reply.
@@ -155,56 +161,56 @@ pub(super) fn finish_upgrade(
     turn: &mut Turn,
     ended: EndedUpgrade,
     numbers: Numbers,
-    is_over: impl Fn(&Waiter) -> bool,
+    is_done: impl Fn(&Waiter) -> bool,
 ) {
-    let told = Answer { outcome: ended.outcome, message: ended.message.clone() };
-    let event = end(numbers, &told, ended.directory.as_deref(), &ended.failures);
-    send_last(turn, is_over, &told.message, &event);
+    let answer = Answer { outcome: ended.outcome, message: ended.message.clone() };
+    let event = end(numbers, &answer, ended.directory.as_deref(), &ended.failures);
+    send_last(turn, is_done, &answer.message, &event);
     turn.state.last_upgrade = Some(ended);
 }
 
 /// Sends the matching waiters their final reply.
-pub(super) fn finish(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, told: &Answer) {
+pub(super) fn finish(turn: &mut Turn, is_done: impl Fn(&Waiter) -> bool, answer: &Answer) {
     let numbers = status::numbers(turn.state, turn.now);
-    let event = end(numbers, told, turn.state.began_in(turn.state.generation), &[]);
-    send_last(turn, is_over, &told.message, &event);
+    let event = end(numbers, answer, turn.state.directory_of(turn.state.generation), &[]);
+    send_last(turn, is_done, &answer.message, &event);
 }
 
 /// Sends clients that wait for the master's exit their final reply.
 pub(super) fn notify_exit_waiters(turn: &mut Turn, message: &str) {
-    let told = Answer::done(message);
-    finish(turn, |waiter| waiter.waits_for == WaitsFor::Exit, &told);
+    let answer = Answer::done(message);
+    finish(turn, |waiter| waiter.waits_for == WaitsFor::Exit, &answer);
 }
 
 /// Sends the matching waiters a message, with the event if they want one, and removes them.
-fn send_last(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, message: &str, event: &News) {
+fn send_last(turn: &mut Turn, is_done: impl Fn(&Waiter) -> bool, message: &str, event: &News) {
     let (done, staying): (Vec<Waiter>, Vec<Waiter>) =
-        std::mem::take(&mut turn.state.waiters).into_iter().partition(is_over);
+        std::mem::take(&mut turn.state.waiters).into_iter().partition(is_done);
     turn.state.waiters = staying;
     for waiter in &done {
         let event = waiter.wants_events.then(|| event.clone());
-        send(turn, &asker(waiter), message.to_owned(), false, event);
+        send(turn, &requester(waiter), message.to_owned(), false, event);
     }
 }
 
-fn asker(waiter: &Waiter) -> Asker {
+fn requester(waiter: &Waiter) -> Requester {
     let Waiter { connection, request_id, waits_for: _, wants_events } = waiter.clone();
-    Asker { connection, request_id, wants_events }
+    Requester { connection, request_id, wants_events }
 }
 
-fn send(turn: &mut Turn, asker: &Asker, message: String, wait: bool, event: Option<News>) {
+fn send(turn: &mut Turn, requester: &Requester, message: String, wait: bool, event: Option<News>) {
     let event = event.map(|news| news.to_json());
-    let reply = Reply { message, request_id: asker.request_id.clone(), wait, event };
-    turn.actions.push(Action::Reply { connection: asker.connection, reply });
+    let reply = Reply { message, request_id: requester.request_id.clone(), wait, event };
+    turn.actions.push(Action::Reply { connection: requester.connection, reply });
 }
 
-fn end(numbers: Numbers, told: &Answer, release: Option<&Path>, failures: &[Failure]) -> News {
+fn end(numbers: Numbers, answer: &Answer, release: Option<&Path>, failures: &[Failure]) -> News {
     News::End(End {
-        outcome: told.outcome,
-        exit_status: told.outcome.exit_status(),
+        outcome: answer.outcome,
+        exit_status: answer.outcome.exit_status(),
         numbers,
         release: release.map(|directory| directory.display().to_string()),
-        message: told.message.clone(),
+        message: answer.message.clone(),
         failures: failures.iter().map(status::failure).collect(),
     })
 }

@@ -27,14 +27,14 @@ pub(super) fn spawned(
     turn.state.last_spawn_at = Some(turn.now.monotonic);
     turn.state.last_spawned_on = Some(turn.now.realtime);
     announce(turn, &format!("===> Launched {pid} (slot {})", slot.0));
-    if let (Some(began_in), Some(directory)) = (turn.state.began_in(generation), directory)
-        && began_in != directory
+    if let (Some(expected), Some(directory)) = (turn.state.directory_of(generation), directory)
+        && expected != directory
     {
         let stray = format!(
             "Worker {pid} of generation {} runs in {}: {} is gone",
             generation.0,
             directory.display(),
-            began_in.display()
+            expected.display()
         );
         turn.error(stray);
     }
@@ -60,9 +60,9 @@ pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
 }
 
 /// A child was reaped.
-pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8]) {
+pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, stderr_tail: &[u8]) {
     let Some(worker) = turn.state.workers.remove(&pid) else {
-        if rollout::check_ended(turn, pid, status) {
+        if rollout::check_exited(turn, pid, status) {
             return;
         }
         turn.debug(format!("Reaped process {pid}, which is no worker: {status}"));
@@ -81,7 +81,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8])
     );
     announce(turn, &message);
     if worker.missed_ack_deadline {
-        failures::late_worker_ended(turn, pid, &worker, said);
+        failures::overdue_worker_exited(turn, pid, &worker, stderr_tail);
     }
     if worker.is_stopping() || turn.state.stopping.is_some() {
         return;
@@ -91,7 +91,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8])
     if !up && turn.state.is_startable(worker.generation) {
         backoff::count_early_death(turn, worker.generation);
     }
-    failures::worker_ended(turn, pid, &worker, up, status, said);
+    failures::worker_exited(turn, pid, &worker, up, status, stderr_tail);
 }
 
 /// Marks a worker as up and ends a streak of early deaths.

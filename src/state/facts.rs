@@ -181,7 +181,7 @@ impl State {
     }
 
     /// How many more old workers there should be while the canary is on trial.
-    pub fn missing_before_count(&self) -> u32 {
+    pub fn missing_old_count(&self) -> u32 {
         let is_old = |generation: &Generation| *generation != self.generation;
         let ordered = self.ordered.values().filter(|generation| is_old(generation));
         self.config.target.saturating_sub(count(self.old_workers()) + count(ordered))
@@ -210,14 +210,14 @@ impl State {
 
     /// The generation to restore if a roll-out fails whose state does not record it: the newest one
     /// that still has workers, or else the one before.
-    pub fn generation_before(&self) -> Generation {
+    pub fn previous_generation(&self) -> Generation {
         let serving = self.old_workers().map(|(_, worker)| worker.generation);
         let before = serving.filter(|generation| *generation < self.generation).max();
         before.unwrap_or(Generation(self.generation.0.saturating_sub(1)))
     }
 
     /// What `--chdir` resolved to when the generation began.
-    pub fn began_in(&self, generation: Generation) -> Option<&Path> {
+    pub fn directory_of(&self, generation: Generation) -> Option<&Path> {
         self.deployments.get(&generation)?.directory.as_deref()
     }
 

@@ -9,19 +9,19 @@ pub const TAIL_MAX: usize = 4 * 1024;
 
 /// How many lines of a failed worker's output are reported: enough for an exception and its
 /// backtrace.
-const LINES_TOLD: usize = 10;
+const LINES_MAX: usize = 10;
 
 /// The length of that report, in bytes. One reply to a client may hold eight of them.
 pub const LAST_WORDS_MAX: usize = 4 * 1024;
 
 /// Returns the last lines of a worker's output, with control characters escaped; `None` if there is
 /// none.
-pub fn last_words(said: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(said);
+pub fn last_words(stderr_tail: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(stderr_tail);
     let lines: Vec<&str> = text.trim_end().lines().collect();
-    let told = lines[lines.len().saturating_sub(LINES_TOLD)..].join("\n");
-    let mut words = String::with_capacity(told.len());
-    for character in told.chars() {
+    let tail = lines[lines.len().saturating_sub(LINES_MAX)..].join("\n");
+    let mut words = String::with_capacity(tail.len());
+    for character in tail.chars() {
         match character.is_control() && !matches!(character, '\n' | '\t') {
             true => words.extend(character.escape_default()),
             false => words.push(character),
@@ -41,7 +41,7 @@ mod tests {
     fn the_last_lines_are_told_as_they_are() {
         let said: String = (1..=30).map(|number| format!("\tline {number}: größer\n")).collect();
         let told = last_words(said.as_bytes()).unwrap();
-        assert_eq!(told.lines().count(), LINES_TOLD);
+        assert_eq!(told.lines().count(), LINES_MAX);
         assert!(told.starts_with("\tline 21: größer\n") && told.ends_with("\tline 30: größer"));
         assert_eq!(last_words(b"no newline").as_deref(), Some("no newline"));
         for nothing in [&b""[..], b"\n", b" \r\n\n\t\n"] {

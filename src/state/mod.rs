@@ -23,7 +23,7 @@ pub use last_words::{CAPTURED_LINE_MAX, LAST_WORDS_MAX, TAIL_MAX, last_words};
 pub use listener::{Address, Bind, BoundBy, Family, Listener, ListenerOptions};
 pub use release::{STATE_FORMAT, release};
 pub use rollout::{
-    CanaryCheck, Deployment, FAILURES_TOLD, Failure, Rollout, RolloutBounds, RolloutKind,
+    CanaryCheck, Deployment, FAILURES_KEPT, Failure, Rollout, RolloutBounds, RolloutKind,
     RolloutStage, UPGRADE_FAILURES_MIN, VARIABLES_MAX,
 };
 pub use signal::{ExitStatus, Signal};

@@ -18,7 +18,7 @@ const ON_CANARY_TIMEOUT: Duration = Duration::from_secs(60);
 pub const UPGRADE_FAILURES_MIN: u32 = 3;
 
 /// How many failures of a roll-out are kept: the first ones show the cause, the others repeat it.
-pub const FAILURES_TOLD: usize = 8;
+pub const FAILURES_KEPT: usize = 8;
 
 /// The total size of the `--env-file` variables, in bytes of names and values: variables may refer
 /// to each other, so a short file can expand to long values. With the usual stack limit, execve(2)
@@ -83,7 +83,7 @@ pub struct Rollout {
     pub stage: RolloutStage,
     /// How many new workers have failed.
     pub failure_count: u32,
-    /// The first failures, [`FAILURES_TOLD`] at most.
+    /// The first failures, [`FAILURES_KEPT`] at most.
     pub failures: Vec<Failure>,
 }
 

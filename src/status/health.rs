@@ -48,13 +48,13 @@ pub fn condition(state: &State) -> Condition {
 
 /// Says that workers run other code than their generation began with, which is gone.
 fn strays(state: &State) -> Option<String> {
-    let began_in = |worker: &Worker| state.began_in(worker.generation);
+    let expected = |worker: &Worker| state.directory_of(worker.generation);
     let is_inherited = |worker: &&Worker| {
-        let began_in = began_in(worker);
-        worker.directory.is_some() && began_in.is_some() && began_in != worker.directory.as_deref()
+        let expected = expected(worker);
+        worker.directory.is_some() && expected.is_some() && expected != worker.directory.as_deref()
     };
     let count = state.workers.values().filter(is_inherited).count();
-    let gone = state.workers.values().find(is_inherited).and_then(began_in)?;
+    let gone = state.workers.values().find(is_inherited).and_then(expected)?;
     Some(format!(
         "workers that run in another release than their generation began with: {count}; {} is gone",
         gone.display()

@@ -46,7 +46,7 @@ pub struct Member {
 pub fn exists(group: i32) -> io::Result<bool> {
     match signal(group, 0) {
         Ok(()) => Ok(true),
-        Err(error) if process::is_gone(&error) => Ok(false),
+        Err(error) if process::is_no_such_process(&error) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(true),
         Err(error) => Err(error),
     }
@@ -112,7 +112,7 @@ pub fn signal_leftovers(group: i32, number: i32) -> io::Result<Vec<Member>> {
         return Ok(leftovers);
     }
     match signal(group, number) {
-        Err(error) if process::is_gone(&error) => Ok(Vec::new()),
+        Err(error) if process::is_no_such_process(&error) => Ok(Vec::new()),
         sent => sent.map(|()| leftovers),
     }
 }
@@ -269,7 +269,7 @@ mod tests {
     fn no_signal_goes_to_more_than_a_group() {
         for group in [i32::MIN, -1, 0, 1] {
             let error = signal(group, 0).unwrap_err();
-            assert!(process::is_gone(&error), "{group}: {error}");
+            assert!(process::is_no_such_process(&error), "{group}: {error}");
             assert!(!exists(group).unwrap());
         }
         assert_eq!(of(0).unwrap(), None);

@@ -33,7 +33,7 @@ pub(super) fn read(pid: i32, name: &str, bytes_max: u64) -> io::Result<Option<Ve
     let file = File::open(format!("/proc/{pid}/{name}"));
     match file.and_then(|file| file.take(bytes_max).read_to_end(&mut bytes)) {
         Ok(_) => Ok(Some(bytes)),
-        Err(error) if process::is_gone(&error) || is_hidden(&error) => Ok(None),
+        Err(error) if process::is_no_such_process(&error) || is_hidden(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

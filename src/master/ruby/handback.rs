@@ -24,7 +24,8 @@ impl Master {
         let document = ruby::write(&handover, now()).map_err(Error::msg)?;
         let state = memfd::sealed("einhorn-state", document.as_bytes())
             .context("cannot make a memfd for the state")?;
-        let left = handover.connections.iter().filter(|connection| !ruby::goes_on(connection));
+        let left =
+            handover.connections.iter().filter(|connection| !ruby::is_handed_back(connection));
         let left: BTreeSet<Role> = left.map(|left| Role::Connection(left.id)).collect();
         let descriptors = handover.descriptors.iter();
         let descriptors =

@@ -257,7 +257,7 @@ pub fn peek(open_at_start: &[RawFd]) -> Peek {
     let deadline = Instant::now() + PEEK_TIMEOUT;
     let pipes = open_at_start.iter().copied().filter(|number| pipe::is_reading_end(*number));
     let pipes: Vec<RawFd> = pipes.collect();
-    let number = match pipe::find(&pipes, ruby::BEGINNING, deadline) {
+    let number = match pipe::find(&pipes, ruby::STATE_PREFIX, deadline) {
         Ok(Some(number)) => number,
         Ok(None) if pipes.iter().any(|number| pipe::is_at_eof(*number)) => return Peek::WriterGone,
         Ok(None) => return Peek::Unreadable("no pipe with it is open here".to_owned()),

@@ -145,7 +145,7 @@ impl Master {
             report: parse_report(&preflight.report.text()),
             pin,
             last_words: preflight.output.text(),
-            is_cut: preflight.output.is_cut,
+            is_truncated: preflight.output.is_truncated,
         };
         self.upgrade.candidate = Some(preflight.candidate);
         self.events.push_back(Event::PreflightEnded { outcome });

@@ -80,7 +80,7 @@ fn check_original(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<String
 /// reports the result to that master.
 fn check_state(number: RawFd, launch: &Launch) -> Result<String> {
     let bytes = takeover::read_state(number)?;
-    if Original::is_meant(&bytes) {
+    if Original::is_ruby_state(&bytes) {
         return check_original(&bytes, launch, number);
     }
     let header = schema::read_header(&bytes)?;

@@ -155,7 +155,7 @@ impl Master {
         let bytes = takeover::read_state(adoption.state_fd)?;
         fail_point("decode")?;
         let pinned_from = adoption.pinned_from()?;
-        let (handover, mut notes) = match Original::is_meant(&bytes) {
+        let (handover, mut notes) = match Original::is_ruby_state(&bytes) {
             true => takeover::adopt(&bytes, &adoption.launch, adoption.state_fd)?,
             false => {
                 let decoded = schema::decode(&bytes)?;

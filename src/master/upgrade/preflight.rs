@@ -29,12 +29,12 @@ pub struct Stream {
     bytes: Vec<u8>,
     kept_max: usize,
     /// Whether earlier data was dropped.
-    pub(super) is_cut: bool,
+    pub(super) is_truncated: bool,
 }
 
 impl Stream {
     pub(super) fn new(pipe: OwnedFd, kept_max: usize) -> Stream {
-        Stream { pipe, bytes: Vec::new(), kept_max, is_cut: false }
+        Stream { pipe, bytes: Vec::new(), kept_max, is_truncated: false }
     }
 
     /// Reads what is available, keeping the last `kept_max` bytes. Returns whether it ended.
@@ -48,7 +48,7 @@ impl Stream {
                     self.bytes.extend_from_slice(&chunk[..count]);
                     let surplus = self.bytes.len().saturating_sub(self.kept_max);
                     self.bytes.drain(..surplus);
-                    self.is_cut |= surplus > 0;
+                    self.is_truncated |= surplus > 0;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return error.kind() != io::ErrorKind::WouldBlock,

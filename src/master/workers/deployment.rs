@@ -140,7 +140,7 @@ fn open_variables(path: &Path) -> Result<Option<File>> {
 /// Neither exists, or the generation needs its own.
 pub fn worker_directory(state: &State, generation: Generation) -> Result<Option<PathBuf>> {
     let Some(chdir) = &state.config.chdir else { return Ok(None) };
-    match state.began_in(generation) {
+    match state.directory_of(generation) {
         Some(directory) if may_exist(directory) => Ok(Some(directory.to_owned())),
         Some(gone) if state.rollout.is_some() && generation == state.generation => {
             Err(anyhow!("--chdir: the release directory {} is gone", gone.display()))
@@ -151,7 +151,7 @@ pub fn worker_directory(state: &State, generation: Generation) -> Result<Option<
 
 /// Whether the directory that a generation began in is gone.
 pub fn is_gone(state: &State, generation: Generation) -> bool {
-    state.began_in(generation).is_some_and(|directory| !may_exist(directory))
+    state.directory_of(generation).is_some_and(|directory| !may_exist(directory))
 }
 
 /// Whether a directory exists or may exist: an unresponsive file system has not lost it.
