@@ -260,7 +260,8 @@ mod tests {
         let member = find(shell.job).unwrap().unwrap();
         assert_eq!(member.parent, shell.pid);
         assert!(is_descendant(&member).unwrap());
-        assert!(!is_descendant(&find(1).unwrap().unwrap()).unwrap());
+        let own = find(process::own_pid()).unwrap().unwrap();
+        assert!(!is_descendant(&own).unwrap());
         // Closes the input.
         shell.child.wait().unwrap();
     }
