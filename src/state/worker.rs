@@ -8,7 +8,7 @@ use crate::scalar::Scalar;
 use crate::state::config::AckMode;
 use crate::state::{ConnectionId, Generation, Monotonic, Now, Realtime, Signal, Slot};
 
-/// How long a worker that missed its ACK deadline may take to stop: it has no clients to drain, and
+/// How long a worker that missed its ACK deadline may take to stop: it has not begun to serve, and
 /// is not replaced until it has exited.
 const ACK_TIMEOUT_GRACE: Duration = Duration::from_secs(10);
 
