@@ -20,9 +20,9 @@ pub fn back_off(interval: Duration, early_death_count: u32) -> Duration {
     Duration::from_secs_f64(seconds.min(BACKOFF_MAX.as_secs_f64()))
 }
 
-/// Counts an early death, or a failed start, of a generation that may still be started. Only the
-/// canary can use up the last attempt: old workers that die beside it say nothing about the new
-/// code.
+/// Counts an early death, or a failed start, of a generation that may still be started. In a
+/// roll-out only the canary can use up the last attempt: old workers that die beside it say nothing
+/// about the new code.
 pub(super) fn count_early_death(turn: &mut Turn, generation: Generation) {
     let count = turn.state.early_death_count.saturating_add(1);
     let is_last = turn.state.config.retries == Some(count);

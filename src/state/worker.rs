@@ -10,7 +10,7 @@ use crate::state::{
     ConnectionId, Generation, Monotonic, Now, Realtime, Signal, Slot, StopProgress, StopSchedule,
 };
 
-/// How long a worker that missed its ACK deadline may take to stop: it has no clients to drain, and
+/// How long a worker that missed its ACK deadline may take to stop: it has not begun to serve, and
 /// is not replaced until it has exited.
 const ACK_TIMEOUT_GRACE: Duration = Duration::from_secs(10);
 
