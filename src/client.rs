@@ -205,14 +205,14 @@ impl fmt::Display for ClientError {
                 write!(out, "cannot connect to the command socket {}: {error}", path.display())
             }
             ClientError::Lost(error) => {
-                write!(out, "lost the connection before the last message arrived: {error}")
+                write!(out, "lost the connection before the reply was complete: {error}")
             }
-            ClientError::TimedOut => out.write_str("the master did not answer in time"),
+            ClientError::TimedOut => out.write_str("the master did not reply in time"),
             ClientError::ReplyTooLong => {
                 write!(out, "the master's reply is longer than {REPLY_MAX} bytes")
             }
             ClientError::Unparsable { excerpt, why } => {
-                write!(out, "cannot understand the reply {excerpt:?}: {why}")
+                write!(out, "cannot parse the reply {excerpt:?}: {why}")
             }
         }
     }
@@ -229,12 +229,14 @@ fn closed() -> io::Error {
 fn in_words(path: &Path, error: io::Error) -> io::Error {
     let is_socket = || path.metadata().is_ok_and(|found| found.file_type().is_socket());
     let words = match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file; is einhorn running?",
+        io::ErrorKind::NotFound => "no such file; is einhorn running?",
         io::ErrorKind::ConnectionRefused if is_socket() => {
-            "nothing listens there any more; is einhorn running?"
+            "nothing is listening there; is einhorn running?"
         }
-        io::ErrorKind::ConnectionRefused => "it is not a socket",
-        io::ErrorKind::PermissionDenied => "permission denied; are you the user who runs einhorn?",
+        io::ErrorKind::ConnectionRefused => "not a socket",
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; are you the user that einhorn runs as?"
+        }
         io::ErrorKind::InvalidInput => "the path is too long for a socket",
         _ => return error,
     };
@@ -406,7 +408,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         for (path, kind, words) in [
             (folder.path().join("none.sock"), io::ErrorKind::NotFound, "no such file"),
-            (dead, io::ErrorKind::ConnectionRefused, "nothing listens"),
+            (dead, io::ErrorKind::ConnectionRefused, "nothing is listening"),
             (file, io::ErrorKind::ConnectionRefused, "not a socket"),
             (folder.path().join("x".repeat(200)), io::ErrorKind::InvalidInput, "too long"),
         ] {

@@ -21,7 +21,9 @@ pub fn parse_variables(text: &str) -> Result<Vec<(String, String)>, String> {
     while rest.skip_to_something() {
         let line = rest.line;
         let variable = rest.variable().ok_or_else(|| {
-            format!("line {line} is no NAME=VALUE; quote values with blanks or quotes in them")
+            format!(
+                "line {line} is not NAME=VALUE; values that contain blanks or quotes must be quoted"
+            )
         })?;
         variables.push(variable);
     }
@@ -171,7 +173,8 @@ mod tests {
             ("ü=1", 1),
         ] {
             let why = parse_variables(text).unwrap_err();
-            let due = format!("line {line} is no NAME=VALUE; quote values with blanks or quotes");
+            let due =
+                format!("line {line} is not NAME=VALUE; values that contain blanks or quotes");
             assert!(why.starts_with(&due), "{text:?}: {why}");
             assert!(!why.contains("opensesame"), "{why}");
         }

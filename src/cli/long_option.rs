@@ -110,7 +110,7 @@ fn find<'c>(command: &'c Command, beginning: &str) -> Result<Option<&'c Arg>, St
         (None, [option]) => Ok(Some(option)),
         (None, several) => {
             let names: Vec<String> = several.iter().map(|it| format!("--{}", long(it))).collect();
-            Err(format!("--{beginning} is ambiguous: it may be {}", names.join(" or ")))
+            Err(format!("--{beginning} is ambiguous: it could be {}", names.join(" or ")))
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn above_zero_or_none(text: &str) -> Result<SpanOrNone, String> {
         "none" => Ok(SpanOrNone(None)),
         text => {
             let span = seconds(text, false).map(|span| SpanOrNone(Some(span)));
-            span.map_err(|why| format!("must be `none` or a number of seconds: it {why}"))
+            span.map_err(|why| why.replacen("must be", "must be `none` or", 1))
         }
     }
 }
@@ -66,7 +66,7 @@ pub(super) fn ack_mode(text: &str) -> Result<AckMode, String> {
         return Ok(AckMode::Manual);
     }
     let timer = seconds(text, true).map(AckMode::Timer);
-    timer.map_err(|why| format!("must be `manual` or a number of seconds: it {why}"))
+    timer.map_err(|why| why.replacen("must be", "must be `manual` or", 1))
 }
 
 pub(super) fn seconds(text: &str, zero_allowed: bool) -> Result<Duration, String> {
@@ -75,7 +75,8 @@ pub(super) fn seconds(text: &str, zero_allowed: bool) -> Result<Duration, String
 }
 
 pub(super) fn shell_words(text: &str) -> Result<Words, String> {
-    let words = shell_words::split(text).map_err(|why| format!("is not shell words: {why}"))?;
+    let words = shell_words::split(text)
+        .map_err(|why| format!("cannot be split into shell words: {why}"))?;
     match words.is_empty() {
         true => Err("must name a command".to_owned()),
         false => Ok(Words(words.into_iter().map(OsString::from).collect())),
@@ -87,7 +88,7 @@ pub(super) fn nice(text: &str) -> Result<Nice, String> {
     let mut level = || match parts.next() {
         None | Some("") => Ok(None),
         Some(part) => part.parse().ok().filter(|level| (-20..=19).contains(level)).map_or_else(
-            || Err(format!("must be levels from -20 to 19, not {part:?}")),
+            || Err(format!("must be a level from -20 to 19, not {part:?}")),
             |level| Ok(Some(level)),
         ),
     };

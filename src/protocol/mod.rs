@@ -37,23 +37,32 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "config",
         help: Some(
-            "Change settings of the running master (args: a YAML or JSON mapping, such as \
+            "Change settings of the running master (args: a YAML or JSON mapping such as \
              '{seconds: 2}')",
         ),
     },
-    Command { name: "dec", help: Some("Run one worker fewer (args: [--wait])") },
+    Command {
+        name: "dec",
+        help: Some("Run one worker fewer (args: [--wait] to wait until it has stopped)"),
+    },
     Command {
         name: "die",
         help: Some(
-            "Send SIGNAL (default: USR2) to all workers, stop spawning new ones, and exit once \
-             all workers are gone (args: [SIGNAL] [--wait])",
+            "Send SIGNAL (default: USR2) to all workers, start no more, and exit once all have \
+             exited (args: [SIGNAL] [--wait] to wait until then)",
         ),
     },
     Command { name: "ehlo", help: None },
-    Command { name: "help", help: Some("Print out available commands") },
-    Command { name: "inc", help: Some("Run one worker more (args: [--wait])") },
+    Command { name: "help", help: Some("List the commands") },
+    Command {
+        name: "inc",
+        help: Some("Run one worker more (args: [--wait] to wait until it is up)"),
+    },
     Command { name: "louder", help: Some("Log more") },
-    Command { name: "metrics", help: Some("Get OpenMetrics text about master and workers") },
+    Command {
+        name: "metrics",
+        help: Some("Print metrics of the master, workers and listeners, in OpenMetrics format"),
+    },
     Command { name: "quieter", help: Some("Log less") },
     Command {
         name: "reload",
@@ -62,33 +71,36 @@ pub const COMMANDS: &[Command] = &[
              to a Ruby Einhorn)",
         ),
     },
-    Command { name: "set_workers", help: Some("Run N workers (args: N [--wait])") },
+    Command {
+        name: "set_workers",
+        help: Some("Run N workers (args: N [--wait] to wait until exactly N are up)"),
+    },
     Command {
         name: "signal",
-        help: Some("Send one or more signals to all workers (args: SIG1 [SIG2 ...])"),
+        help: Some("Send one or more signals to all workers (args: SIGNAL...)"),
     },
-    Command { name: "state", help: Some("Get a dump of the master's current state") },
+    Command { name: "state", help: Some("Print the master's state as YAML") },
     Command {
         name: "status",
-        help: Some("Show how master, workers and listeners are (args: [--json])"),
+        help: Some("Print the status of the master, workers and listeners (args: [--json])"),
     },
     Command {
         name: "upgrade",
         help: Some(
-            "Re-execute the master, then replace the workers gradually by ones of the newest code \
-             (args: [--to-ruby])",
+            "Re-execute the master, then gradually replace its workers with new ones (args: \
+             [--to-ruby] to hand back to a Ruby Einhorn)",
         ),
     },
     Command {
         name: "upgrade_fleet",
         help: Some(
             "Re-execute the master, then start a whole new set of workers and stop the old ones \
-             once all new ones are up (args: [--to-ruby])",
+             once all new ones are up (args: [--to-ruby] to hand back to a Ruby Einhorn)",
         ),
     },
     Command {
         name: "wait",
-        help: Some("Wait for the upgrade in progress, or tell how the last one ended"),
+        help: Some("Wait for the upgrade in progress, or report how the last one ended"),
     },
     Command { name: "worker:ack", help: None },
     Command { name: "worker:ping", help: None },

@@ -153,7 +153,10 @@ fn args(value: &Value) -> Args {
         match item {
             Value::Scalar(scalar) => words.push(scalar.to_string()),
             other => {
-                return Args::Invalid(format!("An argument is {}, not a string", other.kind()));
+                return Args::Invalid(format!(
+                    "Each argument must be a string, not {}",
+                    other.kind()
+                ));
             }
         }
     }

@@ -38,7 +38,7 @@ impl Value {
     pub(crate) fn parse(document: &str) -> Result<Value, String> {
         // JSON is a subset of YAML and a twentieth of the work; nearly all clients send it.
         let as_json = match deeper_than(document, DEPTH_MAX) {
-            true => return Err(format!("nested more than {DEPTH_MAX} deep")),
+            true => return Err(format!("nested more than {DEPTH_MAX} levels deep")),
             false => serde_json::from_str(document),
         };
         let left = Cell::new(SIZE_MAX);
@@ -115,7 +115,7 @@ struct AnyValue<'a>(&'a Cell<usize>);
 impl AnyValue<'_> {
     fn take<E: Error>(self, size: usize) -> Result<(), E> {
         let left = self.0.get().checked_sub(size);
-        self.0.set(left.ok_or_else(|| E::custom("its aliases make too much of it"))?);
+        self.0.set(left.ok_or_else(|| E::custom("its aliases expand to too much data"))?);
         Ok(())
     }
 }

@@ -37,8 +37,9 @@ pub fn condition(state: &State) -> Condition {
     }
     if state.early_death_count > 0 {
         let count = state.early_death_count;
-        let end = if state.has_given_up() { "; nothing more is started (--retries)" } else { "" };
-        let streak = format!("deaths before an ACK in a row: {count}{end}");
+        let end =
+            if state.has_given_up() { "; no more workers are started (--retries)" } else { "" };
+        let streak = format!("consecutive deaths before an ACK: {count}{end}");
         if is_short { &mut reasons } else { &mut notes }.push(streak);
     }
     notes.extend(strays(state));
@@ -55,8 +56,5 @@ fn strays(state: &State) -> Option<String> {
     };
     let count = state.workers.values().filter(is_inherited).count();
     let gone = state.workers.values().find(is_inherited).and_then(began_in)?;
-    Some(format!(
-        "workers that run in another release than their generation began with: {count}; {} is gone",
-        gone.display()
-    ))
+    Some(format!("workers that run in another release because {} is gone: {count}", gone.display()))
 }

@@ -31,7 +31,8 @@ pub fn report(state: &State, now: Now, kernel: &Kernel) -> Status {
     let Condition { serving_count, health, reasons, mut notes } = condition(state);
     if kernel.is_release_gone {
         notes.push(format!(
-            "the release of generation {} is gone: its workers are started where --chdir leads",
+            "the release of generation {} is gone: new workers start in the current --chdir \
+             directory",
             state.generation.0
         ));
     }
@@ -41,7 +42,7 @@ pub fn report(state: &State, now: Now, kernel: &Kernel) -> Status {
     let unmeasured = workers.iter().filter(|worker| worker.memory_bytes.is_none()).count();
     if unmeasured > 0 {
         let count = workers.len();
-        notes.push(format!("not measured: the memory of {unmeasured} of {count} workers"));
+        notes.push(format!("memory not measured for {unmeasured} of {count} workers"));
     }
     let queues = kernel.queues.iter().copied().chain(std::iter::repeat(None));
     Status {

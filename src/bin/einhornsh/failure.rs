@@ -68,8 +68,8 @@ impl fmt::Display for Failure {
         match self {
             Failure::Client(error @ ClientError::Connect { .. }) => write!(
                 out,
-                "{error}\nHint: give the master's name with -c NAME, or its command socket with \
-                 -d PATH, as einhorn was given them."
+                "{error}\nHint: give einhornsh the same -c NAME or -d PATH that einhorn was \
+                 started with."
             ),
             Failure::Client(error) => error.fmt(out),
             Failure::Line(error) => error.fmt(out),

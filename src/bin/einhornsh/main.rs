@@ -24,23 +24,26 @@ use options::Options;
 use screen::Screen;
 use shell::Shell;
 
-/// Talk to a running einhorn: a prompt on a terminal, else commands from standard input.
+/// Control a running einhorn: with commands typed at a prompt, given by -e, or read from standard
+/// input.
 #[derive(Debug, Parser)]
 #[command(name = "einhornsh", version, args_override_self = true)]
-#[command(after_help = "Commands of a line are separated by `;`, their arguments are split as \
-                        shell words. `help` lists the commands.")]
+#[command(
+    after_help = "A line may hold several commands, separated by `;`. Arguments are split as \
+                        shell words. The command `help` lists the commands."
+)]
 struct Args {
-    /// The name of the master, as given to `einhorn -c`
+    /// Connect to the master of this name (`einhorn -c`)
     #[arg(value_name = "NAME", conflicts_with = "command_name")]
     name: Option<String>,
-    /// The same
+    /// Same as the argument NAME
     #[arg(short, long, value_name = "NAME")]
     command_name: Option<String>,
-    /// The command socket, as given to `einhorn -d`
-    /// [default: einhorn.sock or einhorn-NAME.sock in $TMPDIR or /tmp]
+    /// Connect to the command socket PATH (`einhorn -d`) [default: einhorn.sock, or
+    /// einhorn-NAME.sock with a name, in $TMPDIR or /tmp]
     #[arg(short = 'd', long, value_name = "PATH")]
     socket_path: Option<PathBuf>,
-    /// Run these commands and exit; may be repeated
+    /// Run these commands and exit (repeatable)
     #[arg(short, long, value_name = "COMMANDS")]
     execute: Vec<String>,
     #[command(flatten)]

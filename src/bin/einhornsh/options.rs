@@ -9,16 +9,16 @@ use super::command_line::BadLine;
 /// What a person wishes of the answer to a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct Options {
-    /// Wait at most T seconds for the end of each command
-    #[arg(long, value_name = "T", value_parser = above_zero)]
+    /// Wait at most SECONDS for each command to finish [default: no limit]
+    #[arg(long, value_name = "SECONDS", value_parser = above_zero)]
     pub(crate) timeout: Option<Duration>,
-    /// Do not wait for what a command sets going
+    /// Return after the first reply to each command, without waiting for the command to finish
     #[arg(long)]
     pub(crate) detach: bool,
-    /// Print what arrives as lines of JSON, and `status` as a JSON document
+    /// Print replies as JSON events, one per line, and `status` as a JSON document
     #[arg(long)]
     pub(crate) json: bool,
-    /// Repeat `status` every so many seconds [default: 2]
+    /// Repeat `status` every SECONDS, or every 2 seconds, until the master is gone
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "2", value_parser = above_zero)]
     pub(crate) watch: Option<Duration>,

@@ -24,7 +24,7 @@ use super::shell::Shell;
 /// Asks for lines and runs them until somebody leaves.
 pub(crate) fn converse(shell: &mut Shell, mut client: Client, path: &Path) -> Result<(), Failure> {
     greet(shell, &mut client)?;
-    shell.screen.print("Enter `help` if you are not sure what to do; `quit` or `exit` leaves.")?;
+    shell.screen.print("Enter `help` for a list of commands, `quit` or `exit` to leave.")?;
     let mut prompt = Prompt::new()?;
     while let Some(line) = prompt.ask()? {
         let told = shell.commands(&line).and_then(|all| shell.run_all(&mut client, &all));
@@ -38,7 +38,7 @@ pub(crate) fn converse(shell: &mut Shell, mut client: Client, path: &Path) -> Re
                 complain(&failure);
                 client = Client::connect(path)?;
                 greet(shell, &mut client)?;
-                let told = "Connected again. Nothing of the line was sent a second time.";
+                let told = "Reconnected. No command was sent a second time.";
                 shell.screen.print(told)?;
             }
             Err(failure @ (Failure::Client(_) | Failure::Line(_))) => complain(&failure),

@@ -154,10 +154,10 @@ impl<'a> ReplyPrinter<'a> {
         let shell = format!("einhornsh{}", self.address);
         let message = match self.stage {
             None | Some(NewsStage::Settling | NewsStage::Stopping) => {
-                format!("not done within {seconds}s; it goes on")
+                format!("not finished within {seconds}s; it continues")
             }
             Some(_) => format!(
-                "not done within {seconds}s; the upgrade goes on: attach again with \
+                "not finished within {seconds}s; the upgrade continues: wait for it with \
                  `{shell} -e wait`, or stop it with `{shell} -e abort`"
             ),
         };

@@ -84,13 +84,13 @@ fn bad_values_are_told_with_option_and_bound() {
 fn bad_addresses_are_told_with_what_would_be_right() {
     let rig = Rig::new();
     for (address, told) in [
-        ("8080", "expected IP:PORT"),
-        (":8080", "expected IP:PORT"),
+        ("8080", "expected HOST:PORT"),
+        (":8080", "expected HOST:PORT"),
         ("127.0.0.1:", "must be 0 to 65535"),
         ("127.0.0.1:65536", "must be 0 to 65535"),
         ("::1:8080", "[::1]:8080"),
-        ("[::x]:80", "no IPv6 address"),
-        ("127.0.0.1:0,x", "there are r, n"),
+        ("[::x]:80", "not an IPv6 address"),
+        ("127.0.0.1:0,x", "known options: r, n"),
         ("127.0.0.1:0,v6only", "v6only"),
         ("127.0.0.1:0,mode=0660", "mode=0660"),
         ("unix:", "needs a path"),

@@ -165,9 +165,9 @@ const TIMEOUT: &str = "2";
 fn a_time_that_is_over_ends_the_waiting_and_nothing_else() {
     std::thread::scope(|scope| {
         for (first, parts) in [
-            (goes(NewsStage::Rollout, "x"), &["the upgrade goes on", "wait`", "abort`"][..]),
-            (goes(NewsStage::Settling, "x"), &["it goes on"]),
-            (Say::Words("x", true), &["it goes on"]),
+            (goes(NewsStage::Rollout, "x"), &["the upgrade continues", "wait`", "abort`"][..]),
+            (goes(NewsStage::Settling, "x"), &["it continues"]),
+            (Say::Words("x", true), &["it continues"]),
         ] {
             scope.spawn(move || {
                 let rig = Rig::new();
@@ -177,7 +177,7 @@ fn a_time_that_is_over_ends_the_waiting_and_nothing_else() {
                 let arguments = ["-d", socket, "-e", "upgrade", "--timeout", TIMEOUT];
                 let (code, stdout, stderr) = run(&rig, &arguments);
                 assert_eq!((code, stdout.as_str()), (Some(5), "x\n"), "{stderr}");
-                assert!(stderr.starts_with("einhornsh: not done within 2s"), "{stderr}");
+                assert!(stderr.starts_with("einhornsh: not finished within 2s"), "{stderr}");
                 for part in parts {
                     assert!(stderr.contains(part), "no {part:?} in {stderr}");
                 }
@@ -196,7 +196,7 @@ fn a_time_that_is_over_ends_the_waiting_and_nothing_else() {
     let (code, stdout, stderr) = told(vec![Say::Nothing], &["-e", "inc --timeout 0.1 --json"]);
     assert_eq!(code, Some(5), "{stderr}");
     assert_eq!(objects(&stdout)[0]["outcome"], "not_waited");
-    assert!(stderr.contains("did not answer in time"), "{stderr}");
+    assert!(stderr.contains("did not reply in time"), "{stderr}");
 }
 
 fn masters_without_events_are_judged_by_their_last_words() {

@@ -112,7 +112,7 @@ fn nobody_there_is_told_with_socket_and_hint() {
         (&[][..], "einhorn.sock", "no such file; is einhorn running?"),
         (&["web"], "einhorn-web.sock", "no such file"),
         (&["-c", "web"], "einhorn-web.sock", "no such file"),
-        (&["-d", "dead.sock"], "dead.sock", "nothing listens there any more"),
+        (&["-d", "dead.sock"], "dead.sock", "nothing is listening there"),
         (&["-d", "plain"], "plain", "it is not a socket"),
     ] {
         let (code, stdout, stderr) = run(&rig, &[arguments, &["-e", "inc"]].concat());
@@ -190,7 +190,7 @@ fn a_connection_that_is_lost_is_told() {
     });
     let (code, stdout, stderr) = run(&rig, &["-e", "inc; inc"]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
-    assert!(stderr.starts_with("einhornsh: lost the connection before the last message"));
+    assert!(stderr.starts_with("einhornsh: lost the connection before the reply"));
     nobody.join().unwrap();
 }
 

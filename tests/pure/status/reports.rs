@@ -99,8 +99,9 @@ fn what_the_kernel_says_is_told_and_what_it_does_not_say_is_null() {
     assert_eq!(status.master.memory_bytes, Some(3_000_000));
     let memory: Vec<_> = status.workers.iter().map(|worker| worker.memory_bytes).collect();
     assert_eq!(memory, [Some(70_000_000), None]);
-    let gone = "the release of generation 0 is gone: its workers are started where --chdir leads";
-    assert_eq!(status.notes, [gone, "not measured: the memory of 1 of 2 workers"]);
+    let gone =
+        "the release of generation 0 is gone: new workers start in the current --chdir directory";
+    assert_eq!(status.notes, [gone, "memory not measured for 1 of 2 workers"]);
     let listeners: Vec<_> =
         status.listeners.iter().map(|it| (it.address.as_str(), it.kind, it.queue)).collect();
     assert_eq!(
@@ -119,17 +120,17 @@ fn deaths_before_an_ack_are_a_reason_only_while_workers_are_missing() {
     master.turn_at(500);
     master.exit(1001);
     let status = told(&master);
-    assert_eq!(status.reasons, ["0 of 2 workers are up", "deaths before an ACK in a row: 1"]);
+    assert_eq!(status.reasons, ["0 of 2 workers are up", "consecutive deaths before an ACK: 1"]);
     assert_eq!(status.master.early_deaths, 1);
     master.turn_at(1000);
     master.state.early_death_count = 1;
     master.ask("{command: dec}");
     let status = told(&master);
     assert_eq!(status.health, Health::Ok, "{:?}", status.reasons);
-    assert_eq!(status.notes[0], "deaths before an ACK in a row: 1");
+    assert_eq!(status.notes[0], "consecutive deaths before an ACK: 1");
     master.ask("{command: inc}");
     master.state.early_death_count = 2;
-    let why = "deaths before an ACK in a row: 2; nothing more is started (--retries)";
+    let why = "consecutive deaths before an ACK: 2; no more workers are started (--retries)";
     assert_eq!(told(&master).reasons, ["1 of 2 workers are up", why]);
 }
 
@@ -207,8 +208,7 @@ fn workers_in_another_release_than_their_generation_began_with_are_told() {
     let is_told = |master: &Master| told(master).notes.iter().any(|note| note.contains("gone"));
     assert!(!is_told(&master));
     master.state.workers.get_mut(&Pid(1000)).unwrap().directory = began_in("42");
-    let gone = "workers that run in another release than their generation began with: 1; \
-                /srv/web/releases/41 is gone";
+    let gone = "workers that run in another release because /srv/web/releases/41 is gone: 1";
     assert!(told(&master).notes.contains(&gone.to_owned()));
 }
 
@@ -252,7 +252,7 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
     let shown = table(&status, Style::Plain);
     let lines: Vec<&str> = shown.lines().take(7).collect();
     assert_eq!(lines[0], "ok");
-    assert!(lines[1].starts_with("note: not measured"));
+    assert!(lines[1].starts_with("note: memory not measured"));
     let now =
         "in progress: restoring, generation 0: 2 of 2 ACKed, 1 old left, 0 failed, after 2.50s";
     assert_eq!(lines[2], now);
