@@ -104,7 +104,7 @@ fn lines_come_from_standard_input_when_that_is_no_terminal() {
     assert!(stderr.contains("cannot read standard input"), "{stderr}");
 }
 
-fn nobody_there_is_told_with_socket_and_hint() {
+fn a_failed_connect_names_the_socket_and_gives_a_hint() {
     let rig = Rig::new();
     drop(UnixListener::bind(rig.path("dead.sock")).unwrap());
     fs::write(rig.path("plain"), "").unwrap();
@@ -113,7 +113,7 @@ fn nobody_there_is_told_with_socket_and_hint() {
         (&["web"], "einhorn-web.sock", "no such file"),
         (&["-c", "web"], "einhorn-web.sock", "no such file"),
         (&["-d", "dead.sock"], "dead.sock", "nothing is listening there"),
-        (&["-d", "plain"], "plain", "it is not a socket"),
+        (&["-d", "plain"], "plain", "not a socket"),
     ] {
         let (code, stdout, stderr) = run(&rig, &[arguments, &["-e", "inc"]].concat());
         assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
