@@ -1,13 +1,13 @@
-//! Addresses of listeners, as `-b` and `srv:` words write them.
+//! Addresses of listeners, as given to `-b` and in `srv:` arguments.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::state::{Address, Bind, ListenerOptions};
 
-/// Understands `ADDR[,opt…]`.
+/// Parses `ADDR[,opt…]`.
 ///
 /// # Errors
-/// One line that names the address, what is wrong and what would be right.
+/// One line that names the address, what is wrong with it and what is expected.
 pub fn parse_bind(text: &str) -> Result<Bind, String> {
     let mut parts = text.split(',');
     let address = parts.next().unwrap_or_default();
@@ -26,9 +26,9 @@ pub fn parse_bind(text: &str) -> Result<Bind, String> {
     Ok(bind)
 }
 
-/// Whether a program's argument is meant as an address at all: `HOST:PORT` in digits, or a prefix
-/// that only addresses have.
-pub(super) fn looks_like_one(text: &str) -> bool {
+/// Whether an argument of the program is meant as an address: it ends in a numeric port, or begins
+/// with `unix:/`.
+pub(super) fn looks_like_address(text: &str) -> bool {
     let address = text.split(',').next().unwrap_or_default();
     let inet = address.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty() && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_understood() {
+    fn every_form_is_parsed() {
         let options = |text: &str| parse_bind(text).unwrap().options;
         assert!(options("127.0.0.1:80,R,SO_REUSEADDR").reuse_address);
         assert!(options("127.0.0.1:80,o_nonblock").nonblocking);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_address_and_the_problem() {
         for (text, why) in [
             ("80", "expected HOST:PORT"),
             (":80", "expected HOST:PORT"),

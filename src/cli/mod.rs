@@ -1,4 +1,4 @@
-//! The command line: one documented field an option, and what it means, checked. No I/O.
+//! The command line of einhorn: one documented field per option, and the checks. No I/O.
 
 mod address;
 mod check;
@@ -212,7 +212,7 @@ struct Args {
     program: Vec<OsString>,
 }
 
-/// To which family host names are resolved.
+/// The address family that host names resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostFamily {
     /// `-4`.
@@ -221,29 +221,29 @@ pub enum HostFamily {
     Inet6,
 }
 
-/// A listener's place in the program's arguments.
+/// A `srv:` listener among the program's arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindWord {
-    /// Which word of the command, the program itself being 0.
+    /// The index of the word in the command, in which the program is 0.
     pub index: usize,
-    /// What stands before `srv:`.
+    /// What precedes `srv:`.
     pub prefix: String,
     /// What to bind.
     pub bind: Bind,
 }
 
-/// A command line that can be run.
+/// A valid command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// What holds for the life of the master.
+    /// The configuration of the master.
     pub config: Config,
     /// The `-b` listeners, in order.
     pub binds: Vec<Bind>,
-    /// The `srv:` words.
+    /// The `srv:` listeners.
     pub bind_words: Vec<BindWord>,
-    /// For host names in listeners.
+    /// The family for host names in listeners.
     pub host_family: Option<HostFamily>,
-    /// Whether the pid file was named: without its default name a master can do.
+    /// Whether `-e` was given: then failing to write the pid file is an error.
     pub is_pidfile_given: bool,
     /// `State::note`.
     #[cfg(feature = "next")]
@@ -253,45 +253,45 @@ pub struct Options {
     pub hint: Option<String>,
 }
 
-/// What a command line asks for.
+/// What a command line asks einhorn to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Task {
-    /// To be a master.
+    /// Start a master.
     Start(Box<Options>),
-    /// To go on as the master that this process has been.
+    /// Adopt the state of the master that this process was before the exec.
     Adopt {
-        /// Under which number its state is.
+        /// The descriptor of the state.
         state: i32,
-        /// Why the image after this one gave the state back, if it did.
+        /// Why the next image rolled back to this one, if it did.
         rolled_back: Option<String>,
-        /// How the process was before this image was executed, if that was pinned.
+        /// The state of the process before this image was executed, if that was pinned.
         pinned: Option<String>,
         /// The program and its arguments.
         program: Vec<OsString>,
     },
-    /// To say whether it could be started, or take over.
+    /// Check whether a master could start, or adopt a state.
     Check {
         /// The command line to check.
         options: Box<Options>,
-        /// Under which number a state to check is, if one is given.
+        /// The descriptor of the state to check, if there is one.
         state: Option<i32>,
     },
-    /// To print a state.
+    /// Print the state in this file.
     Describe(PathBuf),
 }
 
 /// Why a command line is not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Help or version was asked for: print it and exit 0.
+    /// Help or version: print this and exit with 0.
     HelpOrVersion(String),
-    /// No program: print this on standard output and exit 1 (behaviour.md section 1).
+    /// No program: print this usage on standard output and exit with 1 (behaviour.md section 1).
     NoProgram(String),
-    /// One line for standard error.
+    /// An error: print this line on standard error.
     Invalid(String),
 }
 
-/// The folder of the default files: `$TMPDIR`, or `/tmp` when that is unset or empty.
+/// The folder of the default files: `$TMPDIR`, or `/tmp` if that is unset or empty.
 pub fn default_folder(tmpdir: Option<OsString>) -> PathBuf {
     PathBuf::from(tmpdir.filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into()))
 }
@@ -301,11 +301,11 @@ pub fn default_path(folder: &Path, name: Option<&str>, extension: &str) -> PathB
     folder.join(default_file_name(name, extension))
 }
 
-/// Understands a command line. `folder` is where the default files lie; relative paths are taken
-/// from `directory`.
+/// Parses a command line. `folder` is for the default files; other relative paths are relative to
+/// `directory`.
 ///
 /// # Errors
-/// Everything that is no command line to run; see [`Refusal`].
+/// Help, version, usage or an error to print; see [`Refusal`].
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     folder: &Path,
@@ -343,7 +343,6 @@ pub fn parse(
     })
 }
 
-/// Release and state format.
 fn version() -> String {
     format!("einhorn {}\nstate format: {STATE_FORMAT}\n", release())
 }
@@ -411,7 +410,7 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
     })
 }
 
-/// What no value of one option alone can tell.
+/// Checks that the parsers of single values cannot make.
 fn check(args: &Args) -> Result<(), String> {
     for (given, option) in
         [(args.preload.is_some(), "--preload"), (args.gc_before_fork, "--gc-before-fork")]
@@ -435,7 +434,7 @@ fn check(args: &Args) -> Result<(), String> {
     Ok(())
 }
 
-/// The metrics file is replaced again and again: no other file may have its name.
+/// Each write of the metrics file replaces it, so no other file may have its path.
 fn check_files(options: Options) -> Result<Options, String> {
     let config = &options.config;
     let socket_lock = config.socket_lock();
@@ -449,13 +448,13 @@ fn check_files(options: Options) -> Result<Options, String> {
     }
 }
 
-/// What is printed when there is no program; users' scripts look for its first line.
+/// Printed when there is no program; users' scripts look for its first line.
 fn usage() -> String {
     let help = Args::command().render_help();
     format!("## Usage\n\n    einhorn [options] [--] PROGRAM [ARGUMENTS...]\n\n{help}")
 }
 
-/// The message and the hints of a parser's error, without the paragraphs around them.
+/// The message and hints of a clap error in one line, without the usage.
 fn one_line(rendered: &str) -> String {
     let lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
     let wanted = lines.filter(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
@@ -463,13 +462,13 @@ fn one_line(rendered: &str) -> String {
     text.strip_prefix("error: ").unwrap_or(&text).to_owned()
 }
 
-/// Finds the `srv:` words among the arguments. A word that only begins like one is left alone, as
-/// the original does.
+/// Finds the `srv:` listeners among the arguments. A word that only begins like one is left alone,
+/// as in the original.
 fn bind_words(command: &[OsString]) -> Result<Vec<BindWord>, String> {
     let mut found = Vec::new();
     for (index, word) in command.iter().enumerate().skip(1) {
         let Some((prefix, address)) = word.to_str().and_then(split_bind_word) else { continue };
-        if !address::looks_like_one(address) {
+        if !address::looks_like_address(address) {
             continue;
         }
         let bind = parse_bind(address).map_err(|why| format!("in argument {word:?}: {why}"))?;

@@ -1,4 +1,4 @@
-//! The values of options: what a word means, checked.
+//! Parsers for the values of options.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::protocol::span;
 use crate::state::{AckMode, Nice, ReexecMode, SECONDS_MAX, WORKERS_MAX};
 
-/// A span that may be `none`. Not an `Option`, which the parser takes for an option left out.
+/// A span or `none`. Not an `Option`, which clap takes for an option that may be absent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SpanOrNone(pub(super) Option<Duration>);
 
-/// Shell words in one argument.
+/// A command, split into shell words.
 #[derive(Clone, Debug)]
 pub(super) struct Words(pub(super) Vec<OsString>);
 
@@ -34,7 +34,7 @@ pub(super) fn bounded(text: &str, min: u32, max: u32) -> Result<u32, String> {
 /// Seconds above zero, with or without a fraction.
 ///
 /// # Errors
-/// What is no such number, in words.
+/// A sentence that says what is expected.
 pub fn above_zero(text: &str) -> Result<Duration, String> {
     seconds(text, false)
 }

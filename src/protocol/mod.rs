@@ -1,7 +1,6 @@
-//! The words on the command socket (behaviour.md section 7).
+//! The protocol of the command socket (behaviour.md section 7).
 //!
-//! Bounded bytes become lines, lines become requests, replies become lines. Nothing here reads or
-//! writes a socket.
+//! Parses bounded bytes into lines and lines into requests, and formats replies as lines. No I/O.
 
 mod line;
 mod news;
@@ -21,14 +20,14 @@ pub use settings::{Bound, Setting, SettingError, parse_settings, span};
 /// One command of the command socket.
 #[derive(Debug)]
 pub struct Command {
-    /// What a client sends.
+    /// Its name in a request.
     pub name: &'static str,
-    /// A line for `help`; `None` for those that programs send and people do not.
+    /// Its line in `help`; `None` for commands that only programs send.
     pub help: Option<&'static str>,
 }
 
-/// Every command: `help`, the reply to an unknown command, the shell's completion and the
-/// documents come from this table.
+/// Every command. `help`, the reply to an unknown command, the shell's completion and the tests of
+/// the documents use this table.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "abort",
@@ -106,7 +105,7 @@ pub const COMMANDS: &[Command] = &[
     Command { name: "worker:ping", help: None },
 ];
 
-/// The commands that people use, a line each.
+/// The commands that have help, one per line.
 pub fn command_list() -> String {
     let lines: Vec<String> = COMMANDS
         .iter()

@@ -1,84 +1,83 @@
-//! What a program is told beside the message of a reply, as one JSON object
-//! (docs/events.schema.json).
+//! The events that replies carry for programs, as JSON objects (docs/events.schema.json).
 
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
 
-/// How something goes on, or how it ended.
+/// The event of a reply.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum News {
-    /// It goes on; more follows.
+    /// The command is in progress; more replies follow.
     Progress(Progress),
-    /// It has ended; nothing follows.
+    /// The command has ended.
     End(End),
 }
 
-/// How something goes on.
+/// The progress of a command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// What is being done.
+    /// The stage that the command is in.
     pub stage: NewsStage,
-    /// How far it is.
+    /// Generation, worker counts and time.
     #[serde(flatten)]
     pub numbers: Numbers,
-    /// The line for people.
+    /// The message of the reply.
     pub message: String,
 }
 
-/// How something ended.
+/// The end of a command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct End {
-    /// How.
+    /// How it ended.
     pub outcome: Outcome,
-    /// The exit status that says so.
+    /// The exit status for that outcome.
     pub exit_status: u8,
-    /// How far it was.
+    /// Generation, worker counts and time.
     #[serde(flatten)]
     pub numbers: Numbers,
-    /// The directory of `--chdir` that it was about, symbolic links resolved.
+    /// The directory of `--chdir` of the upgrade, symbolic links resolved.
     pub release: Option<String>,
-    /// The line for people.
+    /// The message of the reply.
     pub message: String,
-    /// The first new workers that failed.
+    /// The first failures of new workers.
     pub failures: Vec<NewsFailure>,
 }
 
-/// How far something is.
+/// Generation, worker counts and time of a command in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbers {
-    /// The generation that is meant to serve.
+    /// The current generation.
     pub generation: u32,
-    /// Workers of it that are up and were not told to go.
+    /// Its workers that are up and not stopping.
     pub acked: u32,
-    /// How many there should be.
+    /// The target number of workers.
     pub target: u32,
-    /// Workers of other generations that were not told to go.
+    /// Workers of other generations that are not stopping.
     pub old_left: u32,
     /// New workers of this roll-out that have failed.
     pub failed: u32,
-    /// Milliseconds since it was asked for.
+    /// Milliseconds since it was requested.
     pub elapsed_ms: u64,
 }
 
-/// What is being done.
+/// The stage of a command in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NewsStage {
-    /// A candidate is asked whether it can take over.
+    /// A candidate is checking whether it can take over.
     Preflight,
-    /// The master becomes the candidate.
+    /// The master is executing the candidate.
     HandingOver,
-    /// One new worker shows what it is worth.
+    /// The first new worker must pass before others are started.
     Canary,
-    /// New workers take over from old ones.
+    /// New workers are replacing old ones.
     Rollout,
-    /// After a failure the old generation comes back to its full strength.
+    /// After a failed upgrade the old generation is brought back to full strength.
     Restoring,
-    /// The number of workers becomes what was asked for.
+    /// The number of workers is changing to the target.
     Settling,
-    /// The master is going down.
+    /// The master is shutting down.
     Stopping,
 }
 
@@ -94,7 +93,7 @@ impl NewsStage {
         NewsStage::Stopping,
     ];
 
-    /// The name, as programs read it.
+    /// The name in events, documents and metrics.
     pub fn name(self) -> &'static str {
         match self {
             NewsStage::Preflight => "preflight",
@@ -107,7 +106,7 @@ impl NewsStage {
         }
     }
 
-    /// A word or two for people.
+    /// The name in tables and on the live line.
     pub fn words(self) -> &'static str {
         match self {
             NewsStage::Preflight => "preflight",
@@ -121,28 +120,28 @@ impl NewsStage {
     }
 }
 
-/// A new worker that failed.
+/// A failure of a new worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewsFailure {
-    /// Its pid; none when it could not be started.
+    /// Its pid; `None` if it could not be started.
     pub pid: Option<i32>,
-    /// Its index.
+    /// Its slot.
     pub slot: u32,
-    /// Its exit status or signal, or what it did not do, in words.
+    /// Its exit status or signal, or what it failed to do, in words.
     pub what: String,
-    /// How long it had lived, in milliseconds.
+    /// Its age in milliseconds.
     pub age_ms: u64,
-    /// The last lines of its standard error, where that is captured.
+    /// The last lines of its standard error, if that is captured.
     pub last_words: Option<String>,
 }
 
 impl News {
-    /// As a JSON object in one line.
+    /// Formats it as a JSON object on one line.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The same with another message.
+    /// Replaces the message.
     pub fn with_message(self, message: String) -> News {
         match self {
             News::Progress(progress) => News::Progress(Progress { message, ..progress }),
@@ -150,10 +149,10 @@ impl News {
         }
     }
 
-    /// Reads what a master has sent.
+    /// Parses the event of a reply.
     ///
     /// # Errors
-    /// What is no such object, in words.
+    /// Why it is not an event.
     pub fn parse(json: &str) -> Result<News, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())
     }

@@ -27,7 +27,7 @@ impl Master {
         let begun = now().monotonic;
         while let Some((connection, request)) = self.clients.connections.next_request() {
             // Nobody is there to hear; what it told us to do is done all the same.
-            let is_in_vain = request.as_ref().is_ok_and(Request::only_asks)
+            let is_in_vain = request.as_ref().is_ok_and(Request::is_query)
                 && self.clients.connections.is_gone(connection);
             if is_in_vain {
                 continue;
