@@ -1,4 +1,4 @@
-//! `config`: settings changed while the master runs, all of them or none.
+//! `config`: changes settings while the master runs, all of them or none.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::decide::{backoff, pool};
 use crate::protocol::{Bound, Setting, SettingError, parse_settings, span};
 use crate::state::{AckMode, Config, RolloutBounds, SECONDS_MAX, Verbosity, WORKERS_MAX};
 
-/// Applies the mapping that the words make together; joined, so that nobody has to quote it.
+/// Applies a mapping of settings; its words are joined, so that users need not quote it.
 pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
     if words.is_empty() {
         let why = "config needs a mapping of settings, such as: config '{seconds: 2}'";
@@ -37,7 +37,7 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
     }
 }
 
-/// The settings after the change, and a phrase for each that is not what it was.
+/// Returns the changed configuration, and a phrase for each setting that has changed.
 fn check(turn: &Turn, settings: Vec<Setting>) -> Result<(Config, Vec<String>), String> {
     let mut config = turn.state.config.clone();
     let mut changes = Vec::new();
@@ -49,7 +49,7 @@ fn check(turn: &Turn, settings: Vec<Setting>) -> Result<(Config, Vec<String>), S
     Ok((config, changes))
 }
 
-/// Checks and applies a setting. Answers what it does.
+/// Checks and applies a setting. Returns a phrase for the change.
 fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, String> {
     Ok(match setting {
         Setting::Number(number) => {
@@ -116,7 +116,7 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
     })
 }
 
-/// Checks and applies what bounds a roll-out.
+/// Checks and applies a limit of a roll-out.
 fn apply_bound(bounds: &mut RolloutBounds, bound: Bound) -> Result<String, String> {
     Ok(match bound {
         Bound::AckTimeout(seconds) => {

@@ -1,7 +1,7 @@
 //! The document as OpenMetrics text 1.0 (github.com/prometheus/OpenMetrics).
 //!
-//! Gauges and counters only: the older parsers that read metrics from files refuse every other
-//! type, and take what else is new here for comments.
+//! Gauges and counters only: older Prometheus parsers, which collectors use for files, refuse other
+//! types, and ignore the rest of what is new as comments.
 
 use std::fmt::{self, Display, Write};
 
@@ -10,10 +10,10 @@ use crate::protocol::NewsStage;
 use crate::status::document::{ListenerStatus, Status, WorkerStatus};
 use crate::status::kinds::{Health, Unit, WorkerState};
 
-/// Before every name.
+/// The prefix of every name.
 const PREFIX: &str = "einhorn_";
 
-/// How the master is, for a program that keeps figures.
+/// Formats the document as OpenMetrics text.
 pub fn metrics(status: &Status) -> String {
     let mut text = Text::default();
     master(&mut text, status);
@@ -126,16 +126,16 @@ fn listeners(text: &mut Text, listeners: &[ListenerStatus]) {
     }
 }
 
-/// OpenMetrics text in the making.
+/// OpenMetrics text under construction.
 #[derive(Default)]
 struct Text {
     out: String,
-    /// The name of the samples of the family that was begun last.
+    /// The sample name of the current family.
     sample_name: String,
 }
 
 impl Text {
-    /// Begins a family of gauges; a unit becomes part of its name.
+    /// Begins a family of gauges; the unit becomes part of its name.
     fn gauge(&mut self, name: &str, unit: &str, help: &str) {
         let name = match unit {
             "" => format!("{PREFIX}{name}"),
@@ -160,7 +160,7 @@ impl Text {
         self.line(format_args!("# HELP {name} {help}"));
     }
 
-    /// A sample of the family.
+    /// Adds a sample to the current family.
     fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.out.push_str(&self.sample_name);
         let mut before = '{';
@@ -176,14 +176,14 @@ impl Text {
         self.line(format_args!("{end} {value}"));
     }
 
-    /// A sample, where its value is known.
+    /// Adds a sample if its value is known.
     fn optional(&mut self, labels: &[(&str, &str)], value: Option<impl Display>) {
         if let Some(value) = value {
             self.sample(labels, value);
         }
     }
 
-    /// A sample for each worker of which the value is known. No two live workers share an index.
+    /// Adds a sample for each worker whose value is known. No two live workers share a slot.
     fn per_worker<V: Display>(
         &mut self,
         workers: &[WorkerStatus],
@@ -207,7 +207,7 @@ impl Text {
     }
 }
 
-/// A character of a label's value between its quotes.
+/// Escapes a character of a label's value.
 fn escaped(c: char) -> impl Iterator<Item = char> {
     let (before, c) = match c {
         '\\' | '"' => (Some('\\'), c),
@@ -217,7 +217,7 @@ fn escaped(c: char) -> impl Iterator<Item = char> {
     before.into_iter().chain([c])
 }
 
-/// Milliseconds as seconds.
+/// Formats milliseconds as seconds.
 fn seconds(ms: impl Into<i128>) -> String {
     let ms = ms.into();
     let sign = if ms < 0 { "-" } else { "" };

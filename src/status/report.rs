@@ -1,4 +1,4 @@
-//! Makes the document.
+//! Builds the document.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,20 +13,20 @@ use crate::status::health::{Condition, condition};
 use crate::status::kinds::{ListenerKind, UpgradeCommand, WorkerState};
 use crate::status::progress::{failure, milliseconds, numbers, stage};
 
-/// What only the kernel knows.
+/// Measurements from the kernel.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kernel {
-    /// How long the master's process has lived.
+    /// The age of the master's process.
     pub uptime: Option<Duration>,
     /// Resident memory in bytes, of the master and of workers.
     pub memory: BTreeMap<Pid, u64>,
-    /// What waits in the listeners, in their order.
+    /// The queues of the listeners, in order.
     pub queues: Vec<Option<Queue>>,
-    /// Whether the release that the serving generation began in is no longer there.
+    /// Whether the release that the current generation began in has been deleted.
     pub is_release_gone: bool,
 }
 
-/// How the master is now.
+/// Builds the document of the master's current status.
 pub fn report(state: &State, now: Now, kernel: &Kernel) -> Status {
     let Condition { serving_count, health, reasons, mut notes } = condition(state);
     if kernel.is_release_gone {

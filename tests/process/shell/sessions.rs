@@ -13,7 +13,7 @@ crate::tests![
     commands_are_carried_out_in_order_and_their_messages_printed,
     arguments_are_shell_words,
     lines_come_from_standard_input_when_that_is_no_terminal,
-    nobody_there_is_told_with_socket_and_hint,
+    a_failed_connect_names_the_socket_and_gives_a_hint,
     a_name_leads_to_its_socket,
     an_upgrade_is_told_to_its_end_as_sidekiqs_unit_file_asks_for_it,
     wrong_usage_is_refused_and_nothing_sent,
