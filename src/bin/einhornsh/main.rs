@@ -19,7 +19,7 @@ use clap::{CommandFactory, Parser};
 use einhorn::cli::{default_folder, default_path, expand_abbreviations};
 use einhorn::client::Client;
 
-use failure::{EXIT_USAGE, Failure, complain};
+use failure::{EXIT_USAGE, Failure, print_error};
 use options::Options;
 use screen::Screen;
 use shell::Shell;
@@ -51,14 +51,14 @@ struct Args {
 }
 
 impl Args {
-    /// The command socket that is meant.
+    /// The path of the command socket.
     fn socket(&self) -> PathBuf {
         let name = self.command_name.as_deref().or(self.name.as_deref());
         let folder = default_folder(std::env::var_os("TMPDIR"));
         self.socket_path.clone().unwrap_or_else(|| default_path(&folder, name, "sock"))
     }
 
-    /// The options that lead to it again, for a person to copy.
+    /// The options that select the same master, for users to copy.
     fn address(&self) -> String {
         let path = self.socket_path.as_ref().map(|path| ("-d", path.to_string_lossy()));
         let name = self.command_name.as_deref().or(self.name.as_deref());
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     let arguments = match expand_abbreviations(&command, std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(why) => {
-            complain(&why);
+            print_error(&why);
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
 
 impl Shell {
     fn run(&mut self, args: &Args) -> Result<(), Failure> {
-        // Before anybody is spoken to: where something is not understood, nothing is sent.
+        // Parse everything before connecting: if anything is invalid, nothing is sent.
         let lines = args.execute.iter().map(|line| self.commands(line));
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
         let path = args.socket();
@@ -105,7 +105,7 @@ impl Shell {
             return self.run_all(&mut client, &lines.concat()).map(drop);
         }
         if io::stdin().is_terminal() {
-            return prompt::converse(self, client, &path);
+            return prompt::interact(self, client, &path);
         }
         for line in io::stdin().lock().lines() {
             let commands = self.commands(&line.map_err(Failure::Input)?)?;
