@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::decide::action::{Action, ReportKind};
 use crate::decide::turn::Turn;
 use crate::outcome::Outcome;
-use crate::protocol::{End, News, NewsStage, Numbers, Progress, Reply};
+use crate::protocol::{End, Numbers, Progress, ProgressStage, Reply, ReplyEvent};
 use crate::scalar::Scalar;
 use crate::state::{
     ConnectionId, EndedUpgrade, Failure, Reexec, State, UpgradeKind, Waiter, WaitsFor,
@@ -21,7 +21,7 @@ const WAITERS_MAX: usize = 256;
 pub(super) struct Asker {
     pub(super) connection: ConnectionId,
     pub(super) request_id: Option<Scalar>,
-    /// Whether it wants news of the kind that programs read.
+    /// Whether its replies carry events.
     pub(super) wants_events: bool,
 }
 
@@ -141,7 +141,7 @@ fn tell_all(turn: &mut Turn, message: &str) {
 /// Tells a client how it goes on.
 pub(super) fn tell(turn: &mut Turn, waiter: &Waiter, message: &str) {
     let event = waiter.wants_events.then(|| {
-        News::Progress(Progress {
+        ReplyEvent::Progress(Progress {
             stage: stage(turn.state, waiter.waits_for),
             numbers: status::numbers(turn.state, turn.now),
             message: message.to_owned(),
@@ -177,7 +177,12 @@ pub(super) fn notify_exit_waiters(turn: &mut Turn, message: &str) {
 }
 
 /// Sends each of those the message, with the event where it wants one, and forgets them.
-fn send_last(turn: &mut Turn, is_over: impl Fn(&Waiter) -> bool, message: &str, event: &News) {
+fn send_last(
+    turn: &mut Turn,
+    is_over: impl Fn(&Waiter) -> bool,
+    message: &str,
+    event: &ReplyEvent,
+) {
     let (done, staying): (Vec<Waiter>, Vec<Waiter>) =
         std::mem::take(&mut turn.state.waiters).into_iter().partition(is_over);
     turn.state.waiters = staying;
@@ -192,14 +197,19 @@ fn asker(waiter: &Waiter) -> Asker {
     Asker { connection, request_id, wants_events }
 }
 
-fn send(turn: &mut Turn, asker: &Asker, message: String, wait: bool, event: Option<News>) {
-    let event = event.map(|news| news.to_json());
+fn send(turn: &mut Turn, asker: &Asker, message: String, wait: bool, event: Option<ReplyEvent>) {
+    let event = event.map(|event| event.to_json());
     let reply = Reply { message, request_id: asker.request_id.clone(), wait, event };
     turn.actions.push(Action::Reply { connection: asker.connection, reply });
 }
 
-fn end(numbers: Numbers, told: &Answer, release: Option<&Path>, failures: &[Failure]) -> News {
-    News::End(End {
+fn end(
+    numbers: Numbers,
+    told: &Answer,
+    release: Option<&Path>,
+    failures: &[Failure],
+) -> ReplyEvent {
+    ReplyEvent::End(End {
         outcome: told.outcome,
         exit_status: told.outcome.exit_status(),
         numbers,
@@ -210,14 +220,14 @@ fn end(numbers: Numbers, told: &Answer, release: Option<&Path>, failures: &[Fail
 }
 
 /// What is done for a client that waits for this.
-fn stage(state: &State, waits_for: WaitsFor) -> NewsStage {
+fn stage(state: &State, waits_for: WaitsFor) -> ProgressStage {
     match waits_for {
-        WaitsFor::Settled => NewsStage::Settling,
-        WaitsFor::Exit => NewsStage::Stopping,
+        WaitsFor::Settled => ProgressStage::Settling,
+        WaitsFor::Exit => ProgressStage::Stopping,
         // It is asked for, and begins at once.
-        WaitsFor::Reexec | WaitsFor::Upgrade if state.reexec.is_none() => NewsStage::Preflight,
+        WaitsFor::Reexec | WaitsFor::Upgrade if state.reexec.is_none() => ProgressStage::Preflight,
         WaitsFor::Reexec | WaitsFor::Rollout | WaitsFor::Upgrade => {
-            status::stage(state).unwrap_or(NewsStage::Rollout)
+            status::stage(state).unwrap_or(ProgressStage::Rollout)
         }
     }
 }

@@ -3,17 +3,17 @@
 //! Parses bounded bytes into lines and lines into requests, and formats replies as lines. No I/O.
 
 mod line;
-mod news;
 mod psych;
 mod reply;
+mod reply_event;
 mod request;
 mod settings;
 mod value;
 
 pub use line::{LINE_MAX, Line, LineBuffer, escape, unescape};
-pub use news::{End, News, NewsFailure, NewsStage, Numbers, Progress};
 pub use psych::{Psych, as_yaml, document};
 pub use reply::Reply;
+pub use reply_event::{End, Numbers, Progress, ProgressStage, ReplyEvent, WorkerFailure};
 pub use request::{Args, BadRequest, Request};
 pub use settings::{Bound, Setting, SettingError, parse_settings, span};
 

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use crate::protocol::line::{escape, unescape};
-use crate::protocol::news::News;
 use crate::protocol::psych::{Psych, document};
+use crate::protocol::reply_event::ReplyEvent;
 use crate::protocol::value::Value;
 use crate::scalar::Scalar;
 
@@ -17,7 +17,7 @@ pub struct Reply {
     pub request_id: Option<Scalar>,
     /// Whether more replies to the same request follow.
     pub wait: bool,
-    /// The event for programs, as JSON; see [`News`](crate::protocol::News).
+    /// The event for programs, as JSON; see [`ReplyEvent`](crate::protocol::ReplyEvent).
     pub event: Option<String>,
 }
 
@@ -41,8 +41,8 @@ impl Reply {
 
     /// Replaces the message, also in the event.
     pub fn with_message(self, message: String) -> Reply {
-        let with_message = |event: String| match News::parse(&event) {
-            Ok(news) => news.with_message(message.clone()).to_json(),
+        let with_message = |event: String| match ReplyEvent::parse(&event) {
+            Ok(event) => event.with_message(message.clone()).to_json(),
             Err(_) => event,
         };
         Reply { event: self.event.map(with_message), message, ..self }

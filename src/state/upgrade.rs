@@ -82,7 +82,7 @@ pub struct Waiter {
     pub request_id: Option<Scalar>,
     /// For what.
     pub waits_for: WaitsFor,
-    /// Whether it wants news of the kind that programs read.
+    /// Whether its replies carry events.
     pub wants_events: bool,
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
-use crate::protocol::{NewsFailure, NewsStage, Numbers};
+use crate::protocol::{Numbers, ProgressStage, WorkerFailure};
 use crate::status::kinds::{Health, ListenerKind, Unit, UpgradeCommand, WorkerState};
 
 /// The version of the document. It increases when a field is removed or changes its meaning, not
@@ -65,7 +65,7 @@ pub struct MasterStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InProgress {
     /// Its stage.
-    pub stage: NewsStage,
+    pub stage: ProgressStage,
     /// Its generation, worker counts and time.
     #[serde(flatten)]
     pub numbers: Numbers,
@@ -89,7 +89,7 @@ pub struct LastUpgrade {
     /// When it ended.
     pub ended_on_ms: i64,
     /// The first failures of its new workers.
-    pub failures: Vec<NewsFailure>,
+    pub failures: Vec<WorkerFailure>,
 }
 
 /// A worker.

@@ -6,7 +6,7 @@
 use std::fmt::{self, Display, Write};
 
 use crate::outcome::Outcome;
-use crate::protocol::NewsStage;
+use crate::protocol::ProgressStage;
 use crate::status::document::{ListenerStatus, Status, WorkerStatus};
 use crate::status::kinds::{Health, Unit, WorkerState};
 
@@ -58,7 +58,7 @@ fn master(text: &mut Text, status: &Status) {
 fn in_progress(text: &mut Text, status: &Status) {
     let now = status.in_progress.as_ref();
     text.gauge("in_progress", "", "Whether this stage is in progress.");
-    for stage in NewsStage::ALL {
+    for stage in ProgressStage::ALL {
         let is_now = now.is_some_and(|now| now.stage == *stage);
         text.sample(&[("stage", stage.name())], u8::from(is_now));
     }

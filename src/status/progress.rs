@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use crate::protocol::{NewsFailure, NewsStage, Numbers};
+use crate::protocol::{Numbers, ProgressStage, WorkerFailure};
 use crate::state::{EndedUpgrade, Failure, Monotonic, Now, Stage, State};
 
 /// The stage of the upgrade or other change in progress.
-pub fn stage(state: &State) -> Option<NewsStage> {
+pub fn stage(state: &State) -> Option<ProgressStage> {
     let reexec = state.reexec.map(|reexec| match reexec.stage {
-        Stage::Preflight { .. } => NewsStage::Preflight,
-        Stage::HandingOver => NewsStage::HandingOver,
+        Stage::Preflight { .. } => ProgressStage::Preflight,
+        Stage::HandingOver => ProgressStage::HandingOver,
     });
     let rollout = state.rollout.as_ref().map(|rollout| match rollout.is_canary() {
-        true => NewsStage::Canary,
-        false => NewsStage::Rollout,
+        true => ProgressStage::Canary,
+        false => ProgressStage::Rollout,
     });
-    let stopping = state.stopping.map(|_| NewsStage::Stopping);
+    let stopping = state.stopping.map(|_| ProgressStage::Stopping);
     let is_short = state.current_capacity() < state.config.target;
     let is_back = state.generation == state.newest_generation || !is_short;
     let is_restoring = state.old_workers().next().is_some() || !is_back;
-    let restoring = || is_restoring.then_some(NewsStage::Restoring);
+    let restoring = || is_restoring.then_some(ProgressStage::Restoring);
     stopping.or(reexec).or(rollout).or_else(restoring)
 }
 
@@ -36,21 +36,23 @@ pub fn numbers(state: &State, now: Now) -> Numbers {
 }
 
 /// The time since the change in progress was requested, or zero if that is not known.
-fn elapsed(state: &State, stage: NewsStage, now: Now) -> Duration {
+fn elapsed(state: &State, stage: ProgressStage, now: Now) -> Duration {
     let since = |at: Monotonic| now.monotonic.since(at);
     match stage {
-        NewsStage::Preflight | NewsStage::HandingOver => {
+        ProgressStage::Preflight | ProgressStage::HandingOver => {
             state.reexec.map(|reexec| since(reexec.asked_at))
         }
-        NewsStage::Canary | NewsStage::Rollout => {
+        ProgressStage::Canary | ProgressStage::Rollout => {
             state.rollout.as_ref().map(|rollout| since(rollout.asked_at))
         }
-        NewsStage::Restoring => state.last_upgrade.as_ref().map(|ended| since_request(ended, now)),
-        NewsStage::Stopping => {
+        ProgressStage::Restoring => {
+            state.last_upgrade.as_ref().map(|ended| since_request(ended, now))
+        }
+        ProgressStage::Stopping => {
             let requests = state.workers.values().filter_map(|worker| worker.stop_requested_at);
             requests.min().map(since)
         }
-        NewsStage::Settling => None,
+        ProgressStage::Settling => None,
     }
     .unwrap_or_default()
 }
@@ -62,8 +64,8 @@ fn since_request(ended: &EndedUpgrade, now: Now) -> Duration {
 }
 
 /// A failure of a new worker, for events and the document.
-pub fn failure(failure: &Failure) -> NewsFailure {
-    NewsFailure {
+pub fn failure(failure: &Failure) -> WorkerFailure {
+    WorkerFailure {
         pid: failure.pid.map(|pid| pid.0),
         slot: failure.slot.0,
         what: failure.what.clone(),

@@ -4,7 +4,7 @@ use comfy_table::CellAlignment::{self, Left, Right};
 use comfy_table::{Table, TableStyle};
 
 use crate::outcome::Outcome;
-use crate::protocol::{NewsFailure, Numbers};
+use crate::protocol::{Numbers, WorkerFailure};
 use crate::status::document::{InProgress, ListenerStatus, Status, WorkerStatus};
 use crate::status::kinds::{Health, WorkerState};
 use crate::status::words::{printable, size, span};
@@ -183,7 +183,7 @@ fn progress(progress: &InProgress) -> String {
 }
 
 /// `  slot 3, pid 17: exit status 3, 0.12s old`.
-fn failure(failure: &NewsFailure) -> String {
+fn failure(failure: &WorkerFailure) -> String {
     let pid = failure.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
     let (slot, what) = (failure.slot, printable(&failure.what));
     format!("  slot {slot}{pid}: {what}, {} old", span(failure.age_ms))

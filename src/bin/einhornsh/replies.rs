@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use einhorn::client::{Client, ClientError};
 use einhorn::outcome::Outcome;
-use einhorn::protocol::{End, News, NewsFailure, NewsStage, Progress, Reply};
+use einhorn::protocol::{End, Progress, ProgressStage, Reply, ReplyEvent, WorkerFailure};
 use serde_json::{Value, json};
 
 use super::failure::{Failure, NOT_WAITED, print_error};
@@ -56,7 +56,7 @@ struct ReplyPrinter<'a> {
     /// The latest progress, and when it arrived.
     progress: Option<(Progress, Instant)>,
     /// The latest known stage.
-    stage: Option<NewsStage>,
+    stage: Option<ProgressStage>,
 }
 
 impl<'a> ReplyPrinter<'a> {
@@ -94,18 +94,18 @@ impl<'a> ReplyPrinter<'a> {
     /// Prints a reply. Returns the exit status if it is the last one to wait for.
     fn print(&mut self, reply: &Reply) -> Result<Option<u8>, Failure> {
         self.has_reply = true;
-        let news = reply.event.as_deref().and_then(|event| News::parse(event).ok());
+        let event = reply.event.as_deref().and_then(|event| ReplyEvent::parse(event).ok());
         let is_last = !reply.wait || self.options.detach;
         let had_progress = self.progress.is_some();
-        self.progress = match &news {
-            Some(News::Progress(progress)) => Some((progress.clone(), Instant::now())),
+        self.progress = match &event {
+            Some(ReplyEvent::Progress(progress)) => Some((progress.clone(), Instant::now())),
             _ => None,
         };
         self.stage = self.progress.as_ref().map(|(progress, _)| progress.stage).or(self.stage);
-        match news {
+        match event {
             _ if self.options.json => self.screen.print(&as_json(reply))?,
-            Some(News::End(end)) => self.print_end(reply, &end, had_progress)?,
-            Some(News::Progress(_)) if self.screen.is_live && !is_last => self.tick()?,
+            Some(ReplyEvent::End(end)) => self.print_end(reply, &end, had_progress)?,
+            Some(ReplyEvent::Progress(_)) if self.screen.is_live && !is_last => self.tick()?,
             _ => self.screen.print(&reply.message)?,
         }
         Ok(match (is_last, reply.wait) {
@@ -153,7 +153,7 @@ impl<'a> ReplyPrinter<'a> {
         let seconds = self.options.timeout.unwrap_or_default().as_secs_f64();
         let shell = format!("einhornsh{}", self.address);
         let message = match self.stage {
-            None | Some(NewsStage::Settling | NewsStage::Stopping) => {
+            None | Some(ProgressStage::Settling | ProgressStage::Stopping) => {
                 format!("not finished within {seconds}s; it continues")
             }
             Some(_) => format!(
@@ -218,7 +218,7 @@ const WORDS: &[(&str, Outcome)] = &[
 fn live_line(progress: &Progress, elapsed: Duration) -> String {
     let Progress { stage, numbers, message } = progress;
     let (seconds, words) = (elapsed.as_secs(), stage.words());
-    if matches!(stage, NewsStage::Preflight | NewsStage::HandingOver) {
+    if matches!(stage, ProgressStage::Preflight | ProgressStage::HandingOver) {
         return format!("{words}: {seconds}s | {message}");
     }
     let failed = match numbers.failed {
@@ -232,7 +232,7 @@ fn live_line(progress: &Progress, elapsed: Duration) -> String {
 }
 
 /// Formats a failure of a worker, with its last output on indented lines.
-fn failure_text(failure: &NewsFailure) -> String {
+fn failure_text(failure: &WorkerFailure) -> String {
     let worker = match failure.pid {
         Some(pid) => format!("worker {pid}"),
         None => "a worker".to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use einhorn::decide::Event;
 use einhorn::outcome::Outcome;
-use einhorn::protocol::NewsStage;
+use einhorn::protocol::ProgressStage;
 use einhorn::state::{
     AckMode, Address, Bind, BoundBy, Config, Deployment, EndedUpgrade, Failure, Family, Generation,
     Listener, ListenerOptions, Monotonic, Now, Pid, Realtime, Rollout, RolloutKind, Slot,
@@ -153,7 +153,7 @@ fn those_told_to_go_serve_no_more_and_have_a_deadline() {
     let status = told(&master);
     assert_eq!(status.reasons, ["the master is going down", "0 of 1 workers are up"]);
     let now = status.in_progress.as_ref().unwrap();
-    assert_eq!((now.stage, now.numbers.elapsed_ms), (NewsStage::Stopping, 31_000));
+    assert_eq!((now.stage, now.numbers.elapsed_ms), (ProgressStage::Stopping, 31_000));
 }
 
 /// Two old workers that serve, and the new generation of a smooth roll-out.
@@ -179,7 +179,7 @@ fn a_roll_out_is_told_by_its_stage_and_is_well_while_the_old_serve() {
     let status = told(&master);
     assert_eq!((status.health, status.master.acked), (Health::Ok, 2));
     let now = status.in_progress.as_ref().unwrap();
-    assert_eq!(now.stage, NewsStage::Canary);
+    assert_eq!(now.stage, ProgressStage::Canary);
     assert_eq!((now.numbers.generation, now.numbers.acked, now.numbers.old_left), (1, 0, 2));
     assert_eq!(now.numbers.elapsed_ms, 2000);
     assert_eq!(states(&status)[2], (2, WorkerState::Canary));
@@ -188,7 +188,7 @@ fn a_roll_out_is_told_by_its_stage_and_is_well_while_the_old_serve() {
     rollout.failure_count = 3;
     let status = told(&master);
     let now = status.in_progress.as_ref().unwrap();
-    assert_eq!((now.stage, now.numbers.failed), (NewsStage::Rollout, 3));
+    assert_eq!((now.stage, now.numbers.failed), (ProgressStage::Rollout, 3));
     assert_eq!(states(&status)[2], (2, WorkerState::Starting));
     master.exit(1000);
     let status = told(&master);
@@ -243,7 +243,7 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
     assert_eq!(status.workers[2].state, WorkerState::Overrun);
     assert_eq!(status.workers[2].release.as_deref(), Some("/srv/web/releases/42"));
     let now = status.in_progress.as_ref().unwrap();
-    assert_eq!((now.stage, now.numbers.elapsed_ms), (NewsStage::Restoring, 2500));
+    assert_eq!((now.stage, now.numbers.elapsed_ms), (ProgressStage::Restoring, 2500));
     let last = status.last_upgrade.as_ref().unwrap();
     assert_eq!(
         (last.command, last.outcome, last.took_ms),

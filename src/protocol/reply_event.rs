@@ -7,7 +7,7 @@ use crate::outcome::Outcome;
 /// The event of a reply.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum News {
+pub enum ReplyEvent {
     /// The command is in progress; more replies follow.
     Progress(Progress),
     /// The command has ended.
@@ -18,7 +18,7 @@ pub enum News {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The stage that the command is in.
-    pub stage: NewsStage,
+    pub stage: ProgressStage,
     /// Generation, worker counts and time.
     #[serde(flatten)]
     pub numbers: Numbers,
@@ -41,7 +41,7 @@ pub struct End {
     /// The message of the reply.
     pub message: String,
     /// The first failures of new workers.
-    pub failures: Vec<NewsFailure>,
+    pub failures: Vec<WorkerFailure>,
 }
 
 /// Generation, worker counts and time of a command in progress.
@@ -64,7 +64,7 @@ pub struct Numbers {
 /// The stage of a command in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum NewsStage {
+pub enum ProgressStage {
     /// A candidate is checking whether it can take over.
     Preflight,
     /// The master is executing the candidate.
@@ -81,48 +81,48 @@ pub enum NewsStage {
     Stopping,
 }
 
-impl NewsStage {
+impl ProgressStage {
     /// Every stage.
-    pub const ALL: &[NewsStage] = &[
-        NewsStage::Preflight,
-        NewsStage::HandingOver,
-        NewsStage::Canary,
-        NewsStage::Rollout,
-        NewsStage::Restoring,
-        NewsStage::Settling,
-        NewsStage::Stopping,
+    pub const ALL: &[ProgressStage] = &[
+        ProgressStage::Preflight,
+        ProgressStage::HandingOver,
+        ProgressStage::Canary,
+        ProgressStage::Rollout,
+        ProgressStage::Restoring,
+        ProgressStage::Settling,
+        ProgressStage::Stopping,
     ];
 
     /// The name in events, documents and metrics.
     pub fn name(self) -> &'static str {
         match self {
-            NewsStage::Preflight => "preflight",
-            NewsStage::HandingOver => "handing_over",
-            NewsStage::Canary => "canary",
-            NewsStage::Rollout => "rollout",
-            NewsStage::Restoring => "restoring",
-            NewsStage::Settling => "settling",
-            NewsStage::Stopping => "stopping",
+            ProgressStage::Preflight => "preflight",
+            ProgressStage::HandingOver => "handing_over",
+            ProgressStage::Canary => "canary",
+            ProgressStage::Rollout => "rollout",
+            ProgressStage::Restoring => "restoring",
+            ProgressStage::Settling => "settling",
+            ProgressStage::Stopping => "stopping",
         }
     }
 
     /// The name in tables and on the live line.
     pub fn words(self) -> &'static str {
         match self {
-            NewsStage::Preflight => "preflight",
-            NewsStage::HandingOver => "handing over",
-            NewsStage::Canary => "canary",
-            NewsStage::Rollout => "roll-out",
-            NewsStage::Restoring => "restoring",
-            NewsStage::Settling => "settling",
-            NewsStage::Stopping => "stopping",
+            ProgressStage::Preflight => "preflight",
+            ProgressStage::HandingOver => "handing over",
+            ProgressStage::Canary => "canary",
+            ProgressStage::Rollout => "roll-out",
+            ProgressStage::Restoring => "restoring",
+            ProgressStage::Settling => "settling",
+            ProgressStage::Stopping => "stopping",
         }
     }
 }
 
 /// A failure of a new worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewsFailure {
+pub struct WorkerFailure {
     /// Its pid; `None` if it could not be started.
     pub pid: Option<i32>,
     /// Its slot.
@@ -135,17 +135,19 @@ pub struct NewsFailure {
     pub last_words: Option<String>,
 }
 
-impl News {
+impl ReplyEvent {
     /// Formats it as a JSON object on one line.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
     /// Replaces the message.
-    pub fn with_message(self, message: String) -> News {
+    pub fn with_message(self, message: String) -> ReplyEvent {
         match self {
-            News::Progress(progress) => News::Progress(Progress { message, ..progress }),
-            News::End(end) => News::End(End { message, ..end }),
+            ReplyEvent::Progress(progress) => {
+                ReplyEvent::Progress(Progress { message, ..progress })
+            }
+            ReplyEvent::End(end) => ReplyEvent::End(End { message, ..end }),
         }
     }
 
@@ -153,7 +155,7 @@ impl News {
     ///
     /// # Errors
     /// Why it is not an event.
-    pub fn parse(json: &str) -> Result<News, String> {
+    pub fn parse(json: &str) -> Result<ReplyEvent, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())
     }
 }
