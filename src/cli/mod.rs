@@ -14,8 +14,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, ArgGroup, CommandFactory, FromArgMatches, Parser};
 
 use crate::cli::value::{
-    SpanOrNone, Words, above_zero_or_none, ack_mode, at_least_one, backlog, nice, reexec_mode,
-    retries, shell_words, zero_or_more,
+    SpanOrNone, Words, ack_mode, at_least_one, backlog, nice, nonnegative_seconds,
+    positive_seconds_or_none, reexec_mode, retries, shell_words,
 };
 use crate::state::{
     AckMode, Bind, Config, Nice, ReexecMode, RolloutBounds, STATE_FORMAT, Verbosity,
@@ -27,7 +27,7 @@ pub use check::split_at_state_fd;
 pub use env_file::parse_variables;
 use long_option::NEWER;
 pub use long_option::expand_abbreviations;
-pub use value::above_zero;
+pub use value::positive_seconds;
 
 /// Run copies of a program behind shared sockets, and keep them running.
 ///
@@ -91,12 +91,12 @@ struct Args {
     verbose: u8,
     /// Back off for SECONDS at first when workers die before their ACK, and longer with each
     /// further death
-    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = above_zero)]
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = positive_seconds)]
     #[arg(allow_hyphen_values = true)]
     seconds: Duration,
     /// Send SIGKILL to a worker that is still running SECONDS after it was asked to stop [default:
     /// never]
-    #[arg(short = 't', long, value_name = "SECONDS", value_parser = above_zero)]
+    #[arg(short = 't', long, value_name = "SECONDS", value_parser = positive_seconds)]
     #[arg(allow_hyphen_values = true)]
     signal_timeout: Option<Duration>,
     /// Stop starting workers after N consecutive deaths before an ACK [default: never]
@@ -124,11 +124,11 @@ struct Args {
     /// Count a new worker of an upgrade as failed if it is not ACKed within SECONDS; `none` for no
     /// limit
     #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "120")]
-    #[arg(value_parser = above_zero_or_none, allow_hyphen_values = true)]
+    #[arg(value_parser = positive_seconds_or_none, allow_hyphen_values = true)]
     ack_timeout: SpanOrNone,
     /// Fail an upgrade if rolling out new workers takes longer than SECONDS; `none` for no limit
     #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "none")]
-    #[arg(value_parser = above_zero_or_none, allow_hyphen_values = true)]
+    #[arg(value_parser = positive_seconds_or_none, allow_hyphen_values = true)]
     upgrade_timeout: SpanOrNone,
     /// Fail an upgrade at the Nth failure of a new worker [default: a tenth of the workers, at
     /// least 3]
@@ -138,7 +138,7 @@ struct Args {
     /// Keep all old workers until the first new one, or in a fleet upgrade every new one, has been
     /// up for SECONDS
     #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "0")]
-    #[arg(value_parser = zero_or_more, allow_hyphen_values = true)]
+    #[arg(value_parser = nonnegative_seconds, allow_hyphen_values = true)]
     canary_seconds: Duration,
     /// Run COMMAND, split as shell words, after --canary-seconds; a smooth upgrade fails unless
     /// it exits with status 0
@@ -146,7 +146,7 @@ struct Args {
     on_canary: Option<Words>,
     /// Fail the upgrade if the command of --on-canary takes longer than SECONDS
     #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "60")]
-    #[arg(value_parser = above_zero, allow_hyphen_values = true)]
+    #[arg(value_parser = positive_seconds, allow_hyphen_values = true)]
     on_canary_timeout: Duration,
     /// Start workers in the directory PATH; each upgrade resolves a symbolic link again
     #[arg(long, group = NEWER, value_name = "PATH")]

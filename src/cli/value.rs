@@ -35,15 +35,15 @@ pub(super) fn bounded(text: &str, min: u32, max: u32) -> Result<u32, String> {
 ///
 /// # Errors
 /// A sentence that says what is expected.
-pub fn above_zero(text: &str) -> Result<Duration, String> {
+pub fn positive_seconds(text: &str) -> Result<Duration, String> {
     seconds(text, false)
 }
 
-pub(super) fn zero_or_more(text: &str) -> Result<Duration, String> {
+pub(super) fn nonnegative_seconds(text: &str) -> Result<Duration, String> {
     seconds(text, true)
 }
 
-pub(super) fn above_zero_or_none(text: &str) -> Result<SpanOrNone, String> {
+pub(super) fn positive_seconds_or_none(text: &str) -> Result<SpanOrNone, String> {
     match text {
         "none" => Ok(SpanOrNone(None)),
         text => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use einhorn::cli::above_zero;
+use einhorn::cli::positive_seconds;
 
 use super::command_line::BadLine;
 
@@ -10,7 +10,7 @@ use super::command_line::BadLine;
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct Options {
     /// Wait at most SECONDS for each command to finish [default: no limit]
-    #[arg(long, value_name = "SECONDS", value_parser = above_zero)]
+    #[arg(long, value_name = "SECONDS", value_parser = positive_seconds)]
     pub(crate) timeout: Option<Duration>,
     /// Return after the first reply to each command, without waiting for the command to finish
     #[arg(long)]
@@ -20,7 +20,7 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     /// Repeat `status` every SECONDS, or every 2 seconds, until the master is gone
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "2", value_parser = above_zero)]
+    #[arg(default_missing_value = "2", value_parser = positive_seconds)]
     pub(crate) watch: Option<Duration>,
 }
 
@@ -67,7 +67,7 @@ impl Options {
 }
 
 fn seconds(name: &str, value: &str) -> Result<Duration, BadLine> {
-    above_zero(value).map_err(|why| BadLine(format!("{name} {value:?}: {why}")))
+    positive_seconds(value).map_err(|why| BadLine(format!("{name} {value:?}: {why}")))
 }
 
 /// A command and its options.
