@@ -14,7 +14,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, ArgGroup, CommandFactory, FromArgMatches, Parser};
 
 use crate::cli::value::{
-    SpanOrNone, Words, ack_mode, at_least_one, backlog, nice, nonnegative_seconds,
+    ShellWords, SpanOrNone, ack_mode, at_least_one, backlog, nice, nonnegative_seconds,
     positive_seconds_or_none, reexec_mode, retries, shell_words,
 };
 use crate::state::{
@@ -115,7 +115,7 @@ struct Args {
     drop_env_var: Vec<OsString>,
     /// Run COMMAND, split as shell words, in place of einhorn at a re-exec
     #[arg(long, value_name = "COMMAND", value_parser = shell_words)]
-    reexec_as: Option<Words>,
+    reexec_as: Option<ShellWords>,
     /// Re-exec by running the command in the master's place (`exec`), or by running it once as a
     /// check and then exactly the einhorn that it executed (`pinned`)
     #[arg(long, group = NEWER, value_name = "MODE", default_value = "exec")]
@@ -143,7 +143,7 @@ struct Args {
     /// Run COMMAND, split as shell words, after --canary-seconds; a smooth upgrade fails unless
     /// it exits with status 0
     #[arg(long, group = NEWER, value_name = "COMMAND", value_parser = shell_words)]
-    on_canary: Option<Words>,
+    on_canary: Option<ShellWords>,
     /// Fail the upgrade if the command of --on-canary takes longer than SECONDS
     #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "60")]
     #[arg(value_parser = positive_seconds, allow_hyphen_values = true)]

@@ -12,7 +12,7 @@ pub(super) struct SpanOrNone(pub(super) Option<Duration>);
 
 /// A command, split into shell words.
 #[derive(Clone, Debug)]
-pub(super) struct Words(pub(super) Vec<OsString>);
+pub(super) struct ShellWords(pub(super) Vec<OsString>);
 
 pub(super) fn at_least_one(text: &str) -> Result<u32, String> {
     bounded(text, 1, WORKERS_MAX)
@@ -74,12 +74,12 @@ pub(super) fn seconds(text: &str, zero_allowed: bool) -> Result<Duration, String
     span("it", number, zero_allowed, SECONDS_MAX).map_err(|why| why.replacen("it ", "", 1))
 }
 
-pub(super) fn shell_words(text: &str) -> Result<Words, String> {
+pub(super) fn shell_words(text: &str) -> Result<ShellWords, String> {
     let words = shell_words::split(text)
         .map_err(|why| format!("cannot be split into shell words: {why}"))?;
     match words.is_empty() {
         true => Err("must name a command".to_owned()),
-        false => Ok(Words(words.into_iter().map(OsString::from).collect())),
+        false => Ok(ShellWords(words.into_iter().map(OsString::from).collect())),
     }
 }
 
