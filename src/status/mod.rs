@@ -19,7 +19,7 @@ pub use document::{
 pub use kinds::{Health, ListenerKind, Unit, UpgradeCommand, WorkerState};
 pub use metrics::metrics;
 pub use progress::{failure, milliseconds, numbers, stage};
-pub use report::{Kernel, report};
+pub use report::{Measurements, report};
 pub use table::{Style, table};
 pub use words::span;
 

@@ -12,8 +12,8 @@ use einhorn::state::{
     UpgradeKind,
 };
 use einhorn::status::{
-    Health, Kernel, ListenerKind, Queue, Status, Style, Unit, UpgradeCommand, WorkerState, json,
-    metrics, report, table,
+    Health, ListenerKind, Measurements, Queue, Status, Style, Unit, UpgradeCommand, WorkerState,
+    json, metrics, report, table,
 };
 
 use crate::example::{MASTER, Master, config};
@@ -24,16 +24,16 @@ const SCHEMA: &str = include_str!("../../../docs/status.schema.json");
 /// What is told of a master now; whatever it is, its document is as the schema has it, and comes
 /// back from its JSON.
 fn told(master: &Master) -> Status {
-    told_with(master, &Kernel::default())
+    told_with(master, &Measurements::default())
 }
 
-fn told_with(master: &Master, kernel: &Kernel) -> Status {
+fn told_with(master: &Master, measured: &Measurements) -> Status {
     let ms = i64::try_from(master.now_ms).unwrap();
     let now = Now {
         monotonic: Monotonic(master.now_ms * 1_000_000),
         realtime: Realtime(1_795_206_031_000_000_000 + ms * 1_000_000),
     };
-    let status = report(&master.state, now, kernel);
+    let status = report(&master.state, now, measured);
     let document = json(&status);
     assert_eq!(breach(SCHEMA, &document), None);
     assert_eq!(serde_json::from_str::<Status>(&document).unwrap(), status);
@@ -88,13 +88,13 @@ fn what_the_kernel_says_is_told_and_what_it_does_not_say_is_null() {
     master.state.listeners =
         vec![listener(tcp, 6, Some(4001)), listener(udp, 7, Some(53)), listener(unix, 8, None)];
     let queue = |depth, limit, unit| Some(Queue { depth, limit, unit });
-    let kernel = Kernel {
+    let measured = Measurements {
         uptime: Some(Duration::from_millis(90_061_001)),
         memory: [(MASTER, 3_000_000), (Pid(1000), 70_000_000)].into(),
         queues: vec![queue(3, 100, Unit::Connections), queue(0, 9000, Unit::Bytes), None],
         is_release_gone: true,
     };
-    let status = told_with(&master, &kernel);
+    let status = told_with(&master, &measured);
     assert_eq!(status.master.uptime_ms, Some(90_061_001));
     assert_eq!(status.master.memory_bytes, Some(3_000_000));
     let memory: Vec<_> = status.workers.iter().map(|worker| worker.memory_bytes).collect();
@@ -107,8 +107,8 @@ fn what_the_kernel_says_is_told_and_what_it_does_not_say_is_null() {
     assert_eq!(
         listeners,
         [
-            ("[::1]:4001", ListenerKind::Tcp, kernel.queues[0]),
-            ("udp:10.0.0.1:53", ListenerKind::Udp, kernel.queues[1]),
+            ("[::1]:4001", ListenerKind::Tcp, measured.queues[0]),
+            ("udp:10.0.0.1:53", ListenerKind::Udp, measured.queues[1]),
             ("unix:/run/w", ListenerKind::Unix, None),
         ]
     );
