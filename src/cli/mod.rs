@@ -91,8 +91,8 @@ struct Args {
     verbose: u8,
     /// Back off for SECONDS at first when workers die before their ACK, and longer with each
     /// further death
-    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = positive_seconds)]
-    #[arg(allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "SECONDS", default_value = "1")]
+    #[arg(value_parser = positive_seconds, allow_hyphen_values = true)]
     seconds: Duration,
     /// Send SIGKILL to a worker that is still running SECONDS after it was asked to stop [default:
     /// never]

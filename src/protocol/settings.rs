@@ -59,8 +59,8 @@ const NAMES: &str = "number, seconds, ack_mode, signal_timeout, verbosity, max_u
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingError(pub String);
 
-/// Parses the mapping that `config` is given: settings by name, with or without Ruby's colon, at the
-/// top level or in the original's nested `:config:`.
+/// Parses the mapping that `config` is given: settings by name, with or without Ruby's colon, at
+/// the top level or in the original's nested `:config:`.
 ///
 /// # Errors
 /// It is not a mapping, names a setting that cannot be changed, or has a value of the wrong type.

@@ -13,8 +13,9 @@ use crate::scalar::Scalar;
 /// with the square of the depth.
 const DEPTH_MAX: usize = 16;
 
-/// The largest size of a document, in bytes of text plus values. YAML aliases repeat values: without
-/// a limit, one line of 16 KiB takes seconds and gigabytes. A line without aliases stays below it.
+/// The largest size of a document, in bytes of text plus values. YAML aliases repeat values:
+/// without a limit, one line of 16 KiB takes seconds and gigabytes. No line without aliases gets
+/// there.
 const SIZE_MAX: usize = 2 * LINE_MAX;
 
 /// The most entries of a mapping; a request has six. Each is compared with all before it.
