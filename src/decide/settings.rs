@@ -79,7 +79,7 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
         Setting::AckTimer(seconds) => {
             let after: Duration = span("ack_mode", seconds, true, SECONDS_MAX)?;
             config.ack_mode = AckMode::Timer(after);
-            format!("ack_mode to {seconds}s")
+            format!("ack_mode to {seconds}")
         }
         Setting::SignalTimeout(None) => {
             config.signal_timeout = None;
@@ -122,8 +122,8 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
         Setting::Backlog(length) if length == config.backlog => String::new(),
         Setting::Backlog(_) => {
             return Err(format!(
-                "backlog is {} and cannot change: a listener keeps the queue that it was bound \
-                 with",
+                "backlog is {} and cannot be changed: a listener keeps the backlog that it was \
+                 bound with",
                 config.backlog
             ));
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::decide::action::{Action, ReportKind};
 use crate::decide::turn::Turn;
 use crate::outcome::Outcome;
-use crate::protocol::{End, News, NewsStage, Numbers, Progress, Reply};
+use crate::protocol::{End, Numbers, Progress, ProgressStage, Reply, ReplyEvent};
 use crate::scalar::Scalar;
 use crate::state::{
     ConnectionId, EndedUpgrade, Failure, Reexec, State, UpgradeKind, Waiter, WaitsFor,
@@ -147,7 +147,7 @@ fn tell_all(turn: &mut Turn, message: &str) {
 /// Sends a waiter a progress report.
 pub(super) fn tell(turn: &mut Turn, waiter: &Waiter, message: &str) {
     let event = waiter.wants_events.then(|| {
-        News::Progress(Progress {
+        ReplyEvent::Progress(Progress {
             stage: stage(turn.state, waiter.waits_for),
             numbers: status::numbers(turn.state, turn.now),
             message: message.to_owned(),
@@ -183,7 +183,12 @@ pub(super) fn notify_exit_waiters(turn: &mut Turn, message: &str) {
 }
 
 /// Sends the matching waiters a message, with the event if they want one, and removes them.
-fn send_last(turn: &mut Turn, is_done: impl Fn(&Waiter) -> bool, message: &str, event: &News) {
+fn send_last(
+    turn: &mut Turn,
+    is_done: impl Fn(&Waiter) -> bool,
+    message: &str,
+    event: &ReplyEvent,
+) {
     let (done, staying): (Vec<Waiter>, Vec<Waiter>) =
         std::mem::take(&mut turn.state.waiters).into_iter().partition(is_done);
     turn.state.waiters = staying;
@@ -198,14 +203,25 @@ fn requester(waiter: &Waiter) -> Requester {
     Requester { connection, request_id, wants_events }
 }
 
-fn send(turn: &mut Turn, requester: &Requester, message: String, wait: bool, event: Option<News>) {
-    let event = event.map(|news| news.to_json());
+fn send(
+    turn: &mut Turn,
+    requester: &Requester,
+    message: String,
+    wait: bool,
+    event: Option<ReplyEvent>,
+) {
+    let event = event.map(|event| event.to_json());
     let reply = Reply { message, request_id: requester.request_id.clone(), wait, event };
     turn.actions.push(Action::Reply { connection: requester.connection, reply });
 }
 
-fn end(numbers: Numbers, answer: &Answer, release: Option<&Path>, failures: &[Failure]) -> News {
-    News::End(End {
+fn end(
+    numbers: Numbers,
+    answer: &Answer,
+    release: Option<&Path>,
+    failures: &[Failure],
+) -> ReplyEvent {
+    ReplyEvent::End(End {
         outcome: answer.outcome,
         exit_status: answer.outcome.exit_status(),
         numbers,
@@ -216,14 +232,14 @@ fn end(numbers: Numbers, answer: &Answer, release: Option<&Path>, failures: &[Fa
 }
 
 /// The stage to report to a client that waits for this.
-fn stage(state: &State, waits_for: WaitsFor) -> NewsStage {
+fn stage(state: &State, waits_for: WaitsFor) -> ProgressStage {
     match waits_for {
-        WaitsFor::Settled => NewsStage::Settling,
-        WaitsFor::Exit => NewsStage::Stopping,
+        WaitsFor::Settled => ProgressStage::Settling,
+        WaitsFor::Exit => ProgressStage::Stopping,
         // The request was accepted, and the preflight begins in this step.
-        WaitsFor::Reexec | WaitsFor::Upgrade if state.reexec.is_none() => NewsStage::Preflight,
+        WaitsFor::Reexec | WaitsFor::Upgrade if state.reexec.is_none() => ProgressStage::Preflight,
         WaitsFor::Reexec | WaitsFor::Rollout | WaitsFor::Upgrade => {
-            status::stage(state).unwrap_or(NewsStage::Rollout)
+            status::stage(state).unwrap_or(ProgressStage::Rollout)
         }
     }
 }

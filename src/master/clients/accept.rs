@@ -27,7 +27,7 @@ impl Master {
         let begun = now().monotonic;
         while let Some((connection, request)) = self.clients.connections.next_request() {
             // A query whose client has gone is dropped; a command is carried out all the same.
-            let is_unread = request.as_ref().is_ok_and(Request::only_asks)
+            let is_unread = request.as_ref().is_ok_and(Request::is_query)
                 && self.clients.connections.is_gone(connection);
             if is_unread {
                 continue;

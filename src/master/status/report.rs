@@ -8,7 +8,7 @@ use crate::master::Master;
 use crate::master::now::now;
 use crate::master::workers::deployment;
 use crate::state::{Address, Listener, Pid};
-use crate::status::{self, Kernel, Queue, Status, Style, Unit};
+use crate::status::{self, Measurements, Queue, Status, Style, Unit};
 use crate::sys::{descriptor, process, queue};
 
 /// How long one report may take to read the memory of workers, one file of `/proc` each: some
@@ -27,13 +27,13 @@ impl Master {
     }
 
     fn status(&self) -> Status {
-        let kernel = Kernel {
+        let measured = Measurements {
             uptime: process::own_age(),
             memory: self.memory(),
             queues: self.state.listeners.iter().map(waiting).collect(),
             is_release_gone: deployment::is_gone(&self.state, self.state.generation),
         };
-        status::report(&self.state, now(), &kernel)
+        status::report(&self.state, now(), &measured)
     }
 
     /// The resident memory of the master and the workers.
