@@ -87,6 +87,7 @@ impl Master {
         self.watch_worker_stderr();
         self.resume_accepting();
         self.keep_metrics();
+        self.set_autogroup_levels();
     }
 
     /// How long the next wait may last; `None` until something happens.
@@ -94,8 +95,12 @@ impl Master {
         if self.clients.connections.is_asked() {
             return Some(Duration::ZERO);
         }
-        let deadlines =
-            [next_deadline(&self.state), self.clients.accept_again_at, self.metrics_due_at()];
+        let deadlines = [
+            next_deadline(&self.state),
+            self.clients.accept_again_at,
+            self.metrics_due_at(),
+            self.autogroup_levels.try_at(),
+        ];
         deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now().monotonic))
     }
 

@@ -9,6 +9,7 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 
 use crate::sys::limit::Limit;
+use crate::sys::session::Leads;
 use crate::sys::signal::{DEFAULT_ACTION, KERNEL_SET_BYTES, Mask, SIGNAL_MAX};
 
 /// The child's stack until it executes: a few libc wrappers deep, with room to spare. A part of the
@@ -39,6 +40,8 @@ pub struct Plan<'a> {
     pub inherited: &'a [RawFd],
     /// What becomes its standard input, output and error; the parent's when absent.
     pub stdio: Option<[RawFd; 3]>,
+    /// Of what it becomes the leader.
+    pub leads: Leads,
     /// Its signal mask. Dispositions are the default ones.
     pub mask: Mask,
     /// Its descriptor limit.
@@ -174,7 +177,11 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
     unsafe {
         let child = &mut *argument.cast::<Child<'_>>();
         let plan = child.plan;
-        libc::setpgid(0, 0);
+        // Neither can fail: no process group has the number of a process that has just begun.
+        match plan.leads {
+            Leads::Group => libc::setpgid(0, 0),
+            Leads::Session => libc::setsid(),
+        };
         // Before the mask opens: a handler must not run here, and an ignored signal would stay
         // ignored in the program. Not by libc's wrapper: it refuses signals 32 and 33, its own,
         // which a launcher that used posix_spawn(3) of glibc has left ignored.
@@ -238,6 +245,7 @@ mod tests {
             directory: Some(directory),
             inherited: &[],
             stdio: Some([output; 3]),
+            leads: Leads::Group,
             mask: Mask::from_bits(0),
             open_files: limit::open_files()?,
             nice: None,

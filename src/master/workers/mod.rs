@@ -1,5 +1,6 @@
 //! Workers, and what else is started beside them.
 
+pub(super) mod autogroup;
 mod canary_check;
 pub(super) mod deployment;
 mod drain_stderr;

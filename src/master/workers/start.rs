@@ -14,6 +14,7 @@ use crate::master::Master;
 use crate::master::environment::{Environment, assignments};
 use crate::master::program::{explain, find_program};
 use crate::state::{self, Generation, Listener, Pid, Slot, State};
+use crate::sys::process;
 use crate::sys::signal;
 use crate::sys::spawn::{Plan, Program, Spawned, spawn};
 
@@ -74,6 +75,13 @@ impl Master {
         Ok(Started { process, connection: given.map(|(ours, _)| ours) })
     }
 
+    /// The nice level that workers run at, whoever sets it.
+    pub(super) fn worker_level(&self) -> i32 {
+        let nice = &self.state.config.nice;
+        let original = nice.master.map(|_| self.origin.nice);
+        nice.worker.or(original).unwrap_or_else(process::nice)
+    }
+
     /// Starts the command of `--on-canary` for a worker. Answers its pid.
     ///
     /// # Errors
@@ -105,7 +113,9 @@ impl Master {
         Ok(self.start_process(&command, &start)?.pid)
     }
 
-    /// Starts a program that is no worker, in the original environment. Answers its pid.
+    /// Starts a program that is no worker, in the original environment. Answers its pid. It does
+    /// without the terminal too: in the background it could not ask for a password there, but only
+    /// be stopped; so it fails, and that is told.
     ///
     /// # Errors
     /// What failed, on which path, and why, in words.
@@ -129,13 +139,19 @@ impl Master {
         };
         let arguments = command.iter().map(|word| string(word)).collect::<Result<Vec<_>>>()?;
         let directory = directory.map(|path| string(path.as_os_str())).transpose()?;
+        let standard_input = self.terminal.standard_input();
+        let standard_input =
+            standard_input.context("cannot open /dev/null for its standard input")?;
+        let stdio =
+            [standard_input.as_ref().map_or(0, AsRawFd::as_raw_fd), 1, standard_error.unwrap_or(2)];
         spawn(&Plan {
             program: Program::Path(&arguments[0]),
             arguments: &arguments,
             environment,
             directory: directory.as_ref(),
             inherited,
-            stdio: standard_error.map(|number| [0, 1, number]),
+            stdio: (stdio != [0, 1, 2]).then_some(stdio),
+            leads: self.terminal.leads(),
             mask: self.origin.mask(),
             open_files: self.origin.open_files(),
             nice,

@@ -10,10 +10,12 @@ use crate::sys::signal::mask::{HANDLED, Mask, SIGNAL_MAX};
 
 /// Signals that mean nothing to the master and would end it: two that writing raises, where the
 /// error of write(2) says all there is to say, and those that somebody may send by mistake. Faults
-/// of the program, the limit on its time and the stops of a terminal keep their effect.
-const IGNORED: [Signal; 7] = [
+/// of the program, the limit on its time and the stops of a terminal keep their effect, but for
+/// SIGTTOU: a master in the background must not be stopped by its own log where `stty tostop` holds.
+const IGNORED: [Signal; 8] = [
     Signal::SIGPIPE,
     Signal::SIGXFSZ,
+    Signal::SIGTTOU,
     Signal::SIGIO,
     Signal::SIGPROF,
     Signal::SIGPWR,
