@@ -135,9 +135,10 @@ fn standard_input_stays_where_it_is_no_terminal() {
 
 fn what_is_started_beside_workers_is_not_stopped_either() {
     let rig = Rig::new();
-    // Each reads its input to the end.
-    fs::write(rig.path("check"), "cat && echo checked >> read").unwrap();
-    fs::write(rig.path("renice"), "cat && echo reniced >> read").unwrap();
+    for (name, word) in [("check", "checked"), ("renice", "reniced")] {
+        let text = format!("cat && ! (: </dev/tty) && echo {word} >> read");
+        fs::write(rig.path(name), text).unwrap();
+    }
     let options = ["-m", "0", "--nice", "3:7:sh renice", "--on-canary", "sh check"];
     let mut command = rig.einhorn(&options);
     command.args(["sleep", "1000"]);
