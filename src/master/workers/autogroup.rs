@@ -1,17 +1,13 @@
-//! The nice levels of sessions. The kernel weighs the nice level of a process within its autogroup
-//! only (sched(7)), and a worker in a session of its own is in one of its own: what counts between
-//! workers, the master and everything else is the level of that.
+//! The nice levels of autogroups that are still to be set. The kernel lets a master without
+//! privileges set one now and then, and the loop must not wait for it.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use crate::decide::Level;
-use crate::master::Master;
-use crate::master::now::now;
 use crate::state::{Monotonic, Pid};
 use crate::sys::process;
-use crate::sys::session::{self, AUTOGROUP_PAUSE_MILLIS, Leads};
+use crate::sys::session::{self, AUTOGROUP_PAUSE_MILLIS};
 
 /// How long until a level is tried again: the kernel's pause, and two ticks of its slowest clock.
 const PAUSE: Duration = Duration::from_millis(AUTOGROUP_PAUSE_MILLIS + 20);
@@ -26,90 +22,72 @@ pub struct AutogroupLevels {
     due: VecDeque<(Pid, i32)>,
     /// `None` while nothing is due.
     try_at: Option<Monotonic>,
+    /// In a row.
     refusals: u32,
     has_told: bool,
 }
 
+/// Why a level could not be set.
+#[derive(Debug)]
+pub struct Failure {
+    /// Whose autogroup it is.
+    pub pid: Pid,
+    /// What it was to be.
+    pub level: i32,
+    /// The kernel's answer.
+    pub error: io::Error,
+}
+
 impl AutogroupLevels {
-    fn add(&mut self, pid: Pid, level: i32) {
+    /// Adds the level of a child, to be set from now on.
+    pub fn add(&mut self, pid: Pid, level: i32, now: Monotonic) {
         self.due.push_back((pid, level));
-        self.try_at.get_or_insert(now().monotonic);
+        self.try_at.get_or_insert(now);
     }
 
     /// When to try the next time; `None` while nothing is due.
     pub fn try_at(&self) -> Option<Monotonic> {
         self.try_at
     }
-}
 
-impl Master {
-    /// Gives the session of a child the nice level that the child runs at, with the end of this
-    /// turn or later.
-    pub(in crate::master) fn set_session_level(&mut self, pid: Pid, level: i32) {
-        // 0 is what a new autogroup has.
-        if self.terminal.leads() == Leads::Session && level != 0 {
-            self.autogroup_levels.add(pid, level);
+    /// Sets what is due, as far as the kernel lets us. One that was reaped has left its number to
+    /// others: `is_child` tells. Answers the first failure of all: what keeps us from one level
+    /// keeps us from the next.
+    pub fn set_due(&mut self, now: Monotonic, is_child: impl Fn(Pid) -> bool) -> Option<Failure> {
+        if self.try_at.is_none_or(|at| at > now) {
+            return None;
         }
-    }
-
-    /// The same for the workers of the image before this one, which may have left it undone.
-    pub(in crate::master) fn set_adopted_session_levels(&mut self) {
-        let workers: Vec<Pid> = self.state.workers.keys().copied().collect();
-        let level = self.worker_level();
-        for pid in workers {
-            self.set_session_level(pid, level);
-        }
-    }
-
-    /// Sets the levels that are due, as far as the kernel lets us: where the master is not
-    /// privileged, one in a tenth of a second, and the loop goes on meanwhile.
-    pub(in crate::master) fn set_autogroup_levels(&mut self) {
-        let now = now().monotonic;
-        if self.autogroup_levels.try_at.is_none_or(|at| at > now) {
-            return;
-        }
-        self.autogroup_levels.try_at = None;
-        while let Some((pid, level)) = self.autogroup_levels.due.pop_front() {
-            // One that was reaped has left its number to others.
-            if !self.state.workers.contains_key(&pid) && !self.children.contains_key(&pid) {
+        self.try_at = None;
+        let mut failure = None;
+        while let Some((pid, level)) = self.due.pop_front() {
+            let Err(error) = (if is_child(pid) { set(pid, level) } else { Ok(()) }) else {
+                self.refusals = 0;
                 continue;
-            }
-            match set(pid, level) {
-                Ok(()) => self.autogroup_levels.refusals = 0,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.autogroup_levels.refusals += 1;
-                    if self.autogroup_levels.refusals < REFUSALS_MAX {
-                        self.autogroup_levels.due.push_front((pid, level));
-                        self.autogroup_levels.try_at = Some(now + PAUSE);
-                        return;
-                    }
-                    self.tell_no_autogroup_level(pid, level, &error);
-                    self.autogroup_levels.due.clear();
-                    self.autogroup_levels.refusals = 0;
+            };
+            if error.kind() == ErrorKind::WouldBlock {
+                self.refusals += 1;
+                if self.refusals < REFUSALS_MAX {
+                    self.due.push_front((pid, level));
+                    self.try_at = Some(now + PAUSE);
+                    break;
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound || process::is_gone(&error) => {}
-                Err(error) => self.tell_no_autogroup_level(pid, level, &error),
+                self.due.clear();
+                self.refusals = 0;
             }
+            failure.get_or_insert(Failure { pid, level, error });
         }
-    }
-
-    /// Once: what keeps us from one keeps us from the next.
-    fn tell_no_autogroup_level(&mut self, pid: Pid, level: i32, error: &io::Error) {
-        if !std::mem::replace(&mut self.autogroup_levels.has_told, true) {
-            let message = format!(
-                "Cannot set the nice level of the autogroup of {pid} to {level}, so its own level \
-                 means nothing outside its session: {error}"
-            );
-            self.log(Level::Error, &message);
-        }
+        failure.filter(|_| !std::mem::replace(&mut self.has_told, true))
     }
 }
 
 /// Sets a level where none was set yet: somebody may have set another by hand. A worker that is in
 /// somebody else's session, such as the master's, shares its autogroup.
 fn set(pid: Pid, level: i32) -> io::Result<()> {
-    match session::autogroup_level(pid.0) {
-        Some(0) if session::is_leader(pid.0) => session::set_autogroup_level(pid.0, level),
-        _ => Ok(()),
+    if session::autogroup_level(pid.0) != Some(0) || !session::is_leader(pid.0) {
+        return Ok(());
+    }
+    match session::set_autogroup_level(pid.0, level) {
+        Err(error) if error.kind() == ErrorKind::NotFound || process::is_gone(&error) => Ok(()),
+        outcome => outcome,
     }
 }

@@ -5,6 +5,7 @@ mod canary_check;
 pub(super) mod deployment;
 mod drain_stderr;
 mod renice;
+mod session_level;
 mod spawn;
 mod start;
 pub(super) mod stderr;

@@ -11,7 +11,7 @@ use crate::sys::signal::mask::{HANDLED, Mask, SIGNAL_MAX};
 /// Signals that mean nothing to the master and would end it: two that writing raises, where the
 /// error of write(2) says all there is to say, and those that somebody may send by mistake. Faults
 /// of the program, the limit on its time and the stops of a terminal keep their effect, but for
-/// SIGTTOU: a master in the background must not be stopped by its own log where `stty tostop` holds.
+/// SIGTTOU: where `stty tostop` holds, its own log must not stop a master in the background.
 const IGNORED: [Signal; 8] = [
     Signal::SIGPIPE,
     Signal::SIGXFSZ,

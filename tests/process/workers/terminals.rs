@@ -117,7 +117,7 @@ fn a_worker_that_writes_is_not_stopped() {
     let master = rig.launch(command);
     let worker = master.settled(1)[0];
     terminal.until_shown("hello\r\nagain\r\n");
-    assert_eq!(proc::stat(worker).unwrap().state, 'S');
+    assert_ne!(proc::stat(worker).unwrap().state, 'T');
 }
 
 fn standard_input_stays_where_it_is_no_terminal() {
@@ -193,7 +193,7 @@ fn a_master_in_the_background_logs_and_is_not_stopped() {
     let mut client = Client::connect(&rig.socket()).unwrap();
     client.request("inc", &[]).unwrap().for_each(|reply| drop(reply.unwrap()));
     terminal.until_shown("Up to 2 / 2");
-    assert_eq!(proc::stat(pid).unwrap().state, 'S');
+    assert_ne!(proc::stat(pid).unwrap().state, 'T');
     client.request("die", &["KILL"]).unwrap().for_each(drop);
     terminal.until_shown("Leaving with exit status");
     assert!(terminal.ended(&mut shell).success());
