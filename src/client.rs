@@ -1,7 +1,7 @@
 //! A blocking client of the command socket, for `einhornsh` and the tests.
 //!
-//! It speaks to this master and to the original: every request carries an integer id and a list of
-//! arguments. It never connects again by itself, and never sends a request twice.
+//! It works with this master and with the original: every request carries an integer id and a list
+//! of arguments. It never reconnects, and never sends a request twice.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,20 +16,20 @@ use crate::protocol::{Reply, as_yaml, escape};
 use crate::scalar::Scalar;
 
 /// The longest reply line in bytes, its newline not counted. A state dump of 10 000 workers is
-/// about 4 MB; something that is no master must not fill the memory.
+/// about 4 MB; a peer that is not a master must not fill the memory.
 const REPLY_MAX: usize = 64 * 1024 * 1024;
 
 /// How much of an unparsable reply its error shows, in characters: enough to recognise it.
 const EXCERPT_MAX: usize = 80;
 
-/// The shortest time to wait for a message, where none is left.
+/// The shortest time to wait for a message: a socket takes zero for no timeout.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
 /// A connection to a master.
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
-    /// The reply line that is being read; after a timeout the next read goes on with it.
+    /// The part of a reply line that has been read; after a timeout the next read continues it.
     line: Vec<u8>,
     last_id: u32,
 }
@@ -42,12 +42,12 @@ impl Client {
     pub fn connect(path: &Path) -> Result<Client, ClientError> {
         let stream = UnixStream::connect(path).map_err(|error| ClientError::Connect {
             path: path.to_owned(),
-            error: in_words(path, error),
+            error: explain(path, error),
         })?;
         Ok(Client { stream: BufReader::new(stream), line: Vec::new(), last_id: 0 })
     }
 
-    /// Gives up on a reply of which nothing arrives for this long; at first it waits for ever.
+    /// Sets how long a read waits for bytes of a reply; `None`, the default, waits for ever.
     ///
     /// # Errors
     /// A timeout of zero.
@@ -55,7 +55,7 @@ impl Client {
         self.stream.get_ref().set_read_timeout(timeout)
     }
 
-    /// Sends a command; its messages are read as they are asked for.
+    /// Sends a command. The iterator reads its messages from the connection.
     ///
     /// # Errors
     /// [`ClientError::Lost`].
@@ -63,8 +63,7 @@ impl Client {
         self.send(json!({"command": command, "args": args}))
     }
 
-    /// The same, and asks for the event behind every message; a master that knows none leaves them
-    /// out.
+    /// Like [`Client::request`], with an event in every reply if the master supports them.
     ///
     /// # Errors
     /// [`ClientError::Lost`].
@@ -76,7 +75,7 @@ impl Client {
         self.send(json!({"command": command, "args": args, "events": true}))
     }
 
-    /// Says who is there.
+    /// Sends `ehlo` with the user's name.
     ///
     /// # Errors
     /// [`ClientError::Lost`].
@@ -91,7 +90,7 @@ impl Client {
         Ok(Replies { id: self.last_id, client: Some(self) })
     }
 
-    /// Sends a line that was made elsewhere; [`Client::next_reply`] reads what answers it.
+    /// Sends a raw request line; read its replies with [`Client::next_reply`].
     ///
     /// # Errors
     /// [`ClientError::Lost`].
@@ -100,11 +99,11 @@ impl Client {
         self.stream.get_mut().write_all(line.as_bytes()).map_err(ClientError::Lost)
     }
 
-    /// Reads the next message, whatever request it belongs to.
+    /// Reads the next message, for any request.
     ///
     /// # Errors
-    /// Every [`ClientError`] but `Connect`. After `TimedOut` and `Unparsable` the connection is as
-    /// good as before.
+    /// Every [`ClientError`] but `Connect`. After `TimedOut` and `Unparsable` the connection can
+    /// still be used.
     pub fn next_reply(&mut self) -> Result<Reply, ClientError> {
         let room = REPLY_MAX + 1 - self.line.len();
         let mut bounded = (&mut self.stream).take(room as u64);
@@ -128,28 +127,27 @@ impl Client {
     }
 }
 
-/// The messages that answer one request, read from the connection one by one. Ends after the last
-/// one, which says that none follows, and after an error; after a timeout it can be asked again.
+/// The replies to one request, read from the connection one by one. Ends after the reply that has
+/// no `wait`, and after an error other than a timeout.
 #[derive(Debug)]
 pub struct Replies<'client> {
     id: u32,
-    /// `None` once it ended.
+    /// `None` after the last reply.
     client: Option<&'client mut Client>,
 }
 
 impl Replies<'_> {
-    /// A message without an id is an answer too: a master sends it when it could not read ours.
-    /// One with another id was left unread by a request before this one.
+    /// A reply without an id counts: a master sends one when it could not parse the request. One
+    /// with another id was left unread by an earlier request.
     fn is_ours(&self, reply: &Reply) -> bool {
         reply.request_id.as_ref().is_none_or(|id| *id == Scalar::Integer(i128::from(self.id)))
     }
 
-    /// The next message, if it does not take longer than this to begin.
-    pub fn next_within(&mut self, span: Option<Duration>) -> Option<Result<Reply, ClientError>> {
+    /// The next reply; [`ClientError::TimedOut`] if no bytes of it arrive in time.
+    pub fn next_within(&mut self, timeout: Option<Duration>) -> Option<Result<Reply, ClientError>> {
         let client = self.client.as_ref()?;
-        // Zero would mean for ever.
-        let span = span.map(|span| span.max(TIMEOUT_MIN));
-        if let Err(error) = client.set_read_timeout(span) {
+        let timeout = timeout.map(|timeout| timeout.max(TIMEOUT_MIN));
+        if let Err(error) = client.set_read_timeout(timeout) {
             return Some(Err(ClientError::Lost(error)));
         }
         self.next()
@@ -173,25 +171,25 @@ impl Iterator for Replies<'_> {
     }
 }
 
-/// Why a client did not get its answer.
+/// Why a client got no reply.
 #[derive(Debug)]
 pub enum ClientError {
-    /// No master can be reached at this path.
+    /// The client cannot connect to this path.
     Connect {
         /// The command socket.
         path: PathBuf,
-        /// The reason in words, of the kind that the system gave.
+        /// The reason, with the kind that the system reported.
         error: io::Error,
     },
     /// The connection ended before the last message arrived.
     Lost(io::Error),
-    /// Nothing arrived in the time that [`Client::set_read_timeout`] set.
+    /// Nothing arrived within the timeout.
     TimedOut,
-    /// A reply is longer than any that a master gives.
+    /// A reply is longer than any that a master sends.
     ReplyTooLong,
-    /// A line arrived that is no message of a master.
+    /// A line is not a reply of a master.
     Unparsable {
-        /// Its beginning.
+        /// Its first characters.
         excerpt: String,
         /// What is wrong with it.
         why: String,
@@ -205,14 +203,14 @@ impl fmt::Display for ClientError {
                 write!(out, "cannot connect to the command socket {}: {error}", path.display())
             }
             ClientError::Lost(error) => {
-                write!(out, "lost the connection before the last message arrived: {error}")
+                write!(out, "lost the connection before the reply was complete: {error}")
             }
-            ClientError::TimedOut => out.write_str("the master did not answer in time"),
+            ClientError::TimedOut => out.write_str("the master did not reply in time"),
             ClientError::ReplyTooLong => {
                 write!(out, "the master's reply is longer than {REPLY_MAX} bytes")
             }
             ClientError::Unparsable { excerpt, why } => {
-                write!(out, "cannot understand the reply {excerpt:?}: {why}")
+                write!(out, "cannot parse the reply {excerpt:?}: {why}")
             }
         }
     }
@@ -220,25 +218,26 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
-/// The end of a stream as an error like the others.
 fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the master closed it")
 }
 
-/// What a failed connect means for somebody who looks for a master.
-fn in_words(path: &Path, error: io::Error) -> io::Error {
+/// Explains to the user why connecting failed.
+fn explain(path: &Path, error: io::Error) -> io::Error {
     let is_socket = || path.metadata().is_ok_and(|found| found.file_type().is_socket());
-    let words = match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file; is einhorn running?",
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => "no such file; is einhorn running?",
         io::ErrorKind::ConnectionRefused if is_socket() => {
-            "nothing listens there any more; is einhorn running?"
+            "nothing is listening there; is einhorn running?"
         }
-        io::ErrorKind::ConnectionRefused => "it is not a socket",
-        io::ErrorKind::PermissionDenied => "permission denied; are you the user who runs einhorn?",
+        io::ErrorKind::ConnectionRefused => "not a socket",
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; are you the user that einhorn runs as?"
+        }
         io::ErrorKind::InvalidInput => "the path is too long for a socket",
         _ => return error,
     };
-    io::Error::new(error.kind(), words)
+    io::Error::new(error.kind(), reason)
 }
 
 #[cfg(test)]
@@ -249,8 +248,8 @@ mod tests {
     use super::*;
     use crate::protocol::{Args, Line, Request};
 
-    /// A master for one connection: reads as many requests as there are answers, writes the bytes
-    /// of each, closes, and yields the requests.
+    /// A fake master for one connection: for each element of `answers` it reads a request and
+    /// writes these bytes; then it closes and returns the requests.
     fn master(answers: Vec<Vec<u8>>) -> (tempfile::TempDir, PathBuf, JoinHandle<Vec<Request>>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("einhorn.sock");
@@ -260,7 +259,7 @@ mod tests {
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
             let answer = |bytes: Vec<u8>| {
                 let line = lines.next().unwrap().unwrap();
-                // The client may have seen enough and left.
+                // The client may have disconnected.
                 let _ = (&stream).write_all(&bytes);
                 Request::parse(&Line::Complete(line.into_bytes())).unwrap()
             };
@@ -279,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_carries_all_that_a_master_needs() {
+    fn a_request_carries_command_id_and_arguments() {
         let (_folder, path, requests) =
             master(vec![reply(Some(1), "hello", false).into(), reply(Some(2), "", false).into()]);
         let mut client = Client::connect(&path).unwrap();
@@ -297,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn events_come_to_those_who_ask_for_them() {
+    fn a_request_for_events_gets_them() {
         let answer = Reply {
             message: "hello".to_owned(),
             request_id: Some(Scalar::Integer(1)),
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_arrive_until_one_says_that_none_follows() {
+    fn replies_end_after_the_first_without_wait() {
         let answer = [
             reply(Some(1), "first", true),
             reply(Some(7), "of an older request", true),
@@ -329,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_an_id_is_an_answer() {
+    fn a_reply_without_an_id_is_accepted() {
         let (_folder, path, _requests) = master(vec![reply(None, "unparsable", false).into()]);
         let mut client = Client::connect(&path).unwrap();
         assert_eq!(messages(client.request("inc", &[]).unwrap()), ["unparsable"]);
@@ -348,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_an_error_and_the_next_line_is_read() {
+    fn an_unparsable_reply_is_an_error_and_the_next_line_is_read() {
         for bad in [&b"HTTP/1.1 400 Bad Request"[..], b"[1]", b"", b"\xff\xfe", b"{wait: true}"] {
             let good = reply(Some(2), "good", false);
             let (_folder, path, _requests) =
@@ -369,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_timeout_a_half_line_is_read_on() {
+    fn a_partial_line_is_continued_after_a_timeout() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let mut client = Client { stream: BufReader::new(ours), line: Vec::new(), last_id: 0 };
         client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
@@ -381,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_takes_its_time_can_be_asked_for_again() {
+    fn replies_can_be_read_after_a_timeout() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let mut client = Client { stream: BufReader::new(ours), line: Vec::new(), last_id: 0 };
         let mut replies = client.request("upgrade", &[]).unwrap();
@@ -398,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_connect_learns_the_path_and_the_reason() {
+    fn a_failed_connect_names_path_and_reason() {
         let folder = tempfile::tempdir().unwrap();
         let dead = folder.path().join("dead.sock");
         drop(UnixListener::bind(&dead).unwrap());
@@ -406,7 +405,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         for (path, kind, words) in [
             (folder.path().join("none.sock"), io::ErrorKind::NotFound, "no such file"),
-            (dead, io::ErrorKind::ConnectionRefused, "nothing listens"),
+            (dead, io::ErrorKind::ConnectionRefused, "nothing is listening"),
             (file, io::ErrorKind::ConnectionRefused, "not a socket"),
             (folder.path().join("x".repeat(200)), io::ErrorKind::InvalidInput, "too long"),
         ] {

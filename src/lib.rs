@@ -1,4 +1,4 @@
-//! einhorn: runs N copies of any program behind shared sockets.
+//! einhorn: runs N copies of a program behind shared sockets.
 #![warn(clippy::print_stdout)]
 
 pub mod cli;

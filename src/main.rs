@@ -1,4 +1,4 @@
-//! The master: parse, then start, adopt, check or describe; a result becomes an exit status.
+//! The `einhorn` binary: parses the command line, then starts, adopts, checks or describes.
 #![warn(clippy::print_stdout)]
 
 use std::ffi::OsString;
@@ -14,21 +14,21 @@ use einhorn::schema;
 use einhorn::sys::descriptor;
 use einhorn::sys::signal;
 
-/// That of musl maps and unmaps memory for single requests, and takes twice as long.
+/// The allocator of musl maps and unmaps memory for single requests, and takes twice as long.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// A command line that cannot be run; the usual status for it.
+/// Exit status for an invalid command line, as is conventional.
 const EXIT_USAGE: u8 = 2;
 
-/// A state that can neither be adopted nor given back: `EX_CONFIG` of sysexits(3), which
-/// supervisors can be told not to repeat.
+/// Exit status for a state that can be neither adopted nor rolled back: `EX_CONFIG` of
+/// sysexits(3), on which supervisors can be configured not to restart.
 const EXIT_LOST: u8 = 78;
 
 fn main() -> ExitCode {
-    // First of all: from here on no signal is lost and none is fatal.
-    let mask = match signal::take_over() {
+    // Must come first: a signal before this could be lost or fatal.
+    let mask = match signal::set_up() {
         Ok(mask) => mask,
         Err(error) => return fail(1, &format!("cannot set up signals: {error}")),
     };
@@ -37,15 +37,15 @@ fn main() -> ExitCode {
         own_name: std::env::args_os().next().unwrap_or_else(|| OsString::from("einhorn")),
         arguments: std::env::args_os().skip(1).collect(),
         environment: std::env::vars_os().collect(),
-        // A directory that was deleted has no name; relative paths cannot work there either way.
+        // A deleted directory has no name; relative paths cannot work there anyway.
         directory: std::env::current_dir().unwrap_or_default(),
         mask,
     };
     let folder = cli::default_folder(std::env::var_os("TMPDIR"));
     match cli::parse(std::env::args_os(), &folder, &launch.directory) {
         Ok(Task::Start(options)) => start(*options, launch),
-        Ok(Task::Adopt { state: state_number, rolled_back, pinned, program }) => {
-            adopt(&Adoption { state_number, rolled_back, pinned, launch, program })
+        Ok(Task::Adopt { state: state_fd, rolled_back, pinned, program }) => {
+            adopt(&Adoption { state_fd, rolled_back, pinned, launch, program })
         }
         Ok(Task::Check { options, state }) => match master::check(&options, state, &launch) {
             Ok(text) => print(0, &text),
@@ -65,11 +65,11 @@ fn start(options: Options, launch: Launch) -> ExitCode {
     }
 }
 
-/// Goes on as the master that this process has been, or gives everything back.
+/// Takes over from the image that this process ran before, or rolls back to it.
 fn adopt(adoption: &Adoption) -> ExitCode {
-    let way_back = adoption.way_back();
+    let rollback_image = adoption.rollback_image();
     let why = match catch_unwind(AssertUnwindSafe(|| Master::prepare(adoption))) {
-        Ok(Ok(prepared)) => return run(Master::adopt(adoption, way_back, prepared)),
+        Ok(Ok(prepared)) => return run(Master::adopt(adoption, rollback_image, prepared)),
         Ok(Err(why)) => format!("{why:#}"),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -77,7 +77,7 @@ fn adopt(adoption: &Adoption) -> ExitCode {
             format!("a bug: {}", text.unwrap_or("it panicked"))
         }
     };
-    let failure = adoption.roll_back(way_back, &why);
+    let failure = adoption.roll_back(rollback_image, &why);
     fail(EXIT_LOST, &format!("cannot adopt the state: {why}; {failure}"))
 }
 
@@ -95,7 +95,7 @@ fn describe(file: &Path) -> ExitCode {
     }
 }
 
-/// Reads a file, and no more of it than a state can have.
+/// Reads a file, but no more bytes than a state can have.
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let bound = u64::try_from(schema::STATE_MAX).unwrap_or(u64::MAX).saturating_add(1);
@@ -104,7 +104,7 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn print(code: u8, text: &str) -> ExitCode {
-    // Nobody to read it is nobody to tell.
+    // If standard output is closed, there is nowhere to report that.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::from(code)
 }

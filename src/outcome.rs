@@ -1,29 +1,29 @@
-//! How a command ended, in the words and exit statuses that clients go by.
+//! How a command ended: the names and exit statuses that clients rely on.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 /// How a command ended. Scripts test the exit status, so a number never changes its meaning; 1 is
-/// the client's own: it reached no master, or lost it.
+/// reserved for the client, which could not reach the master or lost the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// What was asked for is so.
+    /// The command succeeded.
     Done,
-    /// The command or its arguments were not understood.
+    /// The command is unknown or its arguments are invalid.
     NotUnderstood,
-    /// The master did not begin: nothing has changed.
+    /// The master did not begin; nothing has changed.
     Refused,
-    /// The new code failed, and the old serves on.
+    /// The new code failed; the old code is still serving.
     Failed,
-    /// It took longer than it was given.
+    /// It exceeded its time limit.
     TimedOut,
-    /// Somebody stopped it.
+    /// A client aborted it.
     Aborted,
     /// Another upgrade took its place.
     Superseded,
-    /// The next image could not take over and gave everything back.
+    /// The next image could not take over and returned control to the previous one.
     RolledBack,
 }
 
@@ -53,7 +53,7 @@ impl Outcome {
         }
     }
 
-    /// The name, as clients read it.
+    /// The name in events and documents.
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Done => "done",

@@ -1,4 +1,4 @@
-//! A scalar that a client chose and wants back unchanged.
+//! A scalar that a client sends and gets back unchanged.
 //!
 //! Request ids are "any scalar" (behaviour.md section 7); an integer must come back as an integer
 //! and the string `5` as a string.
@@ -19,7 +19,7 @@ pub enum Scalar {
 }
 
 impl PartialEq for Scalar {
-    /// Whether they are written alike: a NaN is itself, and the two zeros differ.
+    /// Compares representations: a NaN equals itself, and the two zeros differ.
     fn eq(&self, other: &Scalar) -> bool {
         match (self, other) {
             (Scalar::Bool(a), Scalar::Bool(b)) => a == b,
@@ -32,7 +32,7 @@ impl PartialEq for Scalar {
 }
 
 impl fmt::Display for Scalar {
-    /// The words a person would use for it: a string without its quotes.
+    /// Writes a string without quotes.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Scalar::Bool(value) => write!(out, "{value}"),

@@ -21,7 +21,7 @@ use std::time::Duration;
 use einhorn::decide::{
     Action, Event, PreflightOutcome, SPAWNS_PER_TURN, Sender, next_deadline, step,
 };
-use einhorn::protocol::{LINE_MAX, Line, News, Request};
+use einhorn::protocol::{LINE_MAX, Line, ReplyEvent, Request};
 use einhorn::state::{
     CandidateReport, Config, ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Realtime,
     STATE_FORMAT, Signal, Slot, Stage, State,
@@ -253,7 +253,7 @@ impl Shell {
                     "ruby" => format!("[MASTER {CANDIDATE}] INFO: Running under Ruby 3.1.2\n"),
                     _ => how.to_owned(),
                 },
-                is_cut: false,
+                is_truncated: false,
             },
         };
         let was_due = self.handover_due;
@@ -374,8 +374,9 @@ impl Shell {
                 _ => continue,
             };
             assert!(is_told, "an empty answer");
-            let news = reply.event.as_ref().map(|event| News::parse(event).expect("an event"));
-            let is_end = news.map(|news| matches!(news, News::End(_)));
+            let news =
+                reply.event.as_ref().map(|event| ReplyEvent::parse(event).expect("an event"));
+            let is_end = news.map(|news| matches!(news, ReplyEvent::End(_)));
             assert!(is_end.is_none_or(|is_end| is_end != reply.wait), "more after the end");
             let is_awaited = asker == Some(*connection) || waiting.contains(connection);
             assert!(is_awaited, "told, though another asked");

@@ -1,19 +1,19 @@
-//! Addresses of listeners, as `-b` and `srv:` words write them.
+//! Addresses of listeners, as given to `-b` and in `srv:` arguments.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::state::{Address, Bind, ListenerOptions};
 
-/// Understands `ADDR[,opt…]`.
+/// Parses `ADDR[,opt…]`.
 ///
 /// # Errors
-/// One line that names the address, what is wrong and what would be right.
+/// One line that names the address, what is wrong with it and what is expected.
 pub fn parse_bind(text: &str) -> Result<Bind, String> {
     let mut parts = text.split(',');
     let address = parts.next().unwrap_or_default();
     let fail = |why: String| format!("invalid listener {text:?}: {why}");
     let mut bind = match address.strip_prefix("unix:") {
-        Some("") => return Err(fail("unix: needs a path".to_owned())),
+        Some("") => return Err(fail("unix: must be followed by a path".to_owned())),
         Some(path) => Bind {
             address: Address::Unix { path: path.into(), mode: None, owner: None, group: None },
             options: ListenerOptions::default(),
@@ -26,9 +26,9 @@ pub fn parse_bind(text: &str) -> Result<Bind, String> {
     Ok(bind)
 }
 
-/// Whether a program's argument is meant as an address at all: `HOST:PORT` in digits, or a prefix
-/// that only addresses have.
-pub(super) fn looks_like_one(text: &str) -> bool {
+/// Whether an argument of the program is meant as an address: it ends in a numeric port, or begins
+/// with `unix:/`.
+pub(super) fn looks_like_address(text: &str) -> bool {
     let address = text.split(',').next().unwrap_or_default();
     let inet = address.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty() && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
@@ -41,16 +41,17 @@ fn inet(text: &str) -> Result<Bind, String> {
         Some(rest) => (true, rest),
         None => (false, text),
     };
-    let expected = "expected IP:PORT, [IPv6]:PORT, udp:IP:PORT or unix:PATH";
+    let expected = "expected HOST:PORT, [IPv6]:PORT, udp:HOST:PORT or unix:PATH";
     let (host, port) = host_port.rsplit_once(':').ok_or(expected)?;
-    let port = port.parse().map_err(|_| format!("{port:?} is no port; it must be 0 to 65535"))?;
+    let port =
+        port.parse().map_err(|_| format!("{port:?} is not a port number from 0 to 65535"))?;
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(inner) => match inner.parse::<Ipv6Addr>() {
             Ok(_) => inner,
-            Err(_) => return Err(format!("{inner:?} in brackets is no IPv6 address")),
+            Err(_) => return Err(format!("{inner:?} in brackets is not an IPv6 address")),
         },
         None if host.contains(':') => {
-            return Err(format!("an IPv6 address needs brackets: [{host}]:{port}"));
+            return Err(format!("an IPv6 address must be in brackets: [{host}]:{port}"));
         }
         None => host,
     };
@@ -92,15 +93,15 @@ fn apply(bind: &mut Bind, option: &str) -> Result<(), String> {
 
 fn unknown(option: &str, address: &Address) -> String {
     let known = match address {
-        Address::Unix { .. } => "r, n, mode=0660, owner=USER and group=GROUP",
-        Address::Tcp { .. } | Address::Udp { .. } => "r, n and, for IPv6, v6only",
+        Address::Unix { .. } => "r, n, mode=0660, owner=USER, group=GROUP",
+        Address::Tcp { .. } | Address::Udp { .. } => "r, n, and for IPv6 v6only",
     };
-    format!("unknown option {option:?}; there are {known}")
+    format!("unknown option {option:?}; known options: {known}")
 }
 
 fn permissions(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
-    mode.ok_or_else(|| format!("mode={text} is not octal permissions up to 777"))
+    mode.ok_or_else(|| format!("mode={text} is not an octal mode from 0 to 777"))
 }
 
 #[cfg(test)]
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_understood() {
+    fn every_form_is_parsed() {
         let options = |text: &str| parse_bind(text).unwrap().options;
         assert!(options("127.0.0.1:80,R,SO_REUSEADDR").reuse_address);
         assert!(options("127.0.0.1:80,o_nonblock").nonblocking);
@@ -128,20 +129,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_address_and_the_problem() {
         for (text, why) in [
-            ("80", "expected IP:PORT"),
-            (":80", "expected IP:PORT"),
-            ("127.0.0.1:", "no port"),
-            ("127.0.0.1:65536", "no port"),
+            ("80", "expected HOST:PORT"),
+            (":80", "expected HOST:PORT"),
+            ("127.0.0.1:", "not a port"),
+            ("127.0.0.1:65536", "not a port"),
             ("::1:80", "[::1]:80"),
-            ("[::x]:80", "no IPv6 address"),
+            ("[::x]:80", "not an IPv6 address"),
             ("127.0.0.1:80,x", "unknown option \"x\""),
             ("127.0.0.1:80,v6only", "unknown option \"v6only\""),
             ("127.0.0.1:80,mode=0660", "unknown option \"mode=0660\""),
             ("127.0.0.1:80,", "unknown option \"\""),
-            ("unix:", "needs a path"),
-            ("unix:/x,mode=999", "not octal"),
+            ("unix:", "followed by a path"),
+            ("unix:/x,mode=999", "not an octal mode"),
             ("unix:/x,colour=red", "unknown option"),
         ] {
             let message = parse_bind(text).unwrap_err();

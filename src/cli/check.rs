@@ -1,25 +1,26 @@
-//! The command line of a check, and that of the adoption which it is the check of.
+//! Turns the command line of an upgrade check into that of the adoption which it checks.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use crate::cli::{Task, parse};
 
-/// The word that makes a check of it.
+/// The option that asks for a check.
 const CHECK: &str = "--upgrade-check";
 
-/// The word before the number of the state.
+/// The option whose value is the state's descriptor.
 const STATE: &str = "--with-state-fd";
 
-/// The command line of a check up to where the state is named, without the word for the check, and
-/// what follows; with that number or another in between it adopts. `None` where it does not.
+/// Splits the command line of a check in two, without `--upgrade-check` and `--with-state-fd N`;
+/// with `--with-state-fd` and any descriptor in between, it adopts that state. `None` if it would
+/// not.
 pub fn split_at_state_fd(
     command_line: &[OsString],
     state: i32,
 ) -> Option<(Vec<OsString>, Vec<OsString>)> {
     let number = state.to_string();
     let mut before = command_line.to_vec();
-    // The master writes its own options first, so the first ones are these.
+    // The master puts these options first; later ones may be the program's.
     before.remove(before.iter().position(|word| word == CHECK)?);
     let is_state = |words: &[OsString]| words[0] == STATE && words[1] == *number;
     let at = before.windows(2).position(is_state)?;
@@ -43,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_around_the_state_is_kept() {
+    fn the_words_around_the_state_are_kept() {
         for (line, before, after) in [
             ("e --upgrade-check --with-state-fd 7 -- web", "e", "-- web"),
             ("e -v --with-state-fd 7 --upgrade-check web", "e -v", "web"),
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_adopt_is_nothing() {
+    fn other_command_lines_are_refused() {
         for line in [
             "e --with-state-fd 7 -- web",
             "e --upgrade-check -- web",

@@ -1,48 +1,50 @@
-//! The text of a file of environment variables: `NAME=VALUE` lines, quoted as in a shell, and
-//! nothing looked up or replaced in them. A `$` is a `$`: values are secrets as often as not.
+//! Parses environment files: `NAME=VALUE` lines, quoted as in a shell, without expansion. A `$` is
+//! a `$`: values are often secrets.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Understands such a text; its variables in their order.
+/// Parses an environment file; returns the variables in order.
 ///
 /// ```text
 /// # a comment
 /// NAME=value           # ends at a blank
-/// export PATH='/a b'   # as it stands, newlines too
-/// TEXT="a\tb\n"        # with \n, \r, \t, \", \\ and \$
+/// export PATH='/a b'   # verbatim, newlines included
+/// TEXT="a\tb\n"        # with \n, \r, \t, \", \\, \` and \$
 /// ```
 ///
 /// # Errors
-/// The number of the line in which something begins that is none of that; values are not quoted.
+/// The number of the line that cannot be parsed. Values are not quoted: they may be secrets.
 pub fn parse_variables(text: &str) -> Result<Vec<(String, String)>, String> {
-    let mut rest = Rest { characters: text.chars().peekable(), line: 1 };
+    let mut parser = Parser { characters: text.chars().peekable(), line: 1 };
     let mut variables = Vec::new();
-    while rest.skip_to_something() {
-        let line = rest.line;
-        let variable = rest.variable().ok_or_else(|| {
-            format!("line {line} is no NAME=VALUE; quote values with blanks or quotes in them")
+    while parser.skip_blank_lines() {
+        let line = parser.line;
+        let variable = parser.variable().ok_or_else(|| {
+            format!(
+                "line {line} is not NAME=VALUE; values that contain blanks or quotes must be quoted"
+            )
         })?;
         variables.push(variable);
     }
     Ok(variables)
 }
 
-/// What was not read yet.
-struct Rest<'t> {
+/// The text that is left to parse.
+struct Parser<'t> {
     characters: Peekable<Chars<'t>>,
     line: usize,
 }
 
-impl Rest<'_> {
+impl Parser<'_> {
     fn next(&mut self) -> Option<char> {
         let next = self.characters.next();
         self.line += usize::from(next == Some('\n'));
         next
     }
 
-    /// Passes over blanks, empty lines and comments. Answers whether anything follows.
-    fn skip_to_something(&mut self) -> bool {
+    /// Skips blanks, empty lines and comments. Returns whether anything follows.
+    fn skip_blank_lines(&mut self) -> bool {
         loop {
             match self.characters.peek() {
                 None => return false,
@@ -53,7 +55,7 @@ impl Rest<'_> {
         }
     }
 
-    /// A line with a variable, up to its end; `None` for any other.
+    /// Parses one assignment up to the end of its line; `None` if there is none.
     fn variable(&mut self) -> Option<(String, String)> {
         let mut name = self.word();
         if name == "export" && self.characters.next_if(|next| is_blank(*next)).is_some() {
@@ -76,7 +78,7 @@ impl Rest<'_> {
         word
     }
 
-    /// Up to a blank or the end of the line, outside quotes.
+    /// Parses a value, which ends at an unquoted blank or at the end of the line.
     fn value(&mut self) -> Option<String> {
         let mut value = String::new();
         let is_part = |next: &char| !next.is_whitespace();
@@ -116,14 +118,14 @@ impl Rest<'_> {
         }
     }
 
-    /// Nothing but a comment may follow a value.
+    /// Only a comment may follow a value.
     fn end_of_line(&mut self) -> Option<()> {
         while self.characters.next_if(|next| is_blank(*next)).is_some() {}
         matches!(self.characters.peek(), None | Some('\n' | '#')).then_some(())
     }
 }
 
-/// White space within a line; a carriage return is that of a file with the line ends of DOS.
+/// White space within a line, including the carriage return of a DOS line ending.
 fn is_blank(character: char) -> bool {
     character.is_whitespace() && character != '\n'
 }
@@ -133,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_what_a_shell_would_make_of_them_without_looking_anything_up() {
+    fn values_are_unquoted_as_in_a_shell_without_expansion() {
         let text = "# a comment\n\nA=1\r\nexport B='two words' # more\n  C=\"x\\ny\\$z\\q\"\nD=\n\
                     export=1\nF=s3cr$et_x\nG='a\nb'\nH=$A\nx.y-z=ü #";
         let expected = [
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_told_by_its_line() {
+    fn errors_give_the_line_number() {
         for (text, line) in [
             ("A=1\nSECRET opensesame\n", 2),
             ("A=1\nB='2\nC=3\n", 2),
@@ -171,7 +173,8 @@ mod tests {
             ("ü=1", 1),
         ] {
             let why = parse_variables(text).unwrap_err();
-            let due = format!("line {line} is no NAME=VALUE; quote values with blanks or quotes");
+            let due =
+                format!("line {line} is not NAME=VALUE; values that contain blanks or quotes");
             assert!(why.starts_with(&due), "{text:?}: {why}");
             assert!(!why.contains("opensesame"), "{why}");
         }

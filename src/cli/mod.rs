@@ -1,4 +1,4 @@
-//! The command line: one documented field an option, and what it means, checked. No I/O.
+//! The command line of einhorn: one documented field per option, and the checks. No I/O.
 
 mod address;
 mod check;
@@ -14,8 +14,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, ArgGroup, CommandFactory, FromArgMatches, Parser};
 
 use crate::cli::value::{
-    SpanOrNone, Words, above_zero_or_none, ack_mode, at_least_one, backlog, nice, reexec_mode,
-    retries, shell_words, zero_or_more,
+    ShellWords, SpanOrNone, ack_mode, at_least_one, backlog, nice, nonnegative_seconds,
+    positive_seconds_or_none, reexec_mode, retries, shell_words,
 };
 use crate::state::{
     AckMode, Bind, Config, Nice, ReexecMode, RolloutBounds, STATE_FORMAT, Verbosity,
@@ -27,12 +27,12 @@ pub use check::split_at_state_fd;
 pub use env_file::parse_variables;
 use long_option::NEWER;
 pub use long_option::expand_abbreviations;
-pub use value::above_zero;
+pub use value::positive_seconds;
 
-/// Runs copies of a program behind shared sockets, and keeps them running.
+/// Run copies of a program behind shared sockets, and keep them running.
 ///
-/// The program gets the listeners as inherited descriptors, announced in EINHORN_FD_COUNT,
-/// EINHORN_FD_0 and so on. Talk to the running master with einhornsh.
+/// The program inherits the listeners as file descriptors: EINHORN_FD_COUNT is how many there are,
+/// and EINHORN_FD_0 and so on are their numbers. Control the running master with einhornsh.
 #[derive(Parser, Debug)]
 #[command(name = "einhorn", disable_version_flag = true, args_override_self = true)]
 #[command(group = ArgGroup::new(NEWER).multiple(true))]
@@ -41,168 +41,178 @@ pub use value::above_zero;
     disable_help_flag = true
 )]
 struct Args {
-    /// Bind a listener; repeatable. IP:PORT, [IPv6]:PORT, unix:PATH or udp:IP:PORT, then options
-    /// after commas: r, n, v6only; for unix: mode=0660, owner=USER, group=GROUP
+    /// Bind a listener: HOST:PORT, [IPv6]:PORT, udp:HOST:PORT or unix:PATH. Options follow after
+    /// commas: r (SO_REUSEADDR), n (O_NONBLOCK); for IPv6 v6only; for unix mode=0660, owner=USER,
+    /// group=GROUP (repeatable)
     #[arg(short, long = "bind", value_name = "ADDR")]
     bind: Vec<String>,
-    /// Name in ps, and part of the default file names
+    /// Name the master: NAME is shown by ps and is part of the default file names
     #[arg(short = 'c', long, value_name = "NAME")]
     command_name: Option<String>,
-    /// Command socket [default: einhorn.sock or einhorn-NAME.sock in $TMPDIR or /tmp]
+    /// Create the command socket at PATH [default: einhorn.sock, or einhorn-NAME.sock with -c, in
+    /// $TMPDIR or /tmp]
     #[arg(short = 'd', long, value_name = "PATH")]
     socket_path: Option<PathBuf>,
-    /// Pid file [default: einhorn.pid or einhorn-NAME.pid in $TMPDIR or /tmp]
+    /// Write the pid file to PATH [default: einhorn.pid, or einhorn-NAME.pid with -c, in $TMPDIR
+    /// or /tmp]
     #[arg(short = 'e', long, value_name = "PATH")]
     pidfile: Option<PathBuf>,
-    /// Lock file [default: einhorn.lock or einhorn-NAME.lock in $TMPDIR or /tmp]
+    /// Use PATH as the lock file [default: einhorn.lock, or einhorn-NAME.lock with -c, in $TMPDIR
+    /// or /tmp]
     #[arg(short = 'f', long, value_name = "PATH")]
     lockfile: Option<PathBuf>,
-    /// Give each worker a connection to the command socket, as EINHORN_SOCK_FD
+    /// Give each worker a connection to the command socket, as descriptor EINHORN_SOCK_FD
     #[arg(short = 'g', long)]
     command_socket_as_fd: bool,
-    /// If the master dies, its workers get SIGUSR2; also when it leaves on SIGQUIT
+    /// Send SIGUSR2 to the workers if the master dies or exits on SIGQUIT
     #[arg(short = 'k', long)]
     kill_children_on_exit: bool,
-    /// Length of a listener's queue of connections
+    /// Let up to N connections wait in the backlog of each listener
     #[arg(short = 'l', long, value_name = "N", default_value = "100", value_parser = backlog)]
     #[arg(allow_hyphen_values = true)]
     backlog: u32,
-    /// When a worker counts as up: `manual` (it says so), or after this many seconds
+    /// Count a worker as up (ACKed) when it says so (`manual`), or this many seconds after its
+    /// start
     #[arg(short = 'm', long, value_name = "MODE", default_value = "1", value_parser = ack_mode)]
     #[arg(allow_hyphen_values = true)]
     ack_mode: AckMode,
-    /// How many workers to run
+    /// Run N workers, 1 to 10000
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     #[arg(allow_hyphen_values = true)]
     number: u32,
-    /// Load code once and fork workers from it (not available)
+    /// Load code once and fork workers from it (not available in this release)
     #[arg(short, long, value_name = "PATH")]
     preload: Option<PathBuf>,
-    /// Log less; repeatable
+    /// Log less (repeatable)
     #[arg(short, long, action = ArgAction::Count)]
     quiet: u8,
-    /// Log more; repeatable
+    /// Log more (repeatable)
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
-    /// Respawn interval: what the back-off after early deaths starts from
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = above_zero)]
-    #[arg(allow_hyphen_values = true)]
+    /// Back off for SECONDS at first when workers die before their ACK, and longer with each
+    /// further death
+    #[arg(short, long, value_name = "SECONDS", default_value = "1")]
+    #[arg(value_parser = positive_seconds, allow_hyphen_values = true)]
     seconds: Duration,
-    /// A worker that outlives its signal by this many seconds gets SIGKILL
-    #[arg(short = 't', long, value_name = "T", value_parser = above_zero)]
+    /// Send SIGKILL to a worker that is still running SECONDS after it was asked to stop [default:
+    /// never]
+    #[arg(short = 't', long, value_name = "SECONDS", value_parser = positive_seconds)]
     #[arg(allow_hyphen_values = true)]
     signal_timeout: Option<Duration>,
-    /// Give up after this many consecutive deaths before an ACK
-    #[arg(short, long, group = NEWER, value_name = "COUNT")]
+    /// Stop starting workers after N consecutive deaths before an ACK [default: never]
+    #[arg(short, long, group = NEWER, value_name = "N")]
     #[arg(value_parser = retries, allow_hyphen_values = true)]
     retries: Option<u32>,
-    /// At most this many new workers wait for their ACK while replacing [default: processors]
+    /// While replacing workers, let at most N new ones wait for their ACK at a time [default:
+    /// number of processors]
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_hyphen_values = true)]
     max_unacked: Option<u32>,
-    /// At most this many workers above the target number during an upgrade
+    /// Run at most N workers above the target number during an upgrade [default: no limit]
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_hyphen_values = true)]
     max_upgrade_additional: Option<u32>,
-    /// Leave NAME out of the environment at the next re-exec; repeatable
+    /// Remove the environment variable NAME at the next re-exec (repeatable)
     #[arg(long, value_name = "NAME")]
     drop_env_var: Vec<OsString>,
-    /// Command to run in place of einhorn at a re-exec, as shell words
-    #[arg(long, value_name = "CMDLINE", value_parser = shell_words)]
-    reexec_as: Option<Words>,
-    /// What a re-exec runs: `exec` runs the command in the master's place; `pinned` runs it once to
-    /// ask, and then exactly the einhorn that it has executed
+    /// Run COMMAND, split as shell words, in place of einhorn at a re-exec
+    #[arg(long, value_name = "COMMAND", value_parser = shell_words)]
+    reexec_as: Option<ShellWords>,
+    /// Re-exec by running the command in the master's place (`exec`), or by running it once as a
+    /// check and then exactly the einhorn that it executed (`pinned`)
     #[arg(long, group = NEWER, value_name = "MODE", default_value = "exec")]
     #[arg(value_parser = reexec_mode)]
     reexec_mode: ReexecMode,
-    /// In an upgrade: a new worker not ACKed after this many seconds has failed; `none` waits for
-    /// ever
-    #[arg(long, group = NEWER, value_name = "T", default_value = "120")]
-    #[arg(value_parser = above_zero_or_none, allow_hyphen_values = true)]
+    /// Count a new worker of an upgrade as failed if it is not ACKed within SECONDS; `none` for no
+    /// limit
+    #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "120")]
+    #[arg(value_parser = positive_seconds_or_none, allow_hyphen_values = true)]
     ack_timeout: SpanOrNone,
-    /// How many seconds a roll-out of new workers may take, or `none`
-    #[arg(long, group = NEWER, value_name = "T", default_value = "none")]
-    #[arg(value_parser = above_zero_or_none, allow_hyphen_values = true)]
+    /// Fail an upgrade if rolling out new workers takes longer than SECONDS; `none` for no limit
+    #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "none")]
+    #[arg(value_parser = positive_seconds_or_none, allow_hyphen_values = true)]
     upgrade_timeout: SpanOrNone,
-    /// The failure of new workers that ends an upgrade [default: a tenth of the workers, 3 at
-    /// least]
+    /// Fail an upgrade at the Nth failure of a new worker [default: a tenth of the workers, at
+    /// least 3]
     #[arg(long, group = NEWER, value_name = "N")]
     #[arg(value_parser = retries, allow_hyphen_values = true)]
     upgrade_max_failures: Option<u32>,
-    /// How long the first new worker, or a whole new fleet, must be up before old ones go
-    #[arg(long, group = NEWER, value_name = "T", default_value = "0", value_parser = zero_or_more)]
-    #[arg(allow_hyphen_values = true)]
+    /// Keep all old workers until the first new one, or in a fleet upgrade every new one, has been
+    /// up for SECONDS
+    #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "0")]
+    #[arg(value_parser = nonnegative_seconds, allow_hyphen_values = true)]
     canary_seconds: Duration,
-    /// A command, as shell words, that must then exit 0 for the upgrade to go on
-    #[arg(long, group = NEWER, value_name = "CMDLINE", value_parser = shell_words)]
-    on_canary: Option<Words>,
-    /// How many seconds that command may take
-    #[arg(long, group = NEWER, value_name = "T", default_value = "60", value_parser = above_zero)]
-    #[arg(allow_hyphen_values = true)]
+    /// Run COMMAND, split as shell words, after --canary-seconds; a smooth upgrade fails unless
+    /// it exits with status 0
+    #[arg(long, group = NEWER, value_name = "COMMAND", value_parser = shell_words)]
+    on_canary: Option<ShellWords>,
+    /// Fail the upgrade if the command of --on-canary takes longer than SECONDS
+    #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "60")]
+    #[arg(value_parser = positive_seconds, allow_hyphen_values = true)]
     on_canary_timeout: Duration,
-    /// Start workers in this directory; a symbolic link is followed anew by every upgrade
+    /// Start workers in the directory PATH; each upgrade resolves a symbolic link again
     #[arg(long, group = NEWER, value_name = "PATH")]
     chdir: Option<PathBuf>,
-    /// Add NAME=VALUE lines of this file to the workers' environment; read again by every re-exec
+    /// Add the NAME=VALUE lines of the file PATH to the workers' environment; each re-exec reads
+    /// it again
     #[arg(long, group = NEWER, value_name = "PATH")]
     env_file: Option<PathBuf>,
-    /// Keep this file up to date with OpenMetrics text
+    /// Keep metrics in OpenMetrics format in the file PATH
     #[arg(long, group = NEWER, value_name = "PATH")]
     metrics_file: Option<PathBuf>,
-    /// Nice levels, -20 to 19
+    /// Set the nice levels of the master and the workers, -20 to 19, with RENICE_CMD if given
     #[arg(long, value_name = "MASTER[:WORKER[:RENICE_CMD]]", value_parser = nice)]
     #[arg(allow_hyphen_values = true)]
     nice: Option<Nice>,
-    /// With --preload: tidy memory before forking (not available)
+    /// Collect garbage before forking, with --preload (not available in this release)
     #[arg(long)]
     gc_before_fork: bool,
-    /// Host names become IPv4 addresses
+    /// Resolve host names in listeners to IPv4 addresses
     #[arg(short = '4', long, group = NEWER, overrides_with = "ipv6")]
     ipv4: bool,
-    /// Host names become IPv6 addresses
+    /// Resolve host names in listeners to IPv6 addresses
     #[arg(short = '6', long, group = NEWER, overrides_with = "ipv4")]
     ipv6: bool,
-    /// Log to the system's log instead of standard error
+    /// Log to the system log instead of standard error
     #[arg(long, group = NEWER)]
     syslog: bool,
-    /// Workers' standard error comes to the master, which passes it on and keeps the last lines for
-    /// reports
+    /// Read the workers' standard error, pass it on, and keep the last lines for reports
     #[arg(long, group = NEWER)]
     capture_stderr: bool,
     /// Internal: adopt a running master's state
     #[arg(long, value_name = "FD", hide = true)]
     with_state_fd: Option<i32>,
-    /// Check that this program can start, or with --with-state-fd take over, and exit
+    /// Check that einhorn can start with these options, and exit
     #[arg(long)]
     upgrade_check: bool,
-    /// Internal: the image after this one gave the state back, for this reason
+    /// Internal: the next image gave the state back, for this reason
     #[arg(long, group = NEWER, value_name = "WHY", hide = true, allow_hyphen_values = true)]
     rolled_back: Option<String>,
-    /// Internal: how the process was before this image, which was pinned, was executed
+    /// Internal: the state of the process before this pinned image was executed
     #[arg(long, group = NEWER, value_name = "BEFORE", hide = true)]
     pinned: Option<String>,
-    /// Print a state, as one master hands it to the next, for people to read
+    /// Print the state in FILE, as one master hands it to the next, in readable form
     #[arg(long, group = NEWER, value_name = "FILE")]
     describe_state: Option<PathBuf>,
     /// For tests: a fact that only this release knows
     #[cfg(feature = "next")]
     #[arg(long, group = NEWER, value_name = "TEXT", hide = true)]
     test_note: Option<String>,
-    /// For tests: another one, that an older release can do without
+    /// For tests: a fact that an older release may ignore
     #[cfg(feature = "next")]
     #[arg(long, group = NEWER, value_name = "TEXT", hide = true)]
     test_hint: Option<String>,
-    /// Print release and state format
+    /// Print the release and the state format
     #[arg(long)]
     version: bool,
     /// Print this help
     #[arg(short, long, action = ArgAction::HelpLong)]
     help: Option<bool>,
-    /// The program to run, and its arguments; `srv:IP:PORT` in an argument binds a listener and is
-    /// replaced by its descriptor number
+    /// The program to run, and its arguments; `srv:HOST:PORT` in an argument binds a listener and
+    /// is replaced by its descriptor number
     #[arg(trailing_var_arg = true, value_name = "PROGRAM")]
     program: Vec<OsString>,
 }
 
-/// To which family host names are resolved.
+/// The address family that host names resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostFamily {
     /// `-4`.
@@ -211,29 +221,29 @@ pub enum HostFamily {
     Inet6,
 }
 
-/// A listener's place in the program's arguments.
+/// A `srv:` listener among the program's arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindWord {
-    /// Which word of the command, the program itself being 0.
+    /// The index of the word in the command, in which the program is 0.
     pub index: usize,
-    /// What stands before `srv:`.
+    /// What precedes `srv:`.
     pub prefix: String,
     /// What to bind.
     pub bind: Bind,
 }
 
-/// A command line that can be run.
+/// A valid command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// What holds for the life of the master.
+    /// The configuration of the master.
     pub config: Config,
     /// The `-b` listeners, in order.
     pub binds: Vec<Bind>,
-    /// The `srv:` words.
+    /// The `srv:` listeners.
     pub bind_words: Vec<BindWord>,
-    /// For host names in listeners.
+    /// The family for host names in listeners.
     pub host_family: Option<HostFamily>,
-    /// Whether the pid file was named: without its default name a master can do.
+    /// Whether `-e` was given: then failing to write the pid file is an error.
     pub is_pidfile_given: bool,
     /// `State::note`.
     #[cfg(feature = "next")]
@@ -243,45 +253,45 @@ pub struct Options {
     pub hint: Option<String>,
 }
 
-/// What a command line asks for.
+/// What a command line asks einhorn to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Task {
-    /// To be a master.
+    /// Start a master.
     Start(Box<Options>),
-    /// To go on as the master that this process has been.
+    /// Adopt the state of the master that this process was before the exec.
     Adopt {
-        /// Under which number its state is.
+        /// The descriptor of the state.
         state: i32,
-        /// Why the image after this one gave the state back, if it did.
+        /// Why the next image rolled back to this one, if it did.
         rolled_back: Option<String>,
-        /// How the process was before this image was executed, if that was pinned.
+        /// The state of the process before this image was executed, if that was pinned.
         pinned: Option<String>,
         /// The program and its arguments.
         program: Vec<OsString>,
     },
-    /// To say whether it could be started, or take over.
+    /// Check whether a master could start, or adopt a state.
     Check {
         /// The command line to check.
         options: Box<Options>,
-        /// Under which number a state to check is, if one is given.
+        /// The descriptor of the state to check, if there is one.
         state: Option<i32>,
     },
-    /// To print a state.
+    /// Print the state in this file.
     Describe(PathBuf),
 }
 
 /// Why a command line is not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Help or version was asked for: print it and exit 0.
+    /// Help or version: print this and exit with 0.
     HelpOrVersion(String),
-    /// No program: print this on standard output and exit 1 (behaviour.md section 1).
+    /// No program: print this usage on standard output and exit with 1 (behaviour.md section 1).
     NoProgram(String),
-    /// One line for standard error.
+    /// An error: print this line on standard error.
     Invalid(String),
 }
 
-/// The folder of the default files: `$TMPDIR`, or `/tmp` when that is unset or empty.
+/// The folder of the default files: `$TMPDIR`, or `/tmp` if that is unset or empty.
 pub fn default_folder(tmpdir: Option<OsString>) -> PathBuf {
     PathBuf::from(tmpdir.filter(|path| !path.is_empty()).unwrap_or_else(|| "/tmp".into()))
 }
@@ -291,11 +301,11 @@ pub fn default_path(folder: &Path, name: Option<&str>, extension: &str) -> PathB
     folder.join(default_file_name(name, extension))
 }
 
-/// Understands a command line. `folder` is where the default files lie; relative paths are taken
-/// from `directory`.
+/// Parses a command line. `folder` is for the default files; other relative paths are relative to
+/// `directory`.
 ///
 /// # Errors
-/// Everything that is no command line to run; see [`Refusal`].
+/// Help, version, usage or an error to print; see [`Refusal`].
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     folder: &Path,
@@ -333,7 +343,6 @@ pub fn parse(
     })
 }
 
-/// Release and state format.
 fn version() -> String {
     format!("einhorn {}\nstate format: {STATE_FORMAT}\n", release())
 }
@@ -401,7 +410,7 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
     })
 }
 
-/// What no value of one option alone can tell.
+/// Checks that the parsers of single values cannot make.
 fn check(args: &Args) -> Result<(), String> {
     for (given, option) in
         [(args.preload.is_some(), "--preload"), (args.gc_before_fork, "--gc-before-fork")]
@@ -413,37 +422,39 @@ fn check(args: &Args) -> Result<(), String> {
     if let Some(name) = args.command_name.as_deref()
         && (name.is_empty() || name.contains('/'))
     {
-        let why = "it names files, so it must not contain '/' and not be empty";
+        let why = "it becomes part of file names, so it must not be empty or contain '/'";
         return Err(format!("invalid value {name:?} for --command-name: {why}"));
     }
     let is_name = |name: &OsString| !name.is_empty() && !name.as_encoded_bytes().contains(&b'=');
     if let Some(name) = args.drop_env_var.iter().find(|name| !is_name(name)) {
-        return Err(format!("invalid value {name:?} for --drop-env-var: it is no variable's name"));
+        return Err(format!(
+            "invalid value {name:?} for --drop-env-var: it is not the name of a variable"
+        ));
     }
     Ok(())
 }
 
-/// The metrics file is replaced again and again: no other file may have its name.
+/// Each write of the metrics file replaces it, so no other file may have its path.
 fn check_files(options: Options) -> Result<Options, String> {
     let config = &options.config;
     let socket_lock = config.socket_lock();
     let others = [&config.socket_path, &socket_lock, &config.pidfile, &config.lockfile];
     match &config.metrics_file {
         Some(path) if others.into_iter().chain(&config.env_file).any(|other| other == path) => {
-            let why = "another file of this master has the same name";
+            let why = "this master uses that path for another file";
             Err(format!("invalid value {path:?} for --metrics-file: {why}"))
         }
         _ => Ok(options),
     }
 }
 
-/// What is printed when there is no program; users' scripts look for its first line.
+/// Printed when there is no program; users' scripts look for its first line.
 fn usage() -> String {
     let help = Args::command().render_help();
     format!("## Usage\n\n    einhorn [options] [--] PROGRAM [ARGUMENTS...]\n\n{help}")
 }
 
-/// The message and the hints of a parser's error, without the paragraphs around them.
+/// The message and hints of a clap error in one line, without the usage.
 fn one_line(rendered: &str) -> String {
     let lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
     let wanted = lines.filter(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
@@ -451,13 +462,13 @@ fn one_line(rendered: &str) -> String {
     text.strip_prefix("error: ").unwrap_or(&text).to_owned()
 }
 
-/// Finds the `srv:` words among the arguments. A word that only begins like one is left alone, as
-/// the original does.
+/// Finds the `srv:` listeners among the arguments. A word that only begins like one is left alone,
+/// as in the original.
 fn bind_words(command: &[OsString]) -> Result<Vec<BindWord>, String> {
     let mut found = Vec::new();
     for (index, word) in command.iter().enumerate().skip(1) {
         let Some((prefix, address)) = word.to_str().and_then(split_bind_word) else { continue };
-        if !address::looks_like_one(address) {
+        if !address::looks_like_address(address) {
             continue;
         }
         let bind = parse_bind(address).map_err(|why| format!("in argument {word:?}: {why}"))?;
@@ -562,7 +573,7 @@ mod tests {
             ("--upgrade-max-failures 0 x", vec!["--upgrade-max-failures", "from 1"]),
             ("--canary-seconds -1 x", vec!["--canary-seconds", "0 or more"]),
             ("--on-canary '' x", vec!["--on-canary", "name a command"]),
-            ("--metrics-file m -e m x", vec!["--metrics-file", "\"/d/m\"", "same name"]),
+            ("--metrics-file m -e m x", vec!["--metrics-file", "\"/d/m\"", "another file"]),
             ("--reexec-mode fork x", vec!["--reexec-mode", "`pinned`"]),
             ("-c a/b x", vec!["--command-name", "'/'"]),
             ("-p x y", vec!["--preload", "not available"]),

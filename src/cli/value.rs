@@ -1,4 +1,4 @@
-//! The values of options: what a word means, checked.
+//! Parsers for the values of options.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::protocol::span;
 use crate::state::{AckMode, Nice, ReexecMode, SECONDS_MAX, WORKERS_MAX};
 
-/// A span that may be `none`. Not an `Option`, which the parser takes for an option left out.
+/// A span or `none`. Not an `Option`, which clap takes for an option that may be absent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SpanOrNone(pub(super) Option<Duration>);
 
-/// Shell words in one argument.
+/// A command, split into shell words.
 #[derive(Clone, Debug)]
-pub(super) struct Words(pub(super) Vec<OsString>);
+pub(super) struct ShellWords(pub(super) Vec<OsString>);
 
 pub(super) fn at_least_one(text: &str) -> Result<u32, String> {
     bounded(text, 1, WORKERS_MAX)
@@ -34,21 +34,21 @@ pub(super) fn bounded(text: &str, min: u32, max: u32) -> Result<u32, String> {
 /// Seconds above zero, with or without a fraction.
 ///
 /// # Errors
-/// What is no such number, in words.
-pub fn above_zero(text: &str) -> Result<Duration, String> {
+/// A sentence that says what is expected.
+pub fn positive_seconds(text: &str) -> Result<Duration, String> {
     seconds(text, false)
 }
 
-pub(super) fn zero_or_more(text: &str) -> Result<Duration, String> {
+pub(super) fn nonnegative_seconds(text: &str) -> Result<Duration, String> {
     seconds(text, true)
 }
 
-pub(super) fn above_zero_or_none(text: &str) -> Result<SpanOrNone, String> {
+pub(super) fn positive_seconds_or_none(text: &str) -> Result<SpanOrNone, String> {
     match text {
         "none" => Ok(SpanOrNone(None)),
         text => {
             let span = seconds(text, false).map(|span| SpanOrNone(Some(span)));
-            span.map_err(|why| format!("must be `none` or a number of seconds: it {why}"))
+            span.map_err(|why| why.replacen("must be", "must be `none` or", 1))
         }
     }
 }
@@ -66,7 +66,7 @@ pub(super) fn ack_mode(text: &str) -> Result<AckMode, String> {
         return Ok(AckMode::Manual);
     }
     let timer = seconds(text, true).map(AckMode::Timer);
-    timer.map_err(|why| format!("must be `manual` or a number of seconds: it {why}"))
+    timer.map_err(|why| why.replacen("must be", "must be `manual` or", 1))
 }
 
 pub(super) fn seconds(text: &str, zero_allowed: bool) -> Result<Duration, String> {
@@ -74,11 +74,12 @@ pub(super) fn seconds(text: &str, zero_allowed: bool) -> Result<Duration, String
     span("it", number, zero_allowed, SECONDS_MAX).map_err(|why| why.replacen("it ", "", 1))
 }
 
-pub(super) fn shell_words(text: &str) -> Result<Words, String> {
-    let words = shell_words::split(text).map_err(|why| format!("is not shell words: {why}"))?;
+pub(super) fn shell_words(text: &str) -> Result<ShellWords, String> {
+    let words = shell_words::split(text)
+        .map_err(|why| format!("cannot be split into shell words: {why}"))?;
     match words.is_empty() {
         true => Err("must name a command".to_owned()),
-        false => Ok(Words(words.into_iter().map(OsString::from).collect())),
+        false => Ok(ShellWords(words.into_iter().map(OsString::from).collect())),
     }
 }
 
@@ -87,7 +88,7 @@ pub(super) fn nice(text: &str) -> Result<Nice, String> {
     let mut level = || match parts.next() {
         None | Some("") => Ok(None),
         Some(part) => part.parse().ok().filter(|level| (-20..=19).contains(level)).map_or_else(
-            || Err(format!("must be levels from -20 to 19, not {part:?}")),
+            || Err(format!("must be a level from -20 to 19, not {part:?}")),
             |level| Ok(Some(level)),
         ),
     };

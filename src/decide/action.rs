@@ -1,88 +1,88 @@
-//! What the decisions ask the shell to do.
+//! Actions: what `decide` asks the shell to do.
 
 use crate::protocol::Reply;
 use crate::state::{ConnectionId, Generation, Pid, Signal, Slot};
 
-/// One thing to do. Those with an outcome report it as an event.
+/// One thing to do. The shell reports the outcome of an action that has one as an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Start a worker; answered by `Spawned` or `SpawnFailed`.
+    /// Start a worker; reported by `Spawned` or `SpawnFailed`.
     Spawn {
-        /// Its index.
+        /// Its slot.
         slot: Slot,
-        /// Its code.
+        /// The generation of its code.
         generation: Generation,
     },
-    /// Send a signal to a worker that was not reaped yet.
+    /// Send a signal to a worker that has not been reaped yet.
     Signal {
-        /// To whom.
+        /// The worker.
         pid: Pid,
-        /// Which.
+        /// The signal.
         signal: Signal,
     },
     /// Send a message to a client.
     Reply {
-        /// To whom.
+        /// The client's connection.
         connection: ConnectionId,
-        /// What.
+        /// The message.
         reply: Reply,
     },
-    /// Tell a client how the master is, by what the kernel says of it too.
+    /// Send a client a status report, which includes figures read from the kernel.
     Report {
-        /// Whom.
+        /// The client's connection.
         connection: ConnectionId,
-        /// In what shape.
+        /// The format of the report.
         kind: ReportKind,
-        /// The reply, to which the text is missing.
+        /// The reply, whose message is still empty.
         reply: Reply,
     },
-    /// Close a connection once what it is owed is written.
+    /// Close a connection once its pending replies have been written.
     Close {
-        /// Which.
+        /// The connection.
         connection: ConnectionId,
     },
     /// Write a line to the log.
     Log {
-        /// How important it is.
+        /// Its level.
         level: Level,
         /// The line.
         message: String,
     },
-    /// Ask a candidate whether it can take over; answered by `PreflightStarted`, then
+    /// Start a candidate and ask it whether it can take over; reported by `PreflightStarted`, then
     /// `PreflightEnded`.
     StartPreflight,
-    /// End the candidate and everything that it started.
+    /// Kill the candidate's process group.
     KillPreflight,
-    /// Become the candidate, at the end of this turn; answered by `HandOverFailed`, or in the next
+    /// Exec the candidate at the end of this turn; reported by `HandOverFailed`, or in the next
     /// image by `Adopted` or `RolledBack`.
     HandOver,
-    /// Become the candidate, which is a Ruby Einhorn, at the end of this turn; answered by
-    /// `HandOverFailed` or by nothing any more.
+    /// Exec the candidate, which is a Ruby Einhorn, at the end of this turn; reported by
+    /// `HandOverFailed`, or not at all if it succeeds.
     HandBack,
-    /// Ask the command of `--on-canary` about a new worker; answered by `CheckStarted`, or by
+    /// Run the `--on-canary` command for a new worker; reported by `CheckStarted` or
     /// `CheckNotStarted`.
     RunCanaryCheck {
         /// The worker.
         worker: Pid,
-        /// Its code.
+        /// The generation of its code.
         generation: Generation,
     },
-    /// End the command of `--on-canary` and everything that it started.
+    /// Kill the process group of the `--on-canary` command.
     KillCheck {
         /// Its pid.
         process: Pid,
     },
-    /// Leave with this exit status.
+    /// Exit with this status.
     Exit {
-        /// 0 after an orderly stop.
+        /// 0 after a graceful stop.
         code: i32,
     },
 }
 
-/// How it is told how the master is.
+/// The format of a status report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportKind {
-    /// Tables for people.
+    /// Human-readable tables.
     Table,
     /// A JSON document.
     Json,
@@ -90,13 +90,13 @@ pub enum ReportKind {
     Metrics,
 }
 
-/// How important a line of the log is (behaviour.md section 10).
+/// The level of a log line (behaviour.md section 10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For those who look for a bug.
+    /// For debugging.
     Debug,
-    /// What happens.
+    /// Normal operation.
     Info,
-    /// What needs a person.
+    /// Something that needs the operator's attention.
     Error,
 }

@@ -1,4 +1,4 @@
-//! The first new worker of a roll-out, and what `--on-canary` says of it
+//! The canary, which is the first new worker of a roll-out, and its `--on-canary` check
 //! (docs/decisions/0010-upgrades-that-end.md).
 
 use crate::decide::action::Action;
@@ -6,7 +6,7 @@ use crate::decide::turn::Turn;
 use crate::decide::waiters::announce;
 use crate::state::{CanaryCheck, Monotonic, Pid, Rollout, RolloutStage, State};
 
-/// The command of `--on-canary` runs.
+/// The `--on-canary` command has been started.
 pub(super) fn check_started(turn: &mut Turn, pid: Pid) {
     match &mut turn.state.rollout {
         Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. })
@@ -20,7 +20,8 @@ pub(super) fn check_started(turn: &mut Turn, pid: Pid) {
     }
 }
 
-/// Asks of the first new worker what the others wait for.
+/// Runs the `--on-canary` check, or passes the canary, once it has been up for `--canary-seconds`;
+/// kills a check that exceeds its time limit.
 pub(super) fn judge_canary(turn: &mut Turn) {
     let Some(Rollout { stage: RolloutStage::Canary { check }, .. }) = turn.state.rollout else {
         return;
@@ -48,7 +49,7 @@ pub(super) fn judge_canary(turn: &mut Turn) {
     }
 }
 
-/// The first new worker that is up, and since when.
+/// The first new worker that is up, and the instant of its ACK.
 pub(super) fn canary(state: &State) -> Option<(Pid, Monotonic)> {
     let mut staying = state.current_workers().filter(|(_, worker)| !worker.is_stopping());
     staying.find_map(|(pid, worker)| Some((pid, worker.acked_at?)))
@@ -67,8 +68,8 @@ pub(super) fn set_check(turn: &mut Turn, new: Option<CanaryCheck>) {
     }
 }
 
-/// Ends the command of `--on-canary`, if it runs; what becomes of it is nobody's business any more.
-pub(super) fn forget_check(turn: &mut Turn) {
+/// Kills the `--on-canary` command if it is running; its exit status is ignored from now on.
+pub(super) fn cancel_check(turn: &mut Turn) {
     if let Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. }) =
         turn.state.rollout
     {

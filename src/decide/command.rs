@@ -3,7 +3,7 @@
 use crate::decide::action::{Action, ReportKind};
 use crate::decide::preflight::UpgradeRequest;
 use crate::decide::turn::Turn;
-use crate::decide::waiters::{self, Answer, Asker};
+use crate::decide::waiters::{self, Answer, Requester};
 use crate::decide::{pool, settings, signal, upgrade, workers};
 use crate::outcome::Outcome;
 use crate::protocol::{Args, BadRequest, Request, command_list};
@@ -14,13 +14,13 @@ use crate::state::{
     release,
 };
 
-/// The argument of an upgrade that hands back to a Ruby Einhorn.
+/// The argument of an upgrade command that hands back to a Ruby Einhorn.
 const TO_RUBY: &str = "--to-ruby";
 
-/// The argument of a change whose end the client waits for.
+/// The argument with which a client waits until a change is complete.
 const WAIT: &str = "--wait";
 
-/// The argument of `status` for programs.
+/// The argument of `status` that selects machine-readable output.
 const JSON: &str = "--json";
 
 /// A client sent a line.
@@ -29,18 +29,18 @@ pub(super) fn requested(
     connection: ConnectionId,
     request: Result<Request, BadRequest>,
 ) {
-    let mut asker = Asker { connection, request_id: None, wants_events: false };
+    let mut requester = Requester { connection, request_id: None, wants_events: false };
     let request = match request {
         Ok(request) => request,
         Err(BadRequest(why)) => {
-            return waiters::answer(turn, &asker, Answer::not_understood(why));
+            return waiters::answer(turn, &requester, Answer::not_understood(why));
         }
     };
-    asker.request_id.clone_from(&request.id);
-    asker.wants_events = request.wants_events;
+    requester.request_id.clone_from(&request.id);
+    requester.wants_events = request.wants_events;
     let Some(command) = request.command.clone() else {
         let why = "No \"command\" parameter provided; not sure what you want me to do.";
-        return waiters::answer(turn, &asker, Answer::not_understood(why));
+        return waiters::answer(turn, &requester, Answer::not_understood(why));
     };
     if turn.state.config.verbosity == Verbosity::DEBUG {
         turn.debug(format!("Received command {command:?}"));
@@ -52,36 +52,36 @@ pub(super) fn requested(
         Args::Absent => &[][..],
         Args::List(words) => words,
         Args::Invalid(why) => {
-            return waiters::answer(turn, &asker, Answer::not_understood(why.clone()));
+            return waiters::answer(turn, &requester, Answer::not_understood(why.clone()));
         }
     };
     if let Some(kind) = upgrade_kind(&command) {
         return match is_hand_back(&command, words) {
             Ok(is_hand_back) => {
-                let asked = UpgradeRequest { kind, is_hand_back };
-                upgrade::asked_by_client(turn, asked, asker);
+                let upgrade_request = UpgradeRequest { kind, is_hand_back };
+                upgrade::requested_by_client(turn, upgrade_request, requester);
             }
-            Err(why) => waiters::answer(turn, &asker, Answer::not_understood(why)),
+            Err(why) => waiters::answer(turn, &requester, Answer::not_understood(why)),
         };
     }
     if let Some(kind) = report_kind(&command, words) {
         return match kind {
-            Ok(kind) => waiters::report(turn, &asker, kind),
-            Err(why) => waiters::answer(turn, &asker, Answer::not_understood(why)),
+            Ok(kind) => waiters::report(turn, &requester, kind),
+            Err(why) => waiters::answer(turn, &requester, Answer::not_understood(why)),
         };
     }
     match command.as_str() {
-        "wait" => waiters::attach(turn, asker),
-        "dec" | "die" | "inc" | "set_workers" => change(turn, &command, words, asker),
+        "wait" => waiters::attach(turn, requester),
+        "dec" | "die" | "inc" | "set_workers" => run_change(turn, &command, words, requester),
         _ => {
-            let answer = plain(turn, &command, words, &request);
-            waiters::answer(turn, &asker, answer);
+            let answer = run_immediate(turn, &command, words, &request);
+            waiters::answer(turn, &requester, answer);
         }
     }
 }
 
-/// Commands that are done when they are answered.
-fn plain(turn: &mut Turn, command: &str, words: &[String], request: &Request) -> Answer {
+/// Runs a command that is complete when it is answered.
+fn run_immediate(turn: &mut Turn, command: &str, words: &[String], request: &Request) -> Answer {
     match command {
         "abort" => upgrade::abort(turn),
         "config" => settings::change(turn, words),
@@ -98,13 +98,13 @@ fn plain(turn: &mut Turn, command: &str, words: &[String], request: &Request) ->
     }
 }
 
-/// Commands whose end can be waited for.
-fn change(turn: &mut Turn, command: &str, words: &[String], asker: Asker) {
+/// Runs a command whose completion a client can wait for.
+fn run_change(turn: &mut Turn, command: &str, words: &[String], requester: Requester) {
     let is_waited_for = words.iter().any(|word| word == WAIT);
     let words: Vec<String> = words.iter().filter(|word| *word != WAIT).cloned().collect();
-    // Before it is done, and not after.
-    if let Some(refusal) = waiters::refuse(turn, &asker).filter(|_| is_waited_for) {
-        return waiters::answer(turn, &asker, refusal);
+    // A refused command must not take effect, so check before running it.
+    if let Some(refusal) = waiters::refuse(turn, &requester).filter(|_| is_waited_for) {
+        return waiters::answer(turn, &requester, refusal);
     }
     let (answer, waits_for) = match command {
         "die" => (die(turn, &words), WaitsFor::Exit),
@@ -113,9 +113,9 @@ fn change(turn: &mut Turn, command: &str, words: &[String], asker: Asker) {
         _ => (set_workers(turn, &words), WaitsFor::Settled),
     };
     if answer.outcome == Outcome::Done && is_waited_for {
-        waiters::join(turn, asker, waits_for, &answer.message);
+        waiters::join(turn, requester, waits_for, &answer.message);
     } else {
-        waiters::answer(turn, &asker, answer);
+        waiters::answer(turn, &requester, answer);
     }
 }
 
@@ -128,7 +128,7 @@ fn upgrade_kind(command: &str) -> Option<UpgradeKind> {
     }
 }
 
-/// Whether an upgrade is to hand back to a Ruby Einhorn; any other argument is a mistake.
+/// Whether an upgrade is to hand back to a Ruby Einhorn; any other argument is an error.
 fn is_hand_back(command: &str, words: &[String]) -> Result<bool, String> {
     match words.iter().find(|word| *word != TO_RUBY) {
         None => Ok(!words.is_empty()),
@@ -138,7 +138,7 @@ fn is_hand_back(command: &str, words: &[String]) -> Result<bool, String> {
     }
 }
 
-/// What a command asks to be told of the master, if it does; any other argument is a mistake.
+/// The report that a command asks for, if it is a report command; an unknown argument is an error.
 fn report_kind(command: &str, words: &[String]) -> Option<Result<ReportKind, String>> {
     let (kind, known) = match command {
         "status" if words.iter().any(|word| word == JSON) => (ReportKind::Json, Some(JSON)),
@@ -155,8 +155,8 @@ fn report_kind(command: &str, words: &[String]) -> Option<Result<ReportKind, Str
     })
 }
 
-/// `worker:ack` and `worker:ping`: no reply, and the connection is closed in case the worker
-/// forgets to, unless `-g` gave it.
+/// `worker:ack` and `worker:ping` get no reply. The connection is closed in case the worker forgets
+/// to close it, unless `-g` gave it to the worker.
 fn worker_message(turn: &mut Turn, connection: ConnectionId, command: &str, request: &Request) {
     match request.pid.as_ref().and_then(worker_pid) {
         None => {
@@ -172,7 +172,7 @@ fn worker_message(turn: &mut Turn, connection: ConnectionId, command: &str, requ
     }
 }
 
-/// A pid as clients write it: a number, or a string of one.
+/// A pid as clients write it: a number, or a string that contains one.
 fn worker_pid(given: &Scalar) -> Option<Pid> {
     match given {
         Scalar::Integer(number) => i32::try_from(*number).ok(),
@@ -281,7 +281,7 @@ fn send_signals(turn: &mut Turn, words: &[String]) -> Answer {
     let mut messages = Vec::new();
     for signal in signals {
         turn.actions.extend(workers.iter().map(|pid| Action::Signal { pid: *pid, signal }));
-        messages.push(log_and_answer(turn, signal::sent(signal, &workers)).message);
+        messages.push(log_and_answer(turn, signal::sent_message(signal, &workers)).message);
     }
     Answer::done(messages.join("\n"))
 }
@@ -308,7 +308,7 @@ fn parse_signals(words: &[String]) -> Result<Vec<Signal>, String> {
     words.iter().map(parse).collect()
 }
 
-/// Logs what a client is told.
+/// Logs a message and returns it as the answer to the client.
 fn log_and_answer(turn: &mut Turn, message: String) -> Answer {
     turn.info(message.clone());
     Answer::done(message)

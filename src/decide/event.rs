@@ -1,4 +1,4 @@
-//! What happens to the master: the closed list.
+//! Events: everything that can happen to the master.
 
 use std::path::PathBuf;
 
@@ -8,99 +8,99 @@ use crate::state::{CandidateReport, ConnectionId, Deployment, ExitStatus, Pid, S
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Every other event of this turn was told; time may have passed.
+    /// The last event of each turn: all others have been delivered; time may have passed.
     Turn,
-    /// An ordered worker runs.
+    /// A worker has been started.
     Spawned {
-        /// The index that it was ordered for.
+        /// Its slot.
         slot: Slot,
         /// The new process.
         pid: Pid,
-        /// The connection that `-g` gave it.
+        /// The connection that `-g` gave to it.
         connection: Option<ConnectionId>,
-        /// The directory that it was started in, with `--chdir`.
+        /// With `--chdir`, the directory that it was started in.
         directory: Option<PathBuf>,
     },
-    /// An ordered worker could not be started.
+    /// A worker could not be started.
     SpawnFailed {
-        /// The index that it was ordered for.
+        /// Its slot.
         slot: Slot,
-        /// What failed, on which path, and why, in words.
+        /// An error message that names the operation and the path.
         why: String,
     },
-    /// A child ended and was reaped.
+    /// A child exited and was reaped.
     Exited {
-        /// Which; may be no worker at all.
+        /// The child, which need not be a worker.
         pid: Pid,
-        /// How.
+        /// Its exit status.
         status: ExitStatus,
-        /// The end of what it wrote to its standard error; nothing where that is not captured.
+        /// The last bytes that it wrote to standard error; empty unless that is captured.
         last_words: Vec<u8>,
     },
     /// A signal arrived.
     Signaled {
-        /// Which.
+        /// The signal.
         signal: Signal,
-        /// From whom, where the kernel knows.
+        /// The sender, where the kernel reports it.
         sender: Option<Sender>,
     },
     /// A client connected.
     Opened {
-        /// Its new number.
+        /// The number assigned to it.
         connection: ConnectionId,
     },
     /// A client sent a line.
     Requested {
-        /// Who.
+        /// The client's connection.
         connection: ConnectionId,
-        /// The line, understood or not.
+        /// The parsed request, or why it could not be parsed.
         request: Result<Request, BadRequest>,
     },
-    /// The candidate runs.
+    /// The candidate has been started.
     PreflightStarted {
-        /// Its pid, which is its process group.
+        /// Its pid, which is also its process group.
         pid: Pid,
-        /// What `--chdir` and `--env-file` mean now, with either of them.
+        /// What `--chdir` and `--env-file` resolve to now; `None` without either option.
         deployment: Option<Deployment>,
     },
-    /// The preflight is over.
+    /// The preflight has ended.
     PreflightEnded {
-        /// How.
+        /// How it ended.
         outcome: PreflightOutcome,
     },
-    /// The exec of the candidate returned: this image goes on.
+    /// The exec of the candidate failed: this image continues.
     HandOverFailed {
-        /// Why, in words.
+        /// The reason.
         why: String,
     },
-    /// This image has adopted the state of the one before it.
+    /// This image has adopted the state of the previous one.
     Adopted {
-        /// The release of that one.
+        /// The release of the previous image.
         from_release: String,
     },
-    /// The next image could not adopt the state and gave it back to this one.
+    /// The next image could not adopt the state and handed it back to this one.
     RolledBack {
-        /// Why, in words.
+        /// The reason.
         why: String,
     },
-    /// The command of `--on-canary` runs; its end is that of a child which is no worker.
+    /// The `--on-canary` command has been started; its exit is reported as `Exited`.
     CheckStarted {
-        /// Its pid, which is its process group.
+        /// Its pid, which is also its process group.
         pid: Pid,
     },
-    /// The command of `--on-canary` could not be started.
+    /// The `--on-canary` command could not be started.
     CheckNotStarted {
-        /// Why, in words.
+        /// The reason.
         why: String,
     },
-    /// A connection is gone.
+    /// A connection was closed.
     Closed {
-        /// Which.
+        /// The connection.
         connection: ConnectionId,
     },
 }
 
-/// Who sent a signal, from `siginfo_t` (sigaction(2)).
+/// The sender of a signal, from `siginfo_t` (sigaction(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// Its pid.
@@ -112,25 +112,25 @@ pub struct Sender {
 /// How a preflight ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PreflightOutcome {
-    /// There is nothing to ask: the command could not be found, read or started.
+    /// The re-exec command could not be found, read or started.
     NotStarted {
-        /// Why, in words.
+        /// The reason.
         why: String,
     },
-    /// The candidate has ended.
+    /// The candidate has exited.
     Ended {
         /// The process that was started.
         pid: Pid,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// What it said of itself, if it said anything that can be understood.
+        /// Its report, if it wrote a valid one.
         report: Option<CandidateReport>,
-        /// Whether it can be executed again exactly as it was, or why not; `None` when that is not
-        /// asked for.
+        /// Whether the same program can be executed again, or why not; `None` unless
+        /// `--reexec-mode` asks for that.
         pin: Option<Result<(), String>>,
-        /// The end of what it wrote to its standard output and error.
+        /// The last of what it wrote to standard output and standard error.
         last_words: String,
-        /// Whether it wrote more than that.
-        is_cut: bool,
+        /// Whether it wrote more than `last_words` holds.
+        is_truncated: bool,
     },
 }

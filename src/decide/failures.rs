@@ -1,21 +1,21 @@
-//! New workers that fail while they are rolled out (docs/decisions/0010-upgrades-that-end.md).
+//! Failures of new workers during a roll-out (docs/decisions/0010-upgrades-that-end.md).
 
 use crate::decide::turn::Turn;
 use crate::decide::waiters::announce;
 use crate::decide::{backoff, canary};
 use crate::state::{
-    AckMode, ExitStatus, FAILURES_TOLD, Failure, Monotonic, Pid, RolloutStage, Signal, Slot, State,
+    AckMode, ExitStatus, FAILURES_KEPT, Failure, Monotonic, Pid, RolloutStage, Signal, Slot, State,
     Worker, last_words,
 };
 
-/// A worker has ended that nobody had told to go.
-pub(super) fn worker_ended(
+/// A worker exited without having been asked to.
+pub(super) fn worker_exited(
     turn: &mut Turn,
     pid: Pid,
     worker: &Worker,
     is_up: bool,
     status: ExitStatus,
-    said: &[u8],
+    stderr_tail: &[u8],
 ) {
     if worker.generation != turn.state.generation {
         return;
@@ -30,58 +30,64 @@ pub(super) fn worker_ended(
     if let RolloutStage::Canary { check: Some(check) } = rollout.stage
         && check.worker == pid
     {
-        canary::forget_check(turn);
+        canary::cancel_check(turn);
     }
     let age = turn.now.monotonic.since(worker.spawned_at);
     let what = match is_up {
         true => format!("{status} after its ACK"),
         false => status.to_string(),
     };
-    let last_words = last_words(said);
-    note(turn, Failure { pid: Some(pid), slot: worker.slot, what, age, last_words });
+    let last_words = last_words(stderr_tail);
+    record(turn, Failure { pid: Some(pid), slot: worker.slot, what, age, last_words });
 }
 
-/// A worker has ended that had failed before: its ACK took too long. What it said last tells why.
-pub(super) fn late_worker_ended(turn: &mut Turn, pid: Pid, worker: &Worker, said: &[u8]) {
+/// A worker exited whose ACK had taken too long. It has been counted as failed already; its last
+/// output, which may tell the cause, is added to that failure.
+pub(super) fn overdue_worker_exited(
+    turn: &mut Turn,
+    pid: Pid,
+    worker: &Worker,
+    stderr_tail: &[u8],
+) {
     let state = &mut *turn.state;
     let ended = state.last_upgrade.iter_mut().flat_map(|ended| &mut ended.failures);
     let current = state.rollout.iter_mut().flat_map(|rollout| &mut rollout.failures);
     let is_its = |failure: &&mut Failure| failure.pid == Some(pid) && failure.slot == worker.slot;
-    // The newest, should a pid have come again.
+    // The newest, in case the pid has been reused.
     if let Some(failure) = ended.chain(current).filter(is_its).last() {
-        failure.last_words = failure.last_words.take().or_else(|| last_words(said));
+        failure.last_words = failure.last_words.take().or_else(|| last_words(stderr_tail));
     }
 }
 
-/// A worker of the serving generation could not be started.
+/// A worker of the current generation could not be started.
 pub(super) fn start_failed(turn: &mut Turn, slot: Slot, why: &str) {
     if turn.state.rollout.is_some() {
         let what = format!("could not be started: {why}");
         let (age, last_words) = (std::time::Duration::ZERO, None);
-        note(turn, Failure { pid: None, slot, what, age, last_words });
+        record(turn, Failure { pid: None, slot, what, age, last_words });
     }
 }
 
-/// Workers that have waited too long for their ACK.
+/// Counts workers whose ACK has taken too long as failed, and stops them.
 pub(super) fn fail_overdue_acks(turn: &mut Turn) {
     let now = turn.now.monotonic;
     let is_due = |worker: &Worker| ack_overdue_at(turn.state, worker).is_some_and(|due| due <= now);
     let overdue = turn.state.current_workers().filter(|(_, worker)| is_due(worker));
     let overdue: Vec<Pid> = overdue.map(|(pid, _)| pid).collect();
-    let most = turn.state.config.rollout.ack_timeout.unwrap_or_default().as_secs_f64();
+    let limit = turn.state.config.rollout.ack_timeout.unwrap_or_default().as_secs_f64();
     for pid in overdue {
         let Some(worker) = turn.state.workers.get_mut(&pid) else { continue };
         worker.missed_ack_deadline = true;
         let (slot, age) = (worker.slot, now.since(worker.spawned_at));
-        announce(turn, &format!("Worker {pid} is not ACKed after {most}s: sending USR2"));
+        announce(turn, &format!("Worker {pid} is not ACKed after {limit}s: sending USR2"));
         turn.request_stop(&[pid], Signal::Usr2);
         backoff::count_early_death(turn, turn.state.generation);
-        let what = format!("no ACK within {most}s");
-        note(turn, Failure { pid: Some(pid), slot, what, age, last_words: None });
+        let what = format!("no ACK within {limit}s");
+        record(turn, Failure { pid: Some(pid), slot, what, age, last_words: None });
     }
 }
 
-/// When a new worker of a roll-out has waited too long for its ACK; in manual mode only.
+/// When the ACK of a new worker becomes overdue; `None` outside a roll-out and in timer mode.
 pub(super) fn ack_overdue_at(state: &State, worker: &Worker) -> Option<Monotonic> {
     let is_waited_for = state.rollout.is_some()
         && state.config.ack_mode == AckMode::Manual
@@ -90,23 +96,23 @@ pub(super) fn ack_overdue_at(state: &State, worker: &Worker) -> Option<Monotonic
     Some(worker.spawned_at + state.config.rollout.ack_timeout.filter(|_| is_waited_for)?)
 }
 
-fn note(turn: &mut Turn, failure: Failure) {
-    let most = turn.state.failures_max();
+fn record(turn: &mut Turn, failure: Failure) {
+    let limit = turn.state.failures_max();
     let Some(rollout) = &mut turn.state.rollout else { return };
     rollout.failure_count = rollout.failure_count.saturating_add(1);
     let count = rollout.failure_count;
-    if rollout.failures.len() < FAILURES_TOLD {
+    if rollout.failures.len() < FAILURES_KEPT {
         rollout.failures.push(failure);
     }
-    announce(turn, &format!("Failure {count} of this upgrade; it ends at {most}"));
+    announce(turn, &format!("Failure {count} of this upgrade; it ends at {limit}"));
 }
 
-/// A failure in words.
+/// Formats a failure for a log line.
 pub(super) fn describe(failure: &Failure) -> String {
     let Failure { pid, slot, what, age, last_words: _ } = failure;
     match pid {
         Some(pid) => {
-            // Of a whole number of milliseconds, as programs are told it.
+            // Rounded down to milliseconds, as in the JSON replies.
             let age = age.as_millis() as f64 / 1000.0;
             format!("worker {pid} (slot {}): {what}, {age:.3}s old", slot.0)
         }

@@ -1,5 +1,5 @@
-//! The decisions. One function from what happened to what is to be done; no clock, no
-//! descriptor and no process in it, and nothing in it can fail.
+//! The decisions: one function from an event to a list of actions. It reads no clock, touches no
+//! descriptor or process, and cannot fail.
 
 mod action;
 mod backoff;
@@ -29,10 +29,10 @@ pub use upgrade::HUP_PAUSE;
 use crate::state::{Connection, Now, State};
 use turn::Turn;
 
-/// Takes one event into the state and says what is to be done about it.
+/// Applies one event to the state and returns the actions to take.
 ///
-/// The shell tells every event of a turn, one after the other, and then [`Event::Turn`], which
-/// compares what should run with what runs and orders the difference.
+/// The shell passes every event of a turn in order, and then [`Event::Turn`], which compares the
+/// workers that should run with those that do, and returns the actions that close the gap.
 pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
     let mut turn = Turn { state, now, actions: Vec::new() };
     match event {

@@ -1,4 +1,5 @@
-//! Keeping N workers alive: what is missing, what is too many (behaviour.md sections 3 and 4).
+//! Keeping N workers alive: starting missing ones, stopping surplus ones (behaviour.md sections 3
+//! and 4).
 
 use std::time::Duration;
 
@@ -9,29 +10,29 @@ use crate::decide::waiters::{self, Answer};
 use crate::outcome::Outcome;
 use crate::state::{Generation, Monotonic, Pid, Signal, State, WORKERS_MAX, WaitsFor, Worker};
 
-/// How many workers are started in one turn: a start takes about a third of a millisecond, so
-/// clients and exits wait a few milliseconds at most however many workers are wanted.
+/// The most workers that are started in one turn: a start takes about a third of a millisecond, so
+/// clients and exits are delayed by a few milliseconds at most, whatever the target is.
 pub const SPAWNS_PER_TURN: usize = 16;
 
-/// Immediate replacements, averaged over time: one a worker in this span. Workers that crash right
-/// after their ACK never count as early deaths; this keeps their replacement from spinning.
+/// The average rate of immediate replacements: one per worker in this span. Workers that crash
+/// right after their ACK do not count as early deaths; this keeps their replacement from spinning.
 const PACE_PER_WORKER: Duration = Duration::from_millis(500);
 
-/// The pace never averages more than one start in this span, so that a big fleet that crashes
-/// after its ACK does not eat the machine that it serves on.
+/// The pace averages at most one start in this span, so that a large fleet that crashes after its
+/// ACK does not exhaust the machine.
 const PACE_MIN: Duration = Duration::from_millis(50);
 
-/// This many replacements a worker are due at once before the pace slows them: the whole fleet may
-/// be lost, and be lost again, without a wait.
+/// How many replacements per worker may start at once before the pace limits them: the whole fleet
+/// may be lost twice without a delay.
 const PACE_BURST: u32 = 2;
 
-/// Changes the target number of workers; the next turn acts on it. Whoever waits for another one
-/// waits in vain.
+/// Changes the target number of workers; the next turn acts on it. Clients that wait for another
+/// target are told that it was superseded.
 pub(super) fn set_target(turn: &mut Turn, target: u32) {
     if target != turn.state.config.target {
         let message = format!("Superseded: {target} workers are wanted by now");
-        let told = Answer { outcome: Outcome::Superseded, message };
-        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
+        let answer = Answer { outcome: Outcome::Superseded, message };
+        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &answer);
     }
     let state = &mut *turn.state;
     state.config.target = target;
@@ -49,8 +50,8 @@ pub(super) fn refuse_target(turn: &Turn, new: i64) -> Option<String> {
         .then(|| format!("Can't run {new} workers: the most is {WORKERS_MAX}"))
 }
 
-/// Tells surplus workers of the newest code to go: first those that are not up, then the highest
-/// indexes, so that the indexes in use stay low.
+/// Stops surplus workers of the current generation: first those that are not up, then those with
+/// the highest slots, so that the slots in use stay low.
 pub(super) fn cull(turn: &mut Turn) {
     let staying = || turn.state.current_workers().filter(|(_, worker)| !worker.is_stopping());
     let target = usize::try_from(turn.state.config.target).unwrap_or(usize::MAX);
@@ -68,10 +69,10 @@ pub(super) fn cull(turn: &mut Turn) {
 
 pub(super) fn replenish(turn: &mut Turn) {
     let now = turn.now.monotonic;
-    // Until one could be started at all, one at a time: a program that cannot be executed is
-    // reported once then, and not N times.
-    let most = if turn.state.last_spawned_on.is_none() { 1 } else { SPAWNS_PER_TURN };
-    let batch = most.saturating_sub(turn.state.ordered.len());
+    // One at a time until the first start succeeds: a program that cannot be executed is then
+    // reported once, and not N times.
+    let limit = if turn.state.last_spawned_on.is_none() { 1 } else { SPAWNS_PER_TURN };
+    let batch = limit.saturating_sub(turn.state.ordered.len());
     for _ in 0..batch {
         let Some((due, generation)) = next_start(turn.state) else { return };
         if due > now {
@@ -81,7 +82,7 @@ pub(super) fn replenish(turn: &mut Turn) {
         if state.cold_start_count > 0 {
             state.cold_start_count -= 1;
         } else if state.early_death_count > 0 {
-            // The back-off allows one; its outcome sets the next.
+            // The back-off allows one start; its outcome determines when the next is due.
             state.last_spawn_at = Some(now);
         } else if is_paced(state, generation) {
             state.pace_used_until = state.pace_used_until.max(now) + pace_period(state);
@@ -92,27 +93,28 @@ pub(super) fn replenish(turn: &mut Turn) {
     }
 }
 
-/// Of which code one more worker is wanted. While a canary shows what it is worth there is one of
-/// it and no second, and the old ones stay as many as are wanted.
-fn wanted(state: &State) -> Option<Generation> {
+/// The generation of which one more worker is needed. While the canary is on trial there is only
+/// one worker of the new generation, and the old generation is kept at the target.
+fn generation_needed(state: &State) -> Option<Generation> {
     let (new, before) = (state.generation, state.rollout.as_ref().filter(|r| r.is_canary()));
     match before {
         None => (state.missing_count() > 0).then_some(new),
         Some(_) if state.present_count() == 0 => Some(new),
-        Some(rollout) => (state.missing_before_count() > 0).then_some(rollout.from),
+        Some(rollout) => (state.missing_old_count() > 0).then_some(rollout.from),
     }
 }
 
-/// When one more worker may be started, and of which code; `None` while none is wanted or allowed.
+/// When one more worker may be started, and of which generation; `None` if none is needed or
+/// allowed.
 ///
-/// The first N start at once. Later the number that waits for its ACK is limited. After deaths
-/// before an ACK one at a time starts, backed off; otherwise what replaces lost workers starts at
-/// once, at a pace.
+/// The first N start at once. After that, the number of unacked workers is limited. After early
+/// deaths, workers start one at a time with a back-off; otherwise replacements for lost workers
+/// start at once, limited by the pace.
 pub(super) fn next_start(state: &State) -> Option<(Monotonic, Generation)> {
     if state.stopping.is_some() || state.has_given_up() || state.room_for_additional() == 0 {
         return None;
     }
-    let generation = wanted(state)?;
+    let generation = generation_needed(state)?;
     Some((start_due_at(state, generation)?, generation))
 }
 
@@ -120,8 +122,8 @@ fn start_due_at(state: &State, generation: Generation) -> Option<Monotonic> {
     if state.cold_start_count > 0 {
         return Some(Monotonic(0));
     }
-    // Old workers that never come up must not keep the code away that mends them, nor a canary that
-    // takes its time those that serve until it does.
+    // Per generation: old workers that never come up must not block the code that fixes them, and a
+    // slow canary must not block replacements of old workers.
     if state.unacked_count(generation) >= state.max_unacked() {
         return None;
     }
@@ -137,8 +139,8 @@ fn start_due_at(state: &State, generation: Generation) -> Option<Monotonic> {
     Some(Monotonic(state.pace_used_until.0.saturating_sub(slack_nanos)))
 }
 
-/// Whether a start replaces a worker that was lost. New code that takes over is not paced: workers
-/// of it that crash are counted as failures, and those end the roll-out.
+/// Whether a start replaces a lost worker. Starts of a roll-out's new generation are not paced:
+/// workers of it that crash count as failures, and those end the roll-out.
 fn is_paced(state: &State, generation: Generation) -> bool {
     state.rollout.is_none() || generation != state.generation
 }

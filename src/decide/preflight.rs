@@ -1,4 +1,4 @@
-//! What is asked of a candidate, and what its check says of it (docs/handover.md).
+//! The preflight: whether a candidate can take over, by its report (docs/handover.md).
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use crate::decide::event::PreflightOutcome;
 use crate::ruby;
 use crate::state::{ExitStatus, STATE_FORMAT, UpgradeKind};
 
-/// How long a candidate may take. Wrapper scripts set up language environments; none needs longer
-/// when it is well. Builds for tests only wait less.
+/// How long a candidate may take. Wrapper scripts set up language environments; none that works
+/// needs longer. Builds for tests wait less.
 pub const PREFLIGHT_MAX: Duration =
     Duration::from_secs(if cfg!(feature = "next") { 5 } else { 30 });
 
-/// What a client asks for.
+/// The upgrade that was requested.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UpgradeRequest {
     pub(super) kind: UpgradeKind,
-    /// Whether a Ruby Einhorn is to go on.
+    /// Whether the next image is to be a Ruby Einhorn.
     pub(super) is_hand_back: bool,
 }
 
@@ -25,44 +25,44 @@ impl UpgradeRequest {
     }
 }
 
-/// What follows from a preflight.
+/// What to do after a preflight.
 pub(super) enum Verdict {
     Accept { release: String },
     HandBack,
     Refuse { why: String },
 }
 
-/// What follows from a preflight that was asked for like this.
+/// Decides whether the candidate may take over.
 pub(super) fn verdict(
     outcome: &PreflightOutcome,
-    asked: UpgradeRequest,
+    request: UpgradeRequest,
     is_overdue: bool,
 ) -> Verdict {
     let refuse = |why: String| Verdict::Refuse { why };
-    let (pid, status, report, pin, words, is_cut) = match outcome {
+    let (pid, status, report, pin, words, is_truncated) = match outcome {
         PreflightOutcome::NotStarted { why } => return refuse(why.clone()),
-        PreflightOutcome::Ended { pid, status, report, pin, last_words, is_cut } => {
-            (*pid, *status, report.as_ref(), pin, last_words.trim(), *is_cut)
+        PreflightOutcome::Ended { pid, status, report, pin, last_words, is_truncated } => {
+            (*pid, *status, report.as_ref(), pin, last_words.trim(), *is_truncated)
         }
     };
-    let said = |what: String| match words {
+    let with_output = |what: String| match words {
         "" => format!("{what}; it printed nothing"),
         words => format!("{what}; its last output: {words}"),
     };
     if is_overdue {
         let seconds = PREFLIGHT_MAX.as_secs();
-        return refuse(said(format!(
+        return refuse(with_output(format!(
             "the new release took longer than {seconds}s to check itself"
         )));
     }
     let Some(report) = report else {
-        let unfit = asked.is_hand_back.then(|| ruby::unfit(words, pid, is_cut));
-        return match unreported(status, unfit) {
+        let error = request.is_hand_back.then(|| ruby::candidate_error(words, pid, is_truncated));
+        return match unreported(status, error) {
             None => Verdict::HandBack,
-            Some(why) => refuse(said(why)),
+            Some(why) => refuse(with_output(why)),
         };
     };
-    if asked.is_hand_back {
+    if request.is_hand_back {
         return refuse(format!(
             "the re-exec command runs einhorn {}, which is no Ruby Einhorn: leave out --to-ruby",
             report.release
@@ -82,7 +82,10 @@ pub(super) fn verdict(
         ));
     }
     if !report.has_adopted || status != ExitStatus::Code(0) {
-        return refuse(said(format!("einhorn {} cannot take over ({status})", report.release)));
+        return refuse(with_output(format!(
+            "einhorn {} cannot take over ({status})",
+            report.release
+        )));
     }
     match pin {
         Some(Err(why)) => refuse(format!("einhorn {} cannot be pinned: {why}", report.release)),
@@ -90,11 +93,11 @@ pub(super) fn verdict(
     }
 }
 
-/// Why a candidate that reports nothing is refused; `None` for a Ruby Einhorn that was asked for,
-/// of which `unfit` says what is wrong.
-fn unreported(status: ExitStatus, unfit: Option<Option<String>>) -> Option<String> {
-    match (status, unfit) {
-        (ExitStatus::Code(0), Some(unfit)) => unfit,
+/// Why a candidate without a report is refused; `None` accepts a Ruby Einhorn that was asked for.
+/// `error` is then the reason, if any, why that one cannot take over.
+fn unreported(status: ExitStatus, error: Option<Option<String>>) -> Option<String> {
+    match (status, error) {
+        (ExitStatus::Code(0), Some(error)) => error,
         (ExitStatus::Code(0), None) => Some(
             "the check passed without a report, as a Ruby Einhorn's does; to hand back to one: \
              einhornsh -e 'upgrade --to-ruby'. If it is none, the command runs no einhorn, or a \

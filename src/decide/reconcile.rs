@@ -1,4 +1,4 @@
-//! The end of each turn: what should run is compared with what runs, and the difference is ordered.
+//! The end of each turn: compares what should run with what runs, and closes the gap.
 
 use crate::decide::action::Action;
 use crate::decide::turn::Turn;
@@ -7,8 +7,8 @@ use crate::decide::{pool, rollout, upgrade, waiters, workers};
 use crate::outcome::Outcome;
 use crate::state::{AckMode, Config, Monotonic, State, Stopping, WaitsFor};
 
-/// Compares what should run with what runs and orders the difference; ends a master that has
-/// nothing left to wait for.
+/// Compares what should run with what runs and closes the gap; exits once a stopping master has no
+/// workers left.
 pub(super) fn reconcile(turn: &mut Turn) {
     workers::acknowledge_due(turn);
     workers::kill_overdue(turn);
@@ -22,11 +22,11 @@ pub(super) fn reconcile(turn: &mut Turn) {
     exit_when_done(turn);
 }
 
-/// When the next [`crate::decide::Event::Turn`] has something to do, though nothing happens; an
-/// instant of the past means at once.
+/// When the next [`crate::decide::Event::Turn`] has work to do even if no other event occurs; an
+/// instant in the past means immediately.
 pub fn next_deadline(state: &State) -> Option<Monotonic> {
     let Config { ack_mode, signal_timeout, .. } = state.config;
-    // Every turn asks; many masters have neither a timer nor a time-out that runs.
+    // This runs every turn, and many masters have no timer or time-out pending.
     let has_timers = ack_mode != AckMode::Manual
         || signal_timeout.is_some()
         || state.workers.values().any(|worker| worker.missed_ack_deadline);
@@ -37,14 +37,14 @@ pub fn next_deadline(state: &State) -> Option<Monotonic> {
     due.flatten().chain(start).chain(upgrade).min()
 }
 
-/// Whoever waits for as many workers as are wanted has them.
+/// Answers the clients that wait for the target number of workers, once it is reached or cannot be.
 fn settle(turn: &mut Turn) {
     let state = &*turn.state;
     if !state.waiters.iter().any(|waiter| waiter.waits_for == WaitsFor::Settled) {
         return;
     }
     let target = state.config.target;
-    let told = if state.has_given_up() {
+    let answer = if state.has_given_up() {
         let message = format!("Not settled: {} of {target} are up", state.current_capacity());
         Answer { outcome: Outcome::Failed, message }
     } else if state.capacity() == target && state.staying_count() == target {
@@ -52,7 +52,7 @@ fn settle(turn: &mut Turn) {
     } else {
         return;
     };
-    waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &told);
+    waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &answer);
 }
 
 fn exit_when_done(turn: &mut Turn) {

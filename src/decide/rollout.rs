@@ -1,5 +1,5 @@
-//! The roll-out of new workers: its canary, its failures, its end, and the old workers that it does
-//! not need any more (behaviour.md section 6, docs/decisions/0010-upgrades-that-end.md).
+//! The roll-out of a new generation: its stages, its end, and the old workers that it replaces
+//! (behaviour.md section 6, docs/decisions/0010-upgrades-that-end.md).
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::state::{
 };
 use crate::status;
 
-/// New code begins to take over.
+/// Begins the roll-out of a new generation.
 pub(super) fn begin(turn: &mut Turn, kind: RolloutKind, asked_at: Monotonic) {
     let from = supersede(turn);
     let state = &mut *turn.state;
@@ -34,7 +34,7 @@ pub(super) fn begin(turn: &mut Turn, kind: RolloutKind, asked_at: Monotonic) {
     let kept = [from, state.generation];
     state.deployments.retain(|generation, _| kept.contains(generation));
     if let Some(retries) = state.config.retries.filter(|_| state.has_given_up()) {
-        // New code earns an attempt, and no more than that.
+        // New code gets one attempt, and no more.
         state.early_death_count = retries.saturating_sub(1);
     }
     state.cold_start_count = match kind {
@@ -49,7 +49,7 @@ pub(super) fn begin(turn: &mut Turn, kind: RolloutKind, asked_at: Monotonic) {
     announce(turn, &format!("Starting {name} upgrade from generation {}{to}...", from.0));
 }
 
-/// Ends a roll-out in favour of another. Answers the generation to go back to if that one fails.
+/// Ends a roll-out in favour of a new one. Returns the generation to restore if the new one fails.
 fn supersede(turn: &mut Turn) -> Generation {
     let Some(from) = turn.state.rollout.as_ref().map(|rollout| rollout.from) else {
         return turn.state.generation;
@@ -59,22 +59,21 @@ fn supersede(turn: &mut Turn) -> Generation {
     if let Some(ended) = close(turn) {
         let message = "Upgrade superseded: a newer one has begun".to_owned();
         let ended = EndedUpgrade { outcome: Outcome::Superseded, message, ..ended };
-        // Clients of the original know of no such end: theirs is that of the newest.
-        let is_told = |w: &Waiter| w.waits_for == WaitsFor::Rollout && w.wants_events;
-        waiters::finish_upgrade(turn, ended, numbers, is_told);
+        // The original's clients expect no such outcome: they wait for the newest upgrade to end.
+        let is_notified = |w: &Waiter| w.waits_for == WaitsFor::Rollout && w.wants_events;
+        waiters::finish_upgrade(turn, ended, numbers, is_notified);
     }
     from
 }
 
-/// What a re-exec without a roll-out takes anew: the environment. The code stays that of the
-/// generation.
+/// A re-exec without a roll-out reloads the environment only; the generation keeps its directory.
 pub(super) fn reload_deployment(turn: &mut Turn) {
     let state = &mut *turn.state;
     let Some(next) = state.next_deployment.take() else { return };
     state.deployments.entry(state.generation).or_default().environment = next.environment;
 }
 
-/// The command of `--on-canary` could not be started.
+/// The `--on-canary` command could not be started.
 pub(super) fn check_not_started(turn: &mut Turn, why: &str) {
     if let Some(Rollout {
         stage: RolloutStage::Canary { check: Some(CanaryCheck { process: None, .. }) },
@@ -85,8 +84,8 @@ pub(super) fn check_not_started(turn: &mut Turn, why: &str) {
     }
 }
 
-/// A child that is no worker has ended. Answers whether it was the command of `--on-canary`.
-pub(super) fn check_ended(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool {
+/// A child that is not a worker exited. Returns whether it was the `--on-canary` command.
+pub(super) fn check_exited(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool {
     let Some(Rollout { stage: RolloutStage::Canary { check: Some(check) }, .. }) =
         turn.state.rollout
     else {
@@ -100,12 +99,12 @@ pub(super) fn check_ended(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool
         return true;
     }
     let CanaryCheck { worker, is_overdue, .. } = check;
-    // It is over; nothing is left of it to be ended.
+    // It has exited, so `end` must not try to kill it.
     canary::set_check(turn, None);
     let what = match is_overdue {
         true => {
-            let most = turn.state.config.rollout.on_canary_timeout.as_secs_f64();
-            format!("took longer than {most}s")
+            let limit = turn.state.config.rollout.on_canary_timeout.as_secs_f64();
+            format!("took longer than {limit}s")
         }
         false => format!("ended with {status}"),
     };
@@ -113,7 +112,7 @@ pub(super) fn check_ended(turn: &mut Turn, pid: Pid, status: ExitStatus) -> bool
     true
 }
 
-/// A turn's share: what falls due, the end of the roll-out, old workers that are not needed.
+/// Handles overdue ACKs and checks, ends the roll-out if it is done, and stops surplus old workers.
 pub(super) fn reconcile(turn: &mut Turn) {
     failures::fail_overdue_acks(turn);
     end_exhausted(turn);
@@ -135,15 +134,15 @@ fn end_exhausted(turn: &mut Turn) {
         let why = format!("{deaths} consecutive deaths before an ACK (--retries)");
         return end(turn, Outcome::Failed, &why);
     }
-    if let Some(most) = turn.state.config.rollout.upgrade_timeout
-        && began_at + most <= turn.now.monotonic
+    if let Some(limit) = turn.state.config.rollout.upgrade_timeout
+        && began_at + limit <= turn.now.monotonic
     {
-        let why = format!("the roll-out took longer than {}s", most.as_secs_f64());
+        let why = format!("the roll-out took longer than {}s", limit.as_secs_f64());
         end(turn, Outcome::TimedOut, &why);
     }
 }
 
-/// The new generation serves alone once as many of its workers are up as are wanted.
+/// Completes the roll-out once the target number of new workers is up.
 fn complete(turn: &mut Turn) {
     if complete_at(turn.state).is_none_or(|at| at > turn.now.monotonic) {
         return;
@@ -161,8 +160,8 @@ fn complete(turn: &mut Turn) {
     }
 }
 
-/// The last line of an upgrade that is done. It begins with the words that the original's clients
-/// look for, and goes on with what has become of it.
+/// The last line of a successful upgrade. It begins with the words that the original's clients look
+/// for.
 fn done_message(state: &State, release: &str, took: Duration) -> String {
     let workers = counted(size(state.config.target), "worker");
     let generation = state.generation.0;
@@ -175,8 +174,8 @@ fn done_message(state: &State, release: &str, took: Duration) -> String {
     format!("Upgrade done: {workers} of generation {generation}{release} in {took}{draining}")
 }
 
-/// When as many new workers are up as are wanted, and in a fleet have been for `--canary-seconds`:
-/// there the old ones all go at once.
+/// When the target number of new workers is up. In a fleet upgrade they must have been up for
+/// `--canary-seconds`, because the old workers are all stopped at once.
 fn complete_at(state: &State) -> Option<Monotonic> {
     let rollout = state.rollout.as_ref().filter(|rollout| !rollout.is_canary())?;
     let staying = state.current_workers().filter(|(_, worker)| !worker.is_stopping());
@@ -189,7 +188,7 @@ fn complete_at(state: &State) -> Option<Monotonic> {
     })
 }
 
-/// Ends a roll-out without success: the generation before it is meant to serve again.
+/// Ends a roll-out without success: the previous generation becomes the current one again.
 pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
     let numbers = status::numbers(turn.state, turn.now);
     let Some(from) = turn.state.rollout.as_ref().map(|rollout| rollout.from) else { return };
@@ -198,7 +197,7 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
     state.generation = from;
     state.deployments.retain(|generation, _| *generation == from);
     state.cold_start_count = 0;
-    // The streak was that of the other code.
+    // The streak belonged to the new code.
     state.early_death_count = 0;
     let how = match outcome {
         Outcome::TimedOut => "timed out",
@@ -217,7 +216,7 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
         false => format!("generation {}{release} is still serving", from.0),
     };
     let message = format!("Upgrade {how}: {why}; {then}");
-    // Those who wait are told of each failure; whoever reads errors alone has not heard of any.
+    // Failures are announced to waiting clients and logged as info; a log of errors only has none.
     let first = ended.failures.first().map(failures::describe);
     let first = first.map(|first| format!("; the first failure: {first}")).unwrap_or_default();
     turn.error(format!("{message}{first}"));
@@ -225,11 +224,11 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
     waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);
 }
 
-/// The master is going down, and with it the roll-out.
-pub(super) fn abandon(turn: &mut Turn, told: &Answer) {
+/// Ends the roll-out because the master is stopping.
+pub(super) fn abandon(turn: &mut Turn, answer: &Answer) {
     let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
-        let Answer { outcome, message } = told.clone();
+        let Answer { outcome, message } = answer.clone();
         let ended = EndedUpgrade { outcome, message, ..ended };
         waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);
     }
@@ -239,11 +238,12 @@ fn waits_for_rollout(waiter: &Waiter) -> bool {
     waiter.waits_for == WaitsFor::Rollout
 }
 
-/// Takes the roll-out out of the state. Answers its story so far, how it ended left open.
+/// Removes the roll-out from the state. Returns its record; the caller fills in the outcome and the
+/// message.
 fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
-    canary::forget_check(turn);
+    canary::cancel_check(turn);
     let rollout = turn.state.rollout.take()?;
-    let directory = turn.state.began_in(turn.state.generation).map(Path::to_path_buf);
+    let directory = turn.state.directory_of(turn.state.generation).map(Path::to_path_buf);
     Some(EndedUpgrade {
         kind: match rollout.kind {
             RolloutKind::Smooth => UpgradeKind::Smooth,
@@ -259,17 +259,17 @@ fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
     })
 }
 
-/// ` (DIRECTORY)` of a generation that has one.
+/// ` (DIRECTORY)` for a generation that has one, otherwise empty.
 fn release(state: &State, generation: Generation) -> String {
-    let began_in = state.began_in(generation);
-    began_in.map(|directory| format!(" ({})", directory.display())).unwrap_or_default()
+    let directory = state.directory_of(generation);
+    directory.map(|directory| format!(" ({})", directory.display())).unwrap_or_default()
 }
 
-/// When something of a roll-out falls due.
+/// The next deadline of the roll-out.
 pub(super) fn deadline(state: &State) -> Option<Monotonic> {
     let rollout = state.rollout.as_ref()?;
     let bounds = &state.config.rollout;
-    let timeout = bounds.upgrade_timeout.map(|most| rollout.began_at + most);
+    let timeout = bounds.upgrade_timeout.map(|limit| rollout.began_at + limit);
     let canary = match (rollout.stage, canary::canary(state)) {
         (RolloutStage::Canary { check: Some(check) }, _) => {
             (!check.is_overdue).then_some(check.deadline)
@@ -282,9 +282,9 @@ pub(super) fn deadline(state: &State) -> Option<Monotonic> {
     overdue.chain(timeout).chain(canary).chain(complete_at(state)).min()
 }
 
-/// Tells old workers to go that are not needed any more. Those that serve stay until as many new
-/// ones are up, so that the capacity never falls below the target. What a superseded roll-out has
-/// left and does not serve is of no use to anybody, and must not take the room of the next one.
+/// Stops old workers that are no longer needed. Workers that are up stay until as many new ones are
+/// up, so that the capacity never falls below the target. Workers of a superseded roll-out that are
+/// not up are useless, and must not take the room of the next one.
 fn cull_old(turn: &mut Turn) {
     let state = &*turn.state;
     let mut old: Vec<(Pid, &Worker)> = state.old_workers().collect();
@@ -293,9 +293,9 @@ fn cull_old(turn: &mut Turn) {
     let left_over_count = old.iter().filter(|(_, worker)| is_left_over(worker)).count();
     let others_count = old.len() - left_over_count;
     let surplus_count = match &state.rollout {
-        // None goes for the sake of a canary, but nobody needs more than are wanted.
+        // No old worker makes room for the canary, but those above the target are not needed.
         Some(rollout) if rollout.is_canary() => others_count.saturating_sub(target(state)),
-        // A fleet that does not fit beside the old workers would wait for ever; it comes in waves.
+        // A fleet that does not fit beside the old workers would wait forever; it comes in waves.
         Some(Rollout { kind: RolloutKind::Fleet, .. })
             if state.missing_count() <= state.room_for_additional() =>
         {
@@ -307,7 +307,7 @@ fn cull_old(turn: &mut Turn) {
     if excess == 0 {
         return;
     }
-    // Of those that serve, the ones that would serve again after a failure go last.
+    // Workers of the generation that a failure would restore are stopped last.
     old.sort_by_key(|(_, worker)| {
         let is_from = Some(worker.generation) == from;
         (!is_left_over(worker), worker.is_acked(), is_from, worker.slot)
@@ -322,9 +322,8 @@ fn cull_old(turn: &mut Turn) {
     turn.request_stop(&going, Signal::Usr2);
 }
 
-/// How many old workers can be done without: as many as there are above the target together with
-/// those of the serving generation that are up. Old ones that do not serve go first, so those that
-/// do are never missed.
+/// How many old workers are surplus: the excess of them and the new workers that are up over the
+/// target. Old workers that are not up are stopped first, so capacity is never lost.
 fn surplus(state: &State, old_count: usize) -> usize {
     (old_count + size(state.current_capacity())).saturating_sub(target(state))
 }

@@ -1,4 +1,4 @@
-//! `config`: settings changed while the master runs, all of them or none.
+//! The `config` command: changes settings at run time, all of them or none.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::decide::{backoff, pool};
 use crate::protocol::{Bound, Setting, SettingError, parse_settings, span};
 use crate::state::{AckMode, Config, RolloutBounds, SECONDS_MAX, Verbosity, WORKERS_MAX};
 
-/// Applies the mapping that the words make together; joined, so that nobody has to quote it.
+/// Applies a mapping of settings. The words are joined, so that clients need not quote it.
 pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
     if words.is_empty() {
         let why = "config needs a mapping of settings, such as: config '{seconds: 2}'";
@@ -25,7 +25,7 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
             pool::set_target(turn, config.target);
             turn.state.config = config;
             if !had_given_up {
-                backoff::count_attempts(turn);
+                backoff::log_if_given_up(turn);
             }
             let message = match changes.is_empty() {
                 true => "Changed nothing".to_owned(),
@@ -37,7 +37,7 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
     }
 }
 
-/// The settings after the change, and a phrase for each that is not what it was.
+/// The settings after the change, and a phrase for each one that changed.
 fn check(turn: &Turn, settings: Vec<Setting>) -> Result<(Config, Vec<String>), String> {
     let mut config = turn.state.config.clone();
     let mut changes = Vec::new();
@@ -49,7 +49,7 @@ fn check(turn: &Turn, settings: Vec<Setting>) -> Result<(Config, Vec<String>), S
     Ok((config, changes))
 }
 
-/// Checks and applies a setting. Answers what it does.
+/// Checks and applies a setting. Returns a description of the change.
 fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, String> {
     Ok(match setting {
         Setting::Number(number) => {
@@ -70,7 +70,7 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
         Setting::AckTimer(seconds) => {
             let after: Duration = span("ack_mode", seconds, true, SECONDS_MAX)?;
             config.ack_mode = AckMode::Timer(after);
-            format!("ack_mode to {seconds}s")
+            format!("ack_mode to {seconds}")
         }
         Setting::SignalTimeout(None) => {
             config.signal_timeout = None;
@@ -108,15 +108,15 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
         Setting::Backlog(length) if length == config.backlog => String::new(),
         Setting::Backlog(_) => {
             return Err(format!(
-                "backlog is {} and cannot change: a listener keeps the queue that it was bound \
-                 with",
+                "backlog is {} and cannot be changed: a listener keeps the backlog that it was \
+                 bound with",
                 config.backlog
             ));
         }
     })
 }
 
-/// Checks and applies what bounds a roll-out.
+/// Checks and applies a bound of the roll-out. Returns a description of the change.
 fn apply_bound(bounds: &mut RolloutBounds, bound: Bound) -> Result<String, String> {
     Ok(match bound {
         Bound::AckTimeout(seconds) => {

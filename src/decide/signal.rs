@@ -27,33 +27,34 @@ pub(super) fn received(turn: &mut Turn, signal: Signal, sender: Option<Sender>) 
             if turn.state.config.kill_children_on_exit {
                 stop(turn, Signal::Usr2);
             }
-            // Without a worker the turn's end leaves as well; with the same status.
+            // With no workers left, the end of this turn exits too, and must do so with the same
+            // status.
             turn.state.stopping = Some(Stopping { exit_code: 1 });
             waiters::notify_exit_waiters(turn, "Leaving at once");
             turn.actions.push(Action::Exit { code: 1 });
         }
         Signal::Hup => {
             turn.info(format!("Received {from}: upgrading"));
-            upgrade::asked_by_signal(turn);
+            upgrade::requested_by_signal(turn);
         }
         Signal::Chld => {}
         other => turn.info(format!("Received {from}: ignoring {other}")),
     }
 }
 
-/// Starts nothing more, tells every worker to go, and leaves when they are gone. Answers what was
-/// sent to whom. May be asked again, with another signal.
+/// Stops the master: starts no more workers, asks all of them to stop, and exits once they are
+/// gone. Returns the message that says what was sent. May be called again with another signal.
 pub(super) fn stop(turn: &mut Turn, signal: Signal) -> String {
     turn.state.stopping.get_or_insert(Stopping { exit_code: 0 });
     upgrade::abandon(turn);
     let workers = turn.all_workers();
     turn.info(format!("Sending {signal} to {}", list(&workers)));
     turn.request_stop(&workers, signal);
-    sent(signal, &workers)
+    sent_message(signal, &workers)
 }
 
-/// The original's words for signals that were sent.
-pub(super) fn sent(signal: Signal, workers: &[crate::state::Pid]) -> String {
+/// The original's message about signals that were sent.
+pub(super) fn sent_message(signal: Signal, workers: &[crate::state::Pid]) -> String {
     let count = workers.len();
     format!("Successfully sent {signal}s to {count} processes: {}", list(workers))
 }

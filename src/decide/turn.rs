@@ -1,9 +1,9 @@
-//! One step in the making, which every decision adds to.
+//! The context of one step: the state, the time, and the actions decided so far.
 
 use crate::decide::action::{Action, Level};
 use crate::state::{Now, Pid, Signal, State};
 
-/// One step in the making: the state, the time, and what was decided so far.
+/// The context of one step: the state, the time, and the actions decided so far.
 pub(super) struct Turn<'a> {
     pub(super) state: &'a mut State,
     pub(super) now: Now,
@@ -27,7 +27,7 @@ impl Turn<'_> {
         self.log(Level::Error, message);
     }
 
-    /// Tells workers to go: from now on they count as on their way out.
+    /// Asks workers to stop: from now on they count as stopping.
     pub(super) fn request_stop(&mut self, pids: &[Pid], signal: Signal) {
         for pid in pids {
             let Some(worker) = self.state.workers.get_mut(pid) else { continue };

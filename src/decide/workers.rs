@@ -1,4 +1,4 @@
-//! What becomes of single workers: they start, are up, end, or outstay their time
+//! The life of a worker: it starts, is ACKed, exits, or is killed for not stopping in time
 //! (behaviour.md sections 3 and 4).
 
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::decide::waiters::announce;
 use crate::decide::{backoff, failures, rollout, waiters};
 use crate::state::{AckMode, Connection, ConnectionId, ExitStatus, Now, Pid, Signal, Slot, Worker};
 
-/// A worker that was ordered runs.
+/// A worker has been started.
 pub(super) fn spawned(
     turn: &mut Turn,
     slot: Slot,
@@ -28,14 +28,14 @@ pub(super) fn spawned(
     turn.state.last_spawn_at = Some(turn.now.monotonic);
     turn.state.last_spawned_on = Some(turn.now.realtime);
     announce(turn, &format!("===> Launched {pid} (slot {})", slot.0));
-    if let (Some(began_in), Some(directory)) = (turn.state.began_in(generation), directory)
-        && began_in != directory
+    if let (Some(expected), Some(directory)) = (turn.state.directory_of(generation), directory)
+        && expected != directory
     {
         let stray = format!(
             "Worker {pid} of generation {} runs in {}: {} is gone",
             generation.0,
             directory.display(),
-            began_in.display()
+            expected.display()
         );
         turn.error(stray);
     }
@@ -44,8 +44,8 @@ pub(super) fn spawned(
     }
 }
 
-/// A worker that was ordered could not be started: the same as one that died at once, except that
-/// the rest of a first start waits too, since it would fail the same way.
+/// A worker could not be started: treated as an early death. The rest of a first start is subject
+/// to the back-off too, since it would fail the same way.
 pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
     let generation = turn.state.ordered.remove(&slot);
     turn.state.cold_start_count = 0;
@@ -61,15 +61,15 @@ pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
 }
 
 /// A child was reaped.
-pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8]) {
+pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, stderr_tail: &[u8]) {
     let Some(worker) = turn.state.workers.remove(&pid) else {
-        if rollout::check_ended(turn, pid, status) {
+        if rollout::check_exited(turn, pid, status) {
             return;
         }
         turn.debug(format!("Reaped process {pid}, which is no worker: {status}"));
         return;
     };
-    // Somebody may hold the other end yet, and the pid may be another worker's next.
+    // Another process may still hold the other end, and the pid may be reused by another worker.
     if let Some(given) = worker.connection.and_then(|id| turn.state.connections.get_mut(&id)) {
         given.given_to = None;
     }
@@ -82,7 +82,7 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8])
     );
     announce(turn, &message);
     if worker.missed_ack_deadline {
-        failures::late_worker_ended(turn, pid, &worker, said);
+        failures::overdue_worker_exited(turn, pid, &worker, stderr_tail);
     }
     if worker.is_stopping() || turn.state.stopping.is_some() {
         return;
@@ -92,10 +92,10 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, said: &[u8])
     if !up && turn.state.is_startable(worker.generation) {
         backoff::count_early_death(turn, worker.generation);
     }
-    failures::worker_ended(turn, pid, &worker, up, status, said);
+    failures::worker_exited(turn, pid, &worker, up, status, stderr_tail);
 }
 
-/// A worker counts as up. Answers whether it newly does.
+/// Marks a worker as up and ends a streak of early deaths.
 pub(super) fn acknowledge(turn: &mut Turn, pid: Pid) {
     let at = turn.now.monotonic;
     let Some(worker) = turn.state.workers.get_mut(&pid) else { return };

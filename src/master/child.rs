@@ -1,22 +1,22 @@
-//! The children that are no workers, and how a child ends.
+//! Children that are not workers, and how a child ended.
 
 use crate::master::upgrade::preflight::Preflight;
 use crate::state::{ExitStatus, Signal};
 use crate::sys::process::WaitStatus;
 use crate::sys::signal;
 
-/// What a child that is no worker is for; of workers the state knows.
+/// What a child other than a worker is for; the state knows the workers.
 #[derive(Debug)]
 pub enum Child {
-    /// It is asked whether it can take over.
+    /// A candidate for an upgrade, asked whether it can take over.
     Candidate(Box<Preflight>),
-    /// It runs the command of `--on-canary`.
+    /// Runs the command of `--on-canary`.
     CanaryCheck,
-    /// It does something, and only a failure is told.
+    /// Runs a helper command for this purpose; only a failure is logged.
     Helper(String),
 }
 
-/// How a child ended, in the words of the state.
+/// A wait status as the state's exit status.
 pub fn status(ended: WaitStatus) -> ExitStatus {
     match ended {
         WaitStatus::Exited(code) => ExitStatus::Code(code),

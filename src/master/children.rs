@@ -1,4 +1,4 @@
-//! The processes that this one has started: what they are sent, and how they end.
+//! Child processes: signalling and reaping them.
 
 use crate::decide::{Event, Level};
 use crate::master::Master;
@@ -22,8 +22,8 @@ impl Master {
         match self.children.remove(&pid) {
             Some(Child::Candidate(preflight)) => self.candidate_ended(pid, *preflight, status),
             Some(Child::CanaryCheck) => {
-                // What it has left running must not outlive its purpose.
-                self.kill_all_of(pid, "what --on-canary has left running");
+                // Processes that the check left running must not outlive it.
+                self.kill_group(pid, "what --on-canary has left running");
                 self.child_ended(pid, status);
             }
             Some(Child::Helper(_)) if status == ExitStatus::Code(0) => {}
@@ -43,7 +43,7 @@ impl Master {
                     return;
                 }
                 Err(error) => {
-                    // Asked again with every turn, and told once.
+                    // Retried every turn, but logged only once.
                     if !std::mem::replace(&mut self.cannot_reap, true) {
                         let message = format!("Cannot ask which children have ended: {error}");
                         self.log(Level::Error, &message);
@@ -54,7 +54,7 @@ impl Master {
         }
     }
 
-    /// A child is gone that may have been a worker.
+    /// Handles the exit of a child that may have been a worker.
     pub(super) fn child_ended(&mut self, pid: Pid, status: ExitStatus) {
         let worker_stderr = self.worker_stderr.as_mut();
         let last_words =
@@ -63,10 +63,10 @@ impl Master {
         self.events.push_back(Event::Exited { pid, status, last_words });
     }
 
-    /// Kills a process group; that nobody is left in it is fine.
-    pub(super) fn kill_all_of(&mut self, group: Pid, what: &str) {
+    /// Kills a process group; an empty group is not an error.
+    pub(super) fn kill_group(&mut self, group: Pid, what: &str) {
         match process::kill_group(group.0) {
-            Err(error) if !process::is_gone(&error) => {
+            Err(error) if !process::is_no_such_process(&error) => {
                 self.log(Level::Error, &format!("Cannot kill {what} ({group}): {error}"));
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! Descriptors and files as they travel between images, in the schema's words.
+//! Descriptors and files as the schema describes them for a hand-over.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -8,9 +8,9 @@ use anyhow::{Result, anyhow};
 use crate::schema::{Carried, CarriedFile, CarriedPipe, Handover, Identity};
 use crate::state::release;
 use crate::sys::descriptor;
-use crate::sys::file::Owned;
+use crate::sys::file::OwnedFile;
 
-/// What is open under a number, in the schema's words.
+/// The identity of an open descriptor, as a type of the schema.
 ///
 /// # Errors
 /// Those of fstat(2).
@@ -25,21 +25,21 @@ pub fn identity(number: RawFd) -> io::Result<Identity> {
     })
 }
 
-/// A file of ours, for the next image.
-pub fn carried_file(file: &Owned) -> CarriedFile {
-    let (device, inode) = file.numbers();
+/// A file that the master owns, for the next image.
+pub fn carried_file(file: &OwnedFile) -> CarriedFile {
+    let (device, inode) = file.device_and_inode();
     CarriedFile { path: file.path().to_owned(), device, inode }
 }
 
-/// A file that the image before this one made.
-pub fn owned_file(file: CarriedFile) -> Owned {
-    Owned::from_numbers(&file.path, file.device, file.inode)
+/// A file that the previous image owned.
+pub fn owned_file(file: CarriedFile) -> OwnedFile {
+    OwnedFile::from_device_and_inode(&file.path, file.device, file.inode)
 }
 
-/// Looks at every descriptor that is said to be there.
+/// Verifies that every descriptor in the state is open and still the same file.
 ///
 /// # Errors
-/// The first that is missing or something else, by number and role.
+/// The first descriptor that is missing or another file, with its role.
 pub fn verify_descriptors(handover: &Handover) -> Result<()> {
     for Carried { role, number, identity } in &handover.descriptors {
         verify(*number, *identity, || format!("{role:?}"))?;
@@ -58,12 +58,12 @@ fn verify(number: RawFd, expected: Identity, what: impl Fn() -> String) -> Resul
     }
 }
 
-/// The numbers that are in use, those that are spent included.
-pub fn used_numbers(handover: &Handover, spent: &[RawFd]) -> Vec<RawFd> {
-    handover.numbers().chain(spent.iter().copied()).collect()
+/// The descriptors in use, including those that are to be closed.
+pub fn used_fds(handover: &Handover, to_close: &[RawFd]) -> Vec<RawFd> {
+    handover.numbers().chain(to_close.iter().copied()).collect()
 }
 
-/// What becomes of a section of the state that this release does not know and may do without.
-pub fn skipped(name: &str) -> String {
+/// Log line for an optional section of the state that this release does not know.
+pub fn skipped_section_note(name: &str) -> String {
     format!("The state has {name:?}, which einhorn {} does not know: it is left out", release())
 }

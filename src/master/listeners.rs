@@ -14,23 +14,22 @@ use crate::sys::socket::{self, InetOptions};
 use crate::sys::trusted_path::Entry;
 use crate::sys::user;
 
-/// Binds listeners one after the other; those of a start-up that fails are closed and their files
-/// removed.
+/// Binds listeners. If the start-up fails, they are closed and their files removed.
 #[derive(Debug)]
 pub struct Binder<'a> {
-    /// To which family host names are resolved.
+    /// The address family that host names are resolved to; any if `None`.
     pub host_family: Option<HostFamily>,
     /// listen(2)'s backlog.
     pub backlog: u32,
-    /// Takes the socket files.
+    /// Collects the socket files.
     pub created: &'a mut CreatedFiles,
 }
 
 impl Binder<'_> {
-    /// Binds one.
+    /// Binds one listener.
     ///
     /// # Errors
-    /// What stands in the way, the address, and what to do.
+    /// Why it failed, with the address and what to do about it.
     pub fn bind(&mut self, bind: &Bind, bound_by: BoundBy) -> Result<(Listener, OwnedFd)> {
         let (socket, family) = match &bind.address {
             Address::Tcp { host, port } => self.bind_inet(bind, host, *port, false)?,
@@ -64,8 +63,8 @@ impl Binder<'_> {
     ) -> Result<(OwnedFd, Family)> {
         let address = self.resolve(host, port)?;
         let options = InetOptions {
-            // On TCP it only lets a restart not wait for old connections to fade; on UDP it lets
-            // others share the address.
+            // On TCP this only spares a restart from waiting for connections in TIME_WAIT; on UDP
+            // it lets other processes share the address.
             reuse_address: bind.options.reuse_address || !datagrams,
             v6only: bind.options.v6only,
             datagrams,
@@ -80,8 +79,9 @@ impl Binder<'_> {
             }
             Ok(socket)
         };
-        let socket = attempt()
-            .map_err(|error| anyhow!("cannot bind {}: {}", bind.address, why(&error, port)))?;
+        let socket = attempt().map_err(|error| {
+            anyhow!("cannot bind {}: {}", bind.address, explain_bind_error(&error, port))
+        })?;
         Ok((socket, if address.is_ipv4() { Family::Inet } else { Family::Inet6 }))
     }
 
@@ -102,11 +102,11 @@ impl Binder<'_> {
     }
 
     fn bind_unix(&mut self, path: &Path, mode: Option<u32>, owners: &Owners) -> Result<OwnedFd> {
-        let failed = |error: io::Error| anyhow!("{}", files::why(&error));
+        let failed = |error: io::Error| anyhow!("{}", files::explain_path_error(&error));
         let entry = Entry::at(path).map_err(failed)?;
-        let _folder = files::hold_folder(&entry);
+        let _folder = files::lock_folder(&entry);
         files::replace_stale_socket(path, &entry)?;
-        // Until it listens nobody can connect, whatever its mode.
+        // Before listen(2) no client can connect, whatever the mode is.
         let made = files::bind_unix(path, &entry, mode.unwrap_or(0o666), self.created);
         let (socket, file) = made.map_err(failed)?;
         if let Some(mode) = mode {
@@ -120,7 +120,7 @@ impl Binder<'_> {
     }
 }
 
-/// Whom a socket file is given to.
+/// The owners of a socket file; `None` leaves one as it is.
 struct Owners {
     user: Option<u32>,
     group: Option<u32>,
@@ -139,8 +139,8 @@ impl Owners {
     }
 }
 
-/// An error of binding an internet socket, and what to do about it.
-fn why(error: &io::Error, port: u16) -> String {
+/// Explains an error of binding an internet socket, with a hint what to do.
+fn explain_bind_error(error: &io::Error, port: u16) -> String {
     let hint = match error.kind() {
         ErrorKind::AddrInUse => {
             "; stop what listens there (`ss -lntup` shows it) or choose another"

@@ -1,4 +1,4 @@
-//! The log: one line a message, and never a reason to wait or to fail (behaviour.md section 10).
+//! The log: one line per message; it never blocks or fails the master (behaviour.md section 10).
 
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
@@ -14,11 +14,11 @@ use crate::sys::log_output::LogOutput;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::Mask;
 
-/// How much is kept while nobody reads; later lines are dropped and counted. Enough for the
-/// messages of a whole fleet's restart.
+/// How many bytes are buffered while the reader is stalled; later lines are dropped and counted.
+/// Enough for the messages of a whole fleet's restart.
 pub const BACKLOG_MAX: usize = 256 * 1024;
 
-/// Where the system's log listens; see syslog(3).
+/// The socket of the system's log; see syslog(3).
 const SYSLOG_SOCKET: &str = "/dev/log";
 
 /// `LOG_DAEMON`, shifted as in syslog(3).
@@ -32,10 +32,10 @@ const INFORMATIONAL: u8 = 6;
 pub struct Log {
     sink: Sink,
     master_pid: i32,
-    /// What has been written and not been taken yet.
+    /// Lines not written to the output yet.
     backlog: Vec<u8>,
     dropped_count: u64,
-    /// Whether room for it is waited for.
+    /// Whether the loop's poll watches the output.
     is_watched: bool,
 }
 
@@ -54,7 +54,7 @@ impl Log {
     /// Logs to the system's log.
     ///
     /// # Errors
-    /// Nothing listens at `/dev/log`.
+    /// No process listens at `/dev/log`.
     pub fn to_syslog(master_pid: i32) -> Result<Log> {
         let connect = || -> io::Result<UnixDatagram> {
             let socket = unconnected()?;
@@ -66,14 +66,13 @@ impl Log {
         Ok(Log::new(Sink::Syslog(socket), master_pid))
     }
 
-    /// Logs to the system's log, as soon as it is there: a master that goes on does not depend on
-    /// it.
+    /// Logs to the system's log once it is available: a running master does not depend on it.
     ///
     /// # Errors
     /// Those of socket(2).
-    pub fn to_syslog_once_there(master_pid: i32) -> io::Result<Log> {
+    pub fn to_syslog_when_available(master_pid: i32) -> io::Result<Log> {
         let socket = unconnected()?;
-        // Each line that cannot be sent tries again.
+        // Each line that cannot be sent reconnects.
         let _ = socket.connect(SYSLOG_SOCKET);
         Ok(Log::new(Sink::Syslog(socket), master_pid))
     }
@@ -82,15 +81,15 @@ impl Log {
         Log { sink, master_pid, backlog: Vec::new(), dropped_count: 0, is_watched: false }
     }
 
-    /// Goes on with what the image before this one owed.
-    pub fn owing(mut self, unlogged: Vec<u8>) -> Log {
+    /// Starts with the backlog of the previous image.
+    pub fn with_backlog(mut self, unlogged: Vec<u8>) -> Log {
         if let Sink::StandardError(_) = self.sink {
             self.backlog = unlogged;
         }
         self
     }
 
-    /// What the next image goes on with.
+    /// The backlog for the next image.
     pub fn unlogged(&self) -> Vec<u8> {
         let mut unlogged = self.backlog.clone();
         if self.dropped_count > 0 {
@@ -99,7 +98,7 @@ impl Log {
         unlogged
     }
 
-    /// Writes a line, if it is important enough.
+    /// Logs a message, if the verbosity includes its level.
     pub fn write(&mut self, verbosity: Verbosity, level: Level, message: &str) {
         let threshold = match verbosity {
             Verbosity::DEBUG => Level::Debug,
@@ -131,10 +130,10 @@ impl Log {
         }
     }
 
-    /// Passes on whole lines of a worker as they are, in two parts; a newline is added where there
-    /// is none. However many they are, none is dropped: whoever calls this waits while the log
-    /// [is behind](Log::is_behind).
-    pub fn pass_on(&mut self, worker: i32, parts: [&[u8]; 2]) {
+    /// Forwards complete lines of a worker unchanged, in two parts; a missing final newline is
+    /// added. None is dropped, however many there are: the caller must wait while the log [is
+    /// behind](Log::is_behind).
+    pub fn forward(&mut self, worker: i32, parts: [&[u8]; 2]) {
         match &self.sink {
             Sink::Syslog(socket) => {
                 let lines = parts.concat();
@@ -162,7 +161,7 @@ impl Log {
         self.backlog.extend_from_slice(line.as_bytes());
     }
 
-    /// Writes as much of what waits as is taken now.
+    /// Writes as much of the backlog as the output takes now.
     pub fn flush(&mut self) {
         self.drain();
         if self.backlog.is_empty() && self.dropped_count > 0 {
@@ -186,24 +185,24 @@ impl Log {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // Nobody reads any more, or the disk is full: the lines are lost, nothing else.
+                // The reader is gone, or the disk is full: the lines are lost.
                 Err(_) => self.backlog.clear(),
             }
         }
     }
 
-    /// Whether something waits to be taken.
+    /// Whether there is a backlog.
     pub fn is_behind(&self) -> bool {
         !self.backlog.is_empty()
     }
 
-    /// How many bytes wait to be taken.
-    pub fn owed(&self) -> usize {
+    /// The size of the backlog in bytes.
+    pub fn backlog_len(&self) -> usize {
         self.backlog.len()
     }
 
-    /// Waits for room only while there is something to write: an output whose reader is gone is
-    /// ready for ever.
+    /// Watches the output only while there is a backlog: an output whose reader is gone is always
+    /// ready.
     pub fn watch(&mut self, poll: &Poll) {
         let is_behind = self.is_behind();
         if is_behind == self.is_watched {
@@ -214,25 +213,25 @@ impl Log {
             true => poll.add(output, Source::Log, Interest::WRITE),
             false => poll.remove(output),
         };
-        // What cannot be watched, such as /dev/null, never falls behind.
+        // An output that cannot be watched, such as /dev/null, never falls behind.
         self.is_watched = is_behind && watched.is_ok();
     }
 
-    /// Waits for room, for so long at most, and writes what fits.
+    /// Waits until the output is writable, at most for `timeout`, and writes what fits.
     ///
     /// # Errors
     /// Those of epoll_create1(2), epoll_ctl(2) and epoll_pwait(2).
-    pub fn wait_for_room(&mut self, most: Duration, mask: &Mask) -> io::Result<()> {
+    pub fn wait_until_writable(&mut self, timeout: Duration, mask: &Mask) -> io::Result<()> {
         if let Some(output) = self.descriptor() {
             let poll = Poll::new()?;
             poll.add(output, Source::Log, Interest::WRITE)?;
-            poll.wait(Some(most), mask)?;
+            poll.wait(Some(timeout), mask)?;
         }
         self.flush();
         Ok(())
     }
 
-    /// What to wait on for room, where waiting makes sense.
+    /// The descriptor to watch, if the output can fall behind.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.sink {
             Sink::StandardError(output) => output.descriptor(),
@@ -241,7 +240,8 @@ impl Log {
     }
 }
 
-/// Sends a line to the system's log. One that is full or restarting loses it, as syslog(3) may.
+/// Sends a line to the system's log. It is lost if the log's queue is full or the log restarts, as
+/// with syslog(3).
 fn send(socket: &UnixDatagram, severity: u8, master_pid: i32, message: &str) {
     let priority = SYSLOG_FACILITY | severity;
     let line = format!("<{priority}>einhorn[{master_pid}]: {message}");

@@ -1,4 +1,4 @@
-//! The loop: what has happened is told to `decide`, and what that says is done.
+//! The event loop: passes events to `decide`, and performs the actions that it returns.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::sys::poll::Ready;
 use crate::sys::signal;
 
 impl Master {
-    /// Runs until there is nothing left to run for. Answers the exit status.
+    /// Runs until the master exits. Returns the exit status.
     pub fn run(mut self) -> i32 {
         self.renice_master();
-        // A signal that asks us to stop comes before anything is started.
+        // A pending signal to stop must be handled before any worker is started.
         self.deliver_pending_signals();
-        // The signal of an exit during the hand-over may be lost: the kernel drops it where SIGCHLD
-        // is default and open, and when it is made default.
+        // SIGCHLD during a hand-over may be lost: the kernel drops it while its disposition is
+        // default and it is unblocked, and when it is reset to default.
         self.reap_children();
         loop {
             self.finish_turn();
@@ -30,7 +30,7 @@ impl Master {
             if let Some(code) = self.exit_code {
                 return self.shut_down(code);
             }
-            match self.wakeups.poll.wait(self.poll_timeout(), &self.wakeups.open_mask) {
+            match self.wakeups.poll.wait(self.poll_timeout(), &self.wakeups.wait_mask) {
                 Ok(ready) => self.turn(&ready),
                 Err(error) => {
                     self.log(Level::Error, &format!("Cannot wait for events any more: {error}"));
@@ -40,59 +40,59 @@ impl Master {
         }
     }
 
-    /// Takes in what has happened: exits first, then signals, then clients.
+    /// Handles what is ready: exits first, then signals, then clients.
     fn turn(&mut self, ready: &[Ready]) {
         let is_ready = |source| ready.iter().any(|one| Source::of(one.token) == Some(source));
         let has_signals = is_ready(Source::Signals);
-        // Asking costs time for every worker; when clients alone are ready, none has exited.
+        // wait4(2) takes time for every worker; when only clients are ready, none has exited.
         if has_signals || ready.is_empty() {
             self.reap_children();
         }
         if has_signals {
             self.drain_signals();
         }
-        self.tell_events();
+        self.dispatch_events();
         self.clients.connections.begin_turn();
         for ready in ready {
             match Source::of(ready.token) {
                 None | Some(Source::Signals | Source::CommandSocket) => {}
                 Some(Source::Log) => self.log.flush(),
                 Some(Source::Workers) => self.drain_worker_stderr(),
-                Some(Source::Candidate) => self.hear_candidates(),
+                Some(Source::Candidate) => self.drain_candidates(),
                 Some(Source::Connection(id)) => self.clients.connections.serve(id, *ready),
             }
         }
-        self.answer_clients();
-        // Last, so that whoever has just spoken is not taken for silent.
+        self.handle_requests();
+        // Last, so that a client that has just sent something does not count as idle.
         if is_ready(Source::CommandSocket) {
             self.accept();
         }
     }
 
-    /// Ends a turn: what should run is compared with what runs, and what is waited for is set.
+    /// Ends a turn: reconciles the workers, and updates what the poll waits for.
     fn finish_turn(&mut self) {
         self.events.push_back(Event::Turn);
-        self.tell_events();
+        self.dispatch_events();
         let waiting = self.state.waiters.iter().map(|waiter| waiter.connection).collect();
         for connection in self.clients.connections.finish_turn(&self.wakeups.poll, &waiting) {
             self.events.push_back(Event::Closed { connection });
         }
-        self.tell_events();
+        self.dispatch_events();
         if self.state.reexec.is_none() {
-            // One that was refused is not kept open.
+            // A refused candidate's file is not kept open.
             self.upgrade.candidate = None;
         }
         debug_assert_eq!(self.state.check(), Ok(()));
         self.log.watch(&self.wakeups.poll);
         self.watch_worker_stderr();
         self.resume_accepting();
-        self.keep_metrics();
+        self.update_metrics_file();
         self.set_autogroup_levels();
     }
 
-    /// How long the next wait may last; `None` until something happens.
+    /// The timeout of the next wait; `None` waits until something is ready.
     fn poll_timeout(&self) -> Option<Duration> {
-        if self.clients.connections.is_asked() {
+        if self.clients.connections.has_requests() {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -104,16 +104,17 @@ impl Master {
         deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now().monotonic))
     }
 
-    /// Tells `decide` what has happened and does what it says, until both are done. The outcome of
-    /// an action is told before the next action is begun, so that its time is right.
-    pub(super) fn tell_events(&mut self) {
+    /// Passes events to `decide` and performs the actions it returns, until there are no more.
+    /// Events caused by an action are dispatched before the next action, so that they carry the
+    /// right time.
+    pub(super) fn dispatch_events(&mut self) {
         let mut actions = VecDeque::new();
         loop {
             if let Some(event) = self.events.pop_front() {
                 let is_news = event != Event::Turn;
                 let ordered = step(&mut self.state, now(), event);
                 if is_news || !ordered.is_empty() {
-                    self.metrics_file.outdate();
+                    self.metrics_file.mark_stale();
                 }
                 actions.extend(ordered);
             } else if let Some(action) = actions.pop_front() {
@@ -128,7 +129,7 @@ impl Master {
         match action {
             Action::Spawn { slot, generation } => self.spawn(slot, generation),
             Action::Signal { pid, signal } => self.send_signal(pid, signal),
-            // How it goes on is not told to those who do not read; how it ends is.
+            // Progress is not sent to clients that do not read; the final reply is.
             Action::Reply { connection, reply }
                 if reply.wait && !self.clients.connections.has_write_room(connection) => {}
             Action::Reply { connection, reply } => {
@@ -150,10 +151,10 @@ impl Master {
         }
     }
 
-    /// Takes the signals that wait in the kernel, now and not with the next wait.
+    /// Handles the signals pending in the kernel now instead of in the next wait.
     pub(super) fn deliver_pending_signals(&mut self) {
-        if let Err(error) = self.wakeups.open_mask.let_in() {
-            self.log(Level::Error, &format!("Cannot let signals in: {error}"));
+        if let Err(error) = self.wakeups.wait_mask.deliver_pending() {
+            self.log(Level::Error, &format!("Cannot unblock signals: {error}"));
         }
         self.drain_signals();
     }
@@ -168,9 +169,9 @@ impl Master {
         }
     }
 
-    /// Removes what is its own and says good-bye.
+    /// Removes the master's files, flushes the log, and returns the exit status.
     fn shut_down(mut self, code: i32) -> i32 {
-        for file in std::mem::take(&mut self.held.files) {
+        for file in std::mem::take(&mut self.resources.files) {
             if let Err(error) = file.remove() {
                 let path = file.path().display().to_string();
                 self.log(Level::Error, &format!("Cannot remove {path}: {error}"));
@@ -178,7 +179,7 @@ impl Master {
         }
         self.drain_stderr_on_exit();
         self.log(Level::Info, &format!("Leaving with exit status {code}"));
-        // The last line too waits for room behind all that.
+        // The last line may be behind a backlog too.
         self.drain_stderr_on_exit();
         code
     }

@@ -1,5 +1,5 @@
-//! The shell. Owns every descriptor, turns bytes, signals and exits into events, and
-//! carries actions out. It decides nothing.
+//! The shell: owns every descriptor, turns bytes, signals and exits into events, and performs
+//! actions. It makes no decisions.
 
 mod child;
 mod children;

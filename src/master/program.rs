@@ -1,4 +1,4 @@
-//! Programs: where one is, and why it cannot be executed.
+//! Finding programs, and explaining why one cannot be executed.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow};
 
-/// Looks a program up: a name with a slash is a path, another one is searched in PATH.
+/// Finds a program: a name with a slash is a path, any other is searched for in PATH.
 ///
 /// # Errors
-/// A sentence with the name and where it was searched.
+/// No program of this name in PATH.
 pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Ok(PathBuf::from(name));
     }
-    // What execvp(3) takes when PATH is unset.
+    // The default of execvp(3) when PATH is unset.
     let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
     let is_program = |file: &PathBuf| {
         fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
@@ -27,7 +27,8 @@ pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf> {
     )
 }
 
-/// Why a program could not be executed, with its path; execve(2) alone says too little.
+/// Explains why a program could not be executed, with its path; the errno of execve(2) alone says
+/// too little.
 pub fn explain(program: &Path, error: &io::Error) -> Error {
     const EXEC_FORMAT_ERROR: i32 = 8;
     let metadata = fs::metadata(program);

@@ -1,5 +1,5 @@
-//! The running master: all that it holds. What it does with it stands in the other files of this
-//! room, each with its part of `impl Master`.
+//! The running master: everything that it holds. What it does is in the other files of this room,
+//! each with its part of `impl Master`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::master::workers::autogroup::AutogroupLevels;
 use crate::master::workers::stderr::WorkerStderr;
 use crate::schema::Origin;
 use crate::state::{Monotonic, Pid, State};
-use crate::sys::file::Owned;
+use crate::sys::file::OwnedFile;
 use crate::sys::poll::Poll;
 use crate::sys::signal::{Mask, Signals};
 
@@ -25,7 +25,7 @@ use crate::sys::signal::{Mask, Signals};
 pub struct Master {
     pub(super) state: State,
     pub(super) log: Log,
-    /// What it was started with.
+    /// How the first image was started.
     pub(super) origin: Origin,
     pub(super) terminal: Terminal,
     pub(super) autogroup_levels: AutogroupLevels,
@@ -33,15 +33,15 @@ pub struct Master {
     /// The workers' standard error, with `--capture-stderr`.
     pub(super) worker_stderr: Option<WorkerStderr>,
     pub(super) wakeups: Wakeups,
-    /// What has happened and was not told to `decide` yet.
+    /// Events not passed to `decide` yet.
     pub(super) events: VecDeque<Event>,
-    /// Those that are no workers, until they are reaped.
+    /// Children other than workers, until they are reaped.
     pub(super) children: BTreeMap<Pid, Child>,
-    /// The kernel did not tell which children have ended, and that was logged.
+    /// Whether reaping fails, and that was logged.
     pub(super) cannot_reap: bool,
     pub(super) exit_code: Option<i32>,
     pub(super) upgrade: Upgrade,
-    pub(super) held: Held,
+    pub(super) resources: Resources,
     pub(super) metrics_file: MetricsFile,
 }
 
@@ -50,50 +50,49 @@ pub struct Master {
 pub struct Wakeups {
     pub(super) poll: Poll,
     pub(super) signals: Signals,
-    /// In force while it waits.
-    pub(super) open_mask: Mask,
+    /// The signal mask during the wait: handled signals are unblocked.
+    pub(super) wait_mask: Mask,
 }
 
-/// Those who speak to the master.
+/// The command socket and its clients.
 #[derive(Debug)]
 pub struct Clients {
     pub(super) command_socket: OwnedFd,
-    /// While set, the command socket is not watched.
+    /// While set, the command socket is not watched: accepting is paused.
     pub(super) accept_again_at: Option<Monotonic>,
     pub(super) connections: Connections,
 }
 
-/// How far the next image is.
+/// The upgrade in progress, as far as it needs descriptors.
 #[derive(Debug, Default)]
 pub struct Upgrade {
-    /// The candidate that was asked last.
+    /// The candidate of the last preflight.
     pub(super) candidate: Option<Candidate>,
-    /// Whom to hand over to at the end of this turn.
+    /// The image to hand over to at the end of this turn.
     pub(super) handover_due: Option<NextImage>,
 }
 
-/// What is held open, and the files that are the master's.
+/// Descriptors held open for the life of the master, and the files that it owns.
 #[derive(Debug, Default)]
-pub struct Held {
-    /// Only held open.
+pub struct Resources {
+    /// Workers inherit these; the master only keeps them open.
     pub(super) _listeners: Vec<OwnedFd>,
-    /// The lock that belongs to the command socket, held open for life; `None` while somebody else
-    /// has it.
+    /// The lock of the command socket; `None` while another process holds it.
     pub(super) socket_lock: Option<File>,
-    /// The same of `-f`; `None` too where nobody has named one.
+    /// The lock of `-f`; `None` also where that was not given.
     pub(super) lock: Option<File>,
-    /// The same.
+    /// The locked pid file, if there is one.
     pub(super) pidfile: Option<File>,
-    /// What the master was started with and keeps open for whoever counts on it.
+    /// Descriptors that the master was started with, kept open for processes that rely on them.
     pub(super) inherited_fds: Vec<OwnedFd>,
-    /// The image that this process runs, by its inode: what the next one goes back to.
+    /// This process's own executable by its inode, for a roll-back of the next image.
     pub(super) image: Option<OwnedFd>,
-    /// Removed when it leaves.
-    pub(super) files: Vec<Owned>,
+    /// Files to remove on exit.
+    pub(super) files: Vec<OwnedFile>,
 }
 
 impl Master {
-    /// One to which nothing has happened yet.
+    /// A master before its first event.
     pub(super) fn new(
         state: State,
         log: Log,
@@ -101,7 +100,7 @@ impl Master {
         clients: Clients,
         worker_stderr: Option<WorkerStderr>,
         wakeups: Wakeups,
-        held: Held,
+        resources: Resources,
     ) -> Master {
         Master {
             state,
@@ -117,7 +116,7 @@ impl Master {
             cannot_reap: false,
             exit_code: None,
             upgrade: Upgrade::default(),
-            held,
+            resources,
             metrics_file: MetricsFile::default(),
         }
     }

@@ -1,29 +1,29 @@
-//! Whom the loop's [`crate::sys::poll::Poll`] says to be ready.
+//! Event sources of the loop, as tokens of [`crate::sys::poll::Poll`].
 
 use crate::state::ConnectionId;
 
-/// Whom the loop hears.
+/// What a ready descriptor belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A signal has arrived.
+    /// Readable when a signal has arrived.
     Signals,
-    /// A client connects.
+    /// Readable when a client connects.
     CommandSocket,
-    /// The log takes more.
+    /// Writable when the log's output takes more.
     Log,
-    /// A candidate says something.
+    /// The report or output of a candidate.
     Candidate,
-    /// Workers have something to say.
+    /// The standard error of workers.
     Workers,
     /// A connection of the command socket.
     Connection(ConnectionId),
 }
 
-/// The connections are numbered from here; below are the sources of which there is one each.
+/// The first id of a connection; smaller tokens are the sources of which there is only one.
 pub const FIRST_CONNECTION: ConnectionId = ConnectionId(16);
 
 impl Source {
-    /// Who was added to the poll with a token; `None` with a token of nobody.
+    /// The source that a token stands for; `None` for an unused token.
     pub fn of(token: u64) -> Option<Source> {
         match token {
             0 => Some(Source::Signals),

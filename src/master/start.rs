@@ -1,4 +1,4 @@
-//! The start-up: everything that can fail, in an order in which a failure leaves nothing behind.
+//! The start-up: every step that can fail, in an order in which a failure leaves nothing behind.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,34 +14,35 @@ use crate::master::launch::Launch;
 use crate::master::listeners::Binder;
 use crate::master::log::Log;
 use crate::master::program::find_program;
-use crate::master::running::{Clients, Held, Wakeups};
+use crate::master::running::{Clients, Resources, Wakeups};
 use crate::master::source::Source;
 use crate::master::workers::deployment;
 use crate::master::workers::stderr::WorkerStderr;
 use crate::state::{self, Config, Generation, Listener, Pid, State};
-use crate::sys::file::Owned;
+use crate::sys::file::OwnedFile;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::Signals;
 use crate::sys::{descriptor, limit, process, socket, title};
 
-/// What a master holds and no other may have.
-struct Claims {
-    /// Which default files it does without, and why.
+/// What a start acquired for this master alone.
+struct Acquired {
+    /// Lines to log: which default files are missing, and why.
     notes: Vec<String>,
     command_socket: OwnedFd,
     listeners: Vec<Listener>,
-    held: Held,
+    resources: Resources,
 }
 
 impl Master {
-    /// Becomes a master that has started nothing yet.
+    /// Starts up a master; no worker is started yet.
     ///
     /// # Errors
-    /// What stands in the way and what to do about it; nothing is bound, written or left then.
+    /// Why it failed and what to do about it; nothing is left bound or written.
     pub fn start(mut options: Options, launch: Launch) -> Result<Master> {
         let pid = process::own_pid();
         descriptor::close_inherited_on_exec()?;
-        // Of whoever had this process before; what matters is that it can be asked.
+        // Reaps children of a program that this process ran before. An error means that workers
+        // could not be reaped either.
         process::reap().context("cannot ask which children have ended (wait4)")?;
         resolve_program(&mut options.config, &launch.environment)?;
         let deployment = deployment::resolve(&options.config)?;
@@ -55,22 +56,23 @@ impl Master {
             captures_stderr.then(|| WorkerStderr::new(open_files.hard)).transpose()?;
 
         let mut created = CreatedFiles::default();
-        let claims = claim(&mut options, pid, &mut created)?;
+        let acquired = acquire(&mut options, pid, &mut created)?;
         let config = options.config;
         prepare_process(&config, open_files, &mut log);
-        warn_of_small_backlog(&config, &claims.listeners, &mut log);
-        let mut state = State::new(config, claims.listeners, Pid(pid), limit::processor_count());
+        warn_of_small_backlog(&config, &acquired.listeners, &mut log);
+        let mut state = State::new(config, acquired.listeners, Pid(pid), limit::processor_count());
         state.deployments.extend(deployment.map(|begun| (Generation(0), begun)));
         #[cfg(feature = "next")]
         let state = State { note: options.note, hint: options.hint, ..state };
-        let Claims { notes, command_socket, mut held, .. } = claims;
-        held.inherited_fds = launch.open_at_start.into_iter().map(descriptor::claim).collect();
+        let Acquired { notes, command_socket, mut resources, .. } = acquired;
+        resources.inherited_fds = launch.open_at_start.into_iter().map(descriptor::claim).collect();
         let connections = Connections::new(open_files.hard);
         let clients = Clients { command_socket, accept_again_at: None, connections };
-        let wakeups = Wakeups { poll, signals, open_mask: launch.mask.open() };
-        let mut master = Master::new(state, log, origin, clients, worker_stderr, wakeups, held);
+        let wakeups = Wakeups { poll, signals, wait_mask: launch.mask.without_handled() };
+        let mut master =
+            Master::new(state, log, origin, clients, worker_stderr, wakeups, resources);
         master.watch()?;
-        master.held.files = created.keep();
+        master.resources.files = created.keep();
         master.log_start();
         for note in notes {
             master.log(Level::Info, &note);
@@ -101,26 +103,26 @@ impl Master {
             format!("Running {} of: {}", config.target, words.join(" ")),
             format!("Command socket: {}", config.socket_path.display()),
         ];
-        lines.extend(self.state.listeners.iter().map(bound));
+        lines.extend(self.state.listeners.iter().map(bound_line));
         for line in lines {
             self.log(Level::Info, &line);
         }
     }
 }
 
-/// Takes locks, command socket, listeners and pid file, and puts the descriptor numbers of `srv:`
-/// words into the command. The locks come first: what a running master of this name has is told
-/// apart from what anybody else has.
-fn claim(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<Claims> {
+/// Acquires locks, command socket, listeners and pid file, and puts the descriptor numbers of
+/// `srv:` words into the command. The locks come first, so that a conflict with a running master of
+/// this name is reported as such.
+fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<Acquired> {
     let config = &mut options.config;
     let mut notes = Vec::new();
     let socket_lock;
     let (mut lock, mut default_lock) = (None, None);
-    // The lock files of a start-up that fails are removed while they are held: what is declared
-    // last is dropped first. Those of a master stay.
+    // If the start-up fails, lock files must be removed while their locks are still held: what is
+    // declared last is dropped first. If it succeeds, they stay.
     let mut created_locks = CreatedFiles::default();
     socket_lock = files::take_socket_lock(config, &mut created_locks)?;
-    let held = Owned::of(&config.socket_lock(), &socket_lock)?;
+    let held = OwnedFile::of(&config.socket_lock(), &socket_lock)?;
     if config.is_lockfile_named {
         lock = files::take_lock(&config.lockfile, Some(&held), &mut created_locks)
             .map_err(|error| anyhow!("{error:#}; choose another with -f"))?;
@@ -130,7 +132,7 @@ fn claim(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<
             Err(error) => notes.push(format!("Starting without the default lock file: {error:#}")),
         }
     }
-    let command_socket = files::claim_command_socket(&config.socket_path, created)?;
+    let command_socket = files::bind_command_socket(&config.socket_path, created)?;
     drop(default_lock);
     let mut binder = Binder { host_family: options.host_family, backlog: config.backlog, created };
     let mut listeners = Vec::new();
@@ -141,12 +143,12 @@ fn claim(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<
         sockets.push(socket);
     }
     for word in &options.bind_words {
-        if bound_before(&listeners, word).is_none() {
+        if find_bound(&listeners, word).is_none() {
             let (listener, socket) = binder.bind(&word.bind, state::BoundBy::Word)?;
             listeners.push(listener);
             sockets.push(socket);
         }
-        if let Some(descriptor) = bound_before(&listeners, word) {
+        if let Some(descriptor) = find_bound(&listeners, word) {
             config.command[word.index] = format!("{}{descriptor}", word.prefix).into();
         }
     }
@@ -159,19 +161,19 @@ fn claim(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Result<
         Ok(pidfile) => pidfile,
     };
     created_locks.keep();
-    let held = Held {
+    let resources = Resources {
         _listeners: sockets,
         socket_lock: Some(socket_lock),
         lock,
         pidfile,
         image: descriptor::own_image().ok(),
-        ..Held::default()
+        ..Resources::default()
     };
-    Ok(Claims { notes, command_socket, listeners, held })
+    Ok(Acquired { notes, command_socket, listeners, resources })
 }
 
-/// The descriptor of the same `srv:` word, if one stood before: both get the same.
-fn bound_before(listeners: &[Listener], word: &BindWord) -> Option<i32> {
+/// The descriptor of an equal `srv:` word earlier in the command, which is shared.
+fn find_bound(listeners: &[Listener], word: &BindWord) -> Option<i32> {
     let mut words = listeners.iter().filter(|listener| listener.bound_by == state::BoundBy::Word);
     words.find(|listener| listener.bind == word.bind).map(|listener| listener.descriptor)
 }
@@ -189,7 +191,7 @@ fn open_log(config: &Config, pid: i32) -> Result<Log> {
     }
 }
 
-/// What may fail without harm: the master runs all the same, and the log says what it lacks.
+/// Optional preparations: if one fails, the master logs it and runs without.
 fn prepare_process(config: &Config, open_files: limit::Limit, log: &mut Log) {
     let mut warn = |what: &str, error: &std::io::Error| {
         log.write(config.verbosity, Level::Error, &format!("{what}: {error}"));
@@ -220,8 +222,8 @@ fn warn_of_small_backlog(config: &Config, listeners: &[Listener], log: &mut Log)
     }
 }
 
-/// What the log says of a listener: where it is, with the port that the kernel chose.
-fn bound(listener: &Listener) -> String {
+/// Log line of a listener: its address, and the port if the kernel chose it.
+fn bound_line(listener: &Listener) -> String {
     let address = listener.bind.address.to_string();
     let chosen = listener.port.filter(|port| !address.ends_with(&format!(":{port}")));
     let port = chosen.map(|port| format!(" (port {port})")).unwrap_or_default();

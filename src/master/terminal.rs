@@ -1,6 +1,6 @@
-//! The terminal that the master was started from. It is not for what the master starts: whoever has
-//! it can stop the master (TOSTOP), type into the shell beside it (TIOCSTI), and is itself stopped
-//! for good when it reads from it (decision 16).
+//! The terminal that the master was started from, which what it starts must not share: a program
+//! that does can stop the master (TOSTOP) and type into the shell beside it (TIOCSTI), and is
+//! itself stopped for good when it reads from the terminal (decision 16).
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -23,7 +23,7 @@ impl Terminal {
         }
     }
 
-    /// Of what a program becomes the leader that the master starts.
+    /// What a program that the master starts becomes the leader of.
     pub fn leads(self) -> Leads {
         match self.is_controlling {
             true => Leads::Session,
@@ -31,8 +31,8 @@ impl Terminal {
         }
     }
 
-    /// What becomes its standard input; the master's when absent. In a session of its own a program
-    /// is not stopped when it reads what is typed: it would take it from whoever it was meant for.
+    /// Its standard input; the master's when absent. In a session of its own a program that reads
+    /// from the terminal is not stopped: it would take what is typed for the shell.
     ///
     /// # Errors
     /// Those of open(2) for `/dev/null`.

@@ -1,5 +1,5 @@
-//! What a candidate says of itself, in words that every release can read, for ever. Pure:
-//! whoever has a pipe or a command line calls this.
+//! What a candidate reports to the master, in text formats that every release can read and that
+//! must never change. Pure: the shell reads and writes the pipes and the command line.
 
 mod pin;
 mod pinned_from;

@@ -1,5 +1,6 @@
-//! How a candidate was executed, so that the master can execute the same again: fields that every
-//! release can read, for ever, each `KEY=VALUE` and ended by a zero byte, which no value can hold.
+//! Pins: how a candidate was executed, so that the master can execute it the same way. A pin
+//! consists of fields that every release can read, each `KEY=VALUE` and terminated by a NUL byte,
+//! which no value can contain.
 //!
 //! ```text
 //! einhorn-pin 1
@@ -14,17 +15,17 @@
 //! complete=yes
 //! ```
 //!
-//! The word that says where the state is, and its number, stand between those before and those
-//! after it. Keys that a release does not know it passes over, so that later ones can say more.
+//! The option that names the state's descriptor, and its number, go between the `before` and the
+//! `after` words. Unknown keys are ignored, so that later releases can add some.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// The largest pin in bytes. Arguments and environment have at most 6 MiB by execve(2), each word
-/// of them counting nine bytes at least, and a word of a pin has ten bytes besides its own.
+/// The maximum size of a pin in bytes. execve(2) allows at most 6 MiB of arguments and environment,
+/// of which each word takes at least nine bytes; a pin adds at most ten bytes per word.
 pub const PIN_MAX: usize = 16 * 1024 * 1024;
 
-/// The longest message that says that there is a pin, or why there is none.
+/// The maximum length of the message that accompanies a pin, or says why there is none.
 pub const PIN_MESSAGE_MAX: usize = 4 * 1024;
 
 /// The first field of a pin, and the first line of a message.
@@ -33,35 +34,35 @@ pub const PIN_TITLE: &str = "einhorn-pin 1";
 /// How a candidate was executed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pin {
-    /// What changes when its executable is written in place: size, seconds and nanoseconds of the
-    /// last change.
+    /// The size of its executable, and seconds and nanoseconds of its last modification, which
+    /// reveal that it was overwritten in place.
     pub executable: (u64, i64, i64),
     /// Its umask.
     pub umask: u32,
-    /// Its limits.
+    /// Its resource limits.
     pub limits: Vec<PinnedLimit>,
-    /// What must be the master's own: names and values.
+    /// Names and values of process attributes that must equal the master's.
     pub facts: Vec<(String, String)>,
-    /// Its command line up to where the state is named, without the word for a check.
+    /// Its command line up to the option that names the state, without the option for a check.
     pub before: Vec<OsString>,
-    /// The rest of it.
+    /// The rest of its command line.
     pub after: Vec<OsString>,
     /// Its environment, `NAME=value`.
     pub environment: Vec<OsString>,
 }
 
-/// A limit of a resource, by the name that getrlimit(2) has for it.
+/// A resource limit, by its name in getrlimit(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinnedLimit {
     /// Such as `RLIMIT_NOFILE`.
     pub name: String,
-    /// What holds.
+    /// The soft limit.
     pub soft: u64,
-    /// What it may be raised to.
+    /// The hard limit.
     pub hard: u64,
 }
 
-/// The pin as it is written.
+/// Encodes a pin.
 pub fn write_pin(pin: &Pin) -> Vec<u8> {
     let Pin { executable, umask, limits, facts, before, after, environment } = pin;
     let (size, seconds, nanoseconds) = executable;
@@ -87,7 +88,7 @@ pub fn write_pin(pin: &Pin) -> Vec<u8> {
     bytes
 }
 
-/// Understands a pin; `None` for anything else, one that is cut short included.
+/// Parses a pin; `None` if it is malformed or truncated.
 pub fn parse_pin(bytes: &[u8]) -> Option<Pin> {
     let bytes = bytes.strip_suffix(b"complete=yes\0")?.strip_suffix(b"\0")?;
     let mut fields = bytes.split(|byte| *byte == 0);
@@ -135,9 +136,9 @@ fn parse_limit(text: &str) -> Option<PinnedLimit> {
     (soft <= hard).then_some(PinnedLimit { name, soft, hard })
 }
 
-/// Where a candidate is not what the master is: the first fact in full, the others by name. `None`
-/// where there is none. What the candidate does not tell is a difference; what only the candidate
-/// tells, because it is of a later release, is none.
+/// Describes how a candidate's facts differ from the master's: the first difference in full, the
+/// others by name; `None` if there is none. A fact that the candidate lacks is a difference; one
+/// that only the candidate has, because it is a later release, is not.
 pub fn difference(own: &[(String, String)], pinned: &[(String, String)]) -> Option<String> {
     let told = |name: &str| pinned.iter().find(|(known, _)| known == name);
     let differs =

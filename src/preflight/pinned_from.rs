@@ -1,35 +1,35 @@
-//! What an image that was executed as it was pinned must know besides the state: what the image
-//! before it has changed of the process, and what only the next one may change. One word of the
-//! command line, which every release that can be pinned reads, for ever:
+//! What a pinned image must know besides the state: the process attributes that the previous image
+//! changed for the exec, and the limits that only the next image may change. It is one word of the
+//! command line, which every release that can be pinned must be able to read:
 //!
 //! ```text
 //! directory=9,umask=18,RLIMIT_NOFILE=20000:20000:4096
 //! ```
 //!
-//! Keys that a release does not know it passes over.
+//! Unknown keys are ignored.
 
 use std::fmt;
 
 use crate::preflight::pin::PinnedLimit;
 
-/// How the process was before it became what was pinned.
+/// The process attributes before the pinned exec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinnedFrom {
-    /// Under which number the working directory is.
+    /// The descriptor of the working directory.
     pub directory: i32,
     /// The umask.
     pub umask: u32,
-    /// Limits that have changed, or are to change.
+    /// Limits that were changed, or are to be changed.
     pub limits: Vec<ChangedLimit>,
 }
 
-/// A limit around a pinned exec.
+/// A limit that a pinned exec changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedLimit {
-    /// As it was.
+    /// The limit before the exec.
     pub before: PinnedLimit,
-    /// The hard limit that was pinned. The next image sets it once there is no way back: only root
-    /// can raise one again.
+    /// The pinned hard limit. The next image sets it once it can no longer roll back: only root can
+    /// raise a hard limit again.
     pub hard: u64,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for PinnedFrom {
 }
 
 impl PinnedFrom {
-    /// Understands the word; `None` for anything else.
+    /// Parses the word; `None` if it is malformed.
     pub fn parse(text: &str) -> Option<PinnedFrom> {
         let (mut directory, mut umask, mut limits) = (None, None, Vec::new());
         for pair in text.split(',') {

@@ -1,4 +1,4 @@
-//! What a candidate says of itself: lines that every release can read, for ever.
+//! A candidate's report: lines that every release can read.
 //!
 //! ```text
 //! einhorn-candidate 1
@@ -8,26 +8,26 @@
 //! adopted=yes
 //! ```
 //!
-//! Every line ends in a newline, `adopted` is the last one. Keys that a release does not know it
-//! passes over, so that later ones can say more.
+//! Every line ends in a newline; `adopted` is the last one. Unknown keys are ignored, so that later
+//! releases can add some.
 
 use crate::state::CandidateReport;
 
-/// The longest report in bytes. Today's has a hundred; a command that runs no einhorn must not fill
-/// the master's memory.
+/// The maximum size of a report in bytes. Today's is about a hundred; a command that is not an
+/// einhorn must not fill the master's memory.
 pub const REPORT_MAX: usize = 16 * 1024;
 
 /// The first line.
 const TITLE: &str = "einhorn-candidate 1";
 
-/// The report as it is written.
+/// Formats a report.
 pub fn write_report(report: &CandidateReport) -> String {
     let CandidateReport { pid, release, format, has_adopted } = report;
     let adopted = if *has_adopted { "yes" } else { "no" };
     format!("{TITLE}\npid={pid}\nrelease={release}\nformat={format}\nadopted={adopted}\n")
 }
 
-/// Understands a report; `None` for anything else, one that is cut short included.
+/// Parses a report; `None` if it is malformed or truncated.
 pub fn parse_report(text: &str) -> Option<CandidateReport> {
     if text.len() > REPORT_MAX {
         return None;
@@ -37,7 +37,7 @@ pub fn parse_report(text: &str) -> Option<CandidateReport> {
         return None;
     }
     let pairs: Vec<(&str, &str)> = lines.map(|line| line.split_once('=')).collect::<Option<_>>()?;
-    // The first of its name counts.
+    // The first one counts if a key is repeated.
     let value = |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
     Some(CandidateReport {
         pid: value("pid")?.parse().ok().filter(|pid| *pid > 0)?,

@@ -1,10 +1,10 @@
-//! Bytes to lines, and the two escapes.
+//! Splits bytes into lines, and escapes documents as lines.
 
 use std::borrow::Cow;
 
-/// The longest request line in bytes, its newline not counted. The longest honest request is a
-/// `config` mapping of a few hundred bytes; parsing hostile YAML grows with the square of its
-/// length, and at 16 KiB stays in the low milliseconds.
+/// The longest request line in bytes, its newline not counted. The longest real request is a
+/// `config` mapping of a few hundred bytes; the time to parse hostile YAML grows with the square of
+/// its length, and for 16 KiB is a few milliseconds.
 pub const LINE_MAX: usize = 16 * 1024;
 
 /// What a [`LineBuffer`] yields.
@@ -12,40 +12,39 @@ pub const LINE_MAX: usize = 16 * 1024;
 pub enum Line {
     /// A line without its newline.
     Complete(Vec<u8>),
-    /// A line longer than [`LINE_MAX`] ended here; its bytes were thrown away.
+    /// The end of a line longer than [`LINE_MAX`], whose bytes were discarded.
     TooLong,
 }
 
-/// Collects the bytes of one connection until they make lines. Holds at most [`LINE_MAX`] bytes
+/// Collects the bytes of one connection into lines. Holds at most [`LINE_MAX`] bytes
 /// plus what one [`LineBuffer::push`] adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LineBuffer {
     bytes: Vec<u8>,
-    /// How far `bytes` was searched for a newline in vain.
+    /// How many of `bytes` are known to hold no newline.
     searched: usize,
-    /// Inside a line that is too long: everything up to its newline is thrown away.
+    /// Whether the bytes up to the next newline are discarded, because the line is too long.
     discarding: bool,
 }
 
 impl LineBuffer {
-    /// A buffer in the middle of its work, from [`LineBuffer::parts`].
+    /// Restores a buffer from [`LineBuffer::parts`].
     pub fn from_parts(bytes: Vec<u8>, is_discarding: bool) -> LineBuffer {
         LineBuffer { bytes, searched: 0, discarding: is_discarding }
     }
 
-    /// The bytes that it holds, and whether it is throwing away a line that is too long.
+    /// The buffered bytes, and whether a line that is too long is being discarded.
     pub fn parts(&self) -> (&[u8], bool) {
         (&self.bytes, self.discarding)
     }
 
-    /// Adds bytes as they arrived; those of a line that is too long are thrown away at once, since
-    /// it may never end.
+    /// Adds bytes. Those of a line that is too long are discarded at once, since it may never end.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         self.search();
     }
 
-    /// Takes the next line, if one is complete.
+    /// Takes the next complete line.
     pub fn next_line(&mut self) -> Option<Line> {
         let found = self.search()?;
         let line: Vec<u8> = self.bytes.drain(..=found).take(found).collect();
@@ -54,7 +53,7 @@ impl LineBuffer {
         Some(if too_long { Line::TooLong } else { Line::Complete(line) })
     }
 
-    /// Where the first newline is.
+    /// Returns the index of the first newline.
     fn search(&mut self) -> Option<usize> {
         let newline = self.bytes[self.searched..].iter().position(|byte| *byte == b'\n');
         if let Some(offset) = newline {
@@ -69,23 +68,23 @@ impl LineBuffer {
         None
     }
 
-    /// Whether [`LineBuffer::next_line`] has something to give.
+    /// Whether a complete line is buffered.
     pub fn has_line(&self) -> bool {
         self.bytes[self.searched..].contains(&b'\n')
     }
 
-    /// How many bytes it holds.
+    /// The number of buffered bytes.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether it holds nothing.
+    /// Whether no bytes are buffered.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 }
 
-/// Makes one line of a document: `%` becomes `%25`, newline `%0A`; nothing else changes.
+/// Escapes a document as one line: `%` becomes `%25`, newline `%0A`; nothing else changes.
 pub fn escape(document: &str) -> String {
     let mut line = String::with_capacity(document.len() + document.len() / 4);
     let mut rest = document;
@@ -99,7 +98,7 @@ pub fn escape(document: &str) -> String {
     line
 }
 
-/// The document that a line carries; any other `%` stays as it is.
+/// Unescapes a line; any other `%` is kept.
 pub fn unescape(line: &str) -> Cow<'_, str> {
     if !line.contains('%') {
         return Cow::Borrowed(line);
@@ -159,7 +158,6 @@ mod tests {
         let mut buffer = LineBuffer::default();
         for _ in 0..1000 {
             buffer.push(&[b'x'; 4096]);
-            // Nobody asks for a line that is not there.
             assert!(!buffer.has_line());
             assert!(buffer.len() <= LINE_MAX + 4096);
         }

@@ -1,7 +1,7 @@
-//! Writes YAML as Ruby's Psych does, so that Ruby reads back what was meant.
+//! Writes YAML as Ruby's Psych does, so that values keep their types in Ruby.
 //!
-//! No serde crate can say "this is a symbol, that is a string": Ruby turns a plain `yes`, `1_000`
-//! or `:x` into other types. So symbols are written plain and every string double-quoted.
+//! No serde crate can tell symbols from strings, and Ruby reads a plain `yes`, `1_000` or `:x` as
+//! another type. So symbols are written plain and every string is double-quoted.
 
 use std::fmt::Write;
 
@@ -10,24 +10,23 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::scalar::Scalar;
 
-/// Room for most documents, in bytes; larger ones grow.
-const SHORT: usize = 256;
+/// The initial capacity of a document, in bytes; enough for most.
+const CAPACITY: usize = 256;
 
 /// A value in Ruby's terms.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Psych {
     /// `nil`.
     Nil,
-    /// `:name`; only names that the program itself chose.
+    /// `:name`; only for names in this program, which need no quotes.
     Symbol(&'static str),
-    /// A string that the program itself chose and that no reader takes for anything else; written
-    /// plain, for keys.
+    /// A string that is written plain, for keys in this program that YAML reads as strings.
     Name(&'static str),
     /// A time as [`crate::state::Realtime`] displays it; written plain.
     Time(String),
-    /// Anything a scalar can be.
+    /// Any scalar.
     Scalar(Scalar),
-    /// A string of bytes that are no text.
+    /// A string that is not UTF-8.
     Binary(Vec<u8>),
     /// An array.
     List(Vec<Psych>),
@@ -43,7 +42,7 @@ impl Psych {
         Psych::Scalar(Scalar::Text(text.into()))
     }
 
-    /// A string of any bytes: text where they are UTF-8.
+    /// A string of any bytes.
     pub fn bytes(bytes: &[u8]) -> Psych {
         match std::str::from_utf8(bytes) {
             Ok(text) => Psych::text(text),
@@ -71,8 +70,8 @@ impl Psych {
         value.map_or(Psych::Nil, write)
     }
 
-    /// Writes it if it stands on the line of its key; answers whether it does.
-    fn inline(&self, out: &mut String) -> bool {
+    /// Writes a value that fits on the line of its key. Returns whether it does.
+    fn write_inline(&self, out: &mut String) -> bool {
         match self {
             Psych::Nil => {}
             Psych::Symbol(name) => {
@@ -81,7 +80,7 @@ impl Psych {
             }
             Psych::Name(name) => out.push_str(name),
             Psych::Time(time) => out.push_str(time),
-            Psych::Scalar(scalar) => written(out, scalar),
+            Psych::Scalar(scalar) => write_scalar(out, scalar),
             Psych::Binary(bytes) => {
                 // Writing to a string does not fail.
                 let _ = write!(out, "!binary \"{}\"", BASE64.encode(bytes));
@@ -94,9 +93,9 @@ impl Psych {
     }
 }
 
-/// A whole document in block style, from `---` to the last newline.
+/// Formats a document in block style, from `---` to the final newline.
 pub fn document(root: &Psych) -> String {
-    let mut out = String::with_capacity(SHORT);
+    let mut out = String::with_capacity(CAPACITY);
     out.push_str("---");
     match root {
         Psych::Map(entries) if !entries.is_empty() => {
@@ -108,7 +107,7 @@ pub fn document(root: &Psych) -> String {
     out
 }
 
-/// Begins a line at a column.
+/// Indents a new line.
 fn pad(out: &mut String, indent: usize) {
     out.extend(std::iter::repeat_n(' ', indent));
 }
@@ -119,7 +118,7 @@ fn after_key(out: &mut String, value: &Psych, indent: usize) {
     if *value != Psych::Nil {
         out.push(' ');
     }
-    if value.inline(out) {
+    if value.write_inline(out) {
         out.push('\n');
         return;
     }
@@ -143,7 +142,7 @@ fn after_key(out: &mut String, value: &Psych, indent: usize) {
     }
 }
 
-/// Writes the items of a list at a column; `started` when the first one continues a line.
+/// Writes the items of a list at a column; `started` if the first one continues a line.
 fn list(out: &mut String, items: &[Psych], indent: usize, started: bool) {
     for (index, item) in items.iter().enumerate() {
         if index > 0 || !started {
@@ -154,13 +153,13 @@ fn list(out: &mut String, items: &[Psych], indent: usize, started: bool) {
     }
 }
 
-/// Writes the entries of a mapping at a column; `started` when the first one continues a line.
+/// Writes the entries of a mapping at a column; `started` if the first one continues a line.
 fn map(out: &mut String, entries: &[(Psych, Psych)], indent: usize, started: bool) {
     for (index, (key, value)) in entries.iter().enumerate() {
         if index > 0 || !started {
             pad(out, indent);
         }
-        if key.inline(out) {
+        if key.write_inline(out) {
             out.push(':');
             after_key(out, value, indent);
         } else {
@@ -188,17 +187,17 @@ fn after_marker(out: &mut String, value: &Psych, indent: usize) {
     }
 }
 
-fn written(out: &mut String, scalar: &Scalar) {
+fn write_scalar(out: &mut String, scalar: &Scalar) {
     // Writing to a string does not fail.
     let _ = match scalar {
         Scalar::Bool(value) => write!(out, "{value}"),
         Scalar::Integer(value) => write!(out, "{value}"),
         Scalar::Float(value) => write!(out, "{}", float(*value)),
-        Scalar::Text(text) => quoted(out, text),
+        Scalar::Text(text) => write_quoted(out, text),
     };
 }
 
-/// A float that YAML 1.1 reads as one: its grammar wants a point, and a sign on the exponent.
+/// Formats a float for YAML 1.1, whose grammar requires a point, and a sign on the exponent.
 fn float(value: f64) -> String {
     if value.is_nan() {
         return ".nan".to_owned();
@@ -213,9 +212,8 @@ fn float(value: f64) -> String {
     format!("{mantissa}{point}e{sign}{exponent}")
 }
 
-/// A double-quoted string: JSON's escapes, which YAML shares, and an escape for every character
-/// that libyaml refuses or takes for a line break.
-fn quoted(out: &mut String, text: &str) -> std::fmt::Result {
+/// Writes a double-quoted string with JSON's escapes, which YAML shares.
+fn write_quoted(out: &mut String, text: &str) -> std::fmt::Result {
     out.push('"');
     for character in text.chars() {
         match character {
@@ -225,7 +223,7 @@ fn quoted(out: &mut String, text: &str) -> std::fmt::Result {
             '\n' => out.push_str("\\n"),
             '\u{c}' => out.push_str("\\f"),
             '\r' => out.push_str("\\r"),
-            unfit if is_unfit(unfit) => write!(out, "\\u{:04x}", u32::from(unfit))?,
+            other if needs_escape(other) => write!(out, "\\u{:04x}", u32::from(other))?,
             other => out.push(other),
         }
     }
@@ -234,7 +232,7 @@ fn quoted(out: &mut String, text: &str) -> std::fmt::Result {
 }
 
 /// Whether libyaml refuses a character or takes it for a line break, also inside quotes.
-fn is_unfit(character: char) -> bool {
+fn needs_escape(character: char) -> bool {
     matches!(
         character,
         '\0'..='\u{1f}'
@@ -247,13 +245,13 @@ fn is_unfit(character: char) -> bool {
     )
 }
 
-/// JSON that is YAML too. All JSON is, says YAML 1.2, but libyaml refuses some characters that JSON
-/// leaves as they are, and in JSON without spaces between its parts they stand in strings only.
+/// Makes compact JSON readable for libyaml, which refuses some characters that JSON does not
+/// escape; they occur in strings only.
 pub fn as_yaml(json: &str) -> String {
     let mut yaml = String::with_capacity(json.len());
     for character in json.chars() {
         // Writing to a string does not fail.
-        let _ = match is_unfit(character) {
+        let _ = match needs_escape(character) {
             true => write!(yaml, "\\u{:04x}", u32::from(character)),
             false => yaml.write_char(character),
         };
@@ -266,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shapes_are_psychs() {
+    fn the_format_is_that_of_psych() {
         let root = Psych::symbols(vec![
             ("nothing", Psych::Nil),
             ("empty", Psych::List(Vec::new())),
@@ -319,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_quoted_whatever_they_look_like() {
+    fn strings_are_always_quoted() {
         for (text, written) in [
             ("yes", "\"yes\""),
             ("a\nb\u{85}\u{2028}\u{7f}", "\"a\\nb\\u0085\\u2028\\u007f\""),
@@ -330,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_written_as_such() {
+    fn bytes_that_are_not_utf_8_are_written_as_binary() {
         assert_eq!(document(&Psych::bytes("caf\u{e9}".as_bytes())), "--- \"caf\u{e9}\"\n");
         assert_eq!(document(&Psych::bytes(b"caf\xe9")), "--- !binary \"Y2Fm6Q==\"\n");
     }

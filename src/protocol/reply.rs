@@ -1,28 +1,28 @@
-//! A message of the master, as one line and back.
+//! Replies of the master: formatting and parsing.
 
 use serde::Deserialize;
 
 use crate::protocol::line::{escape, unescape};
-use crate::protocol::news::News;
 use crate::protocol::psych::{Psych, document};
+use crate::protocol::reply_event::ReplyEvent;
 use crate::protocol::value::Value;
 use crate::scalar::Scalar;
 
-/// One message to a client.
+/// One reply line to a client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// What to print.
+    /// The text to print.
     pub message: String,
-    /// The request's id; a request without one gets the message alone.
+    /// The request's id; without one, only the message is sent.
     pub request_id: Option<Scalar>,
-    /// Whether more messages follow for the same request.
+    /// Whether more replies to the same request follow.
     pub wait: bool,
-    /// The same for programs, as JSON; see [`News`](crate::protocol::News).
+    /// The event for programs, as JSON; see [`ReplyEvent`](crate::protocol::ReplyEvent).
     pub event: Option<String>,
 }
 
 impl Reply {
-    /// The line to send, its newline included.
+    /// Formats the line to send, newline included.
     pub fn to_line(&self) -> String {
         let mut entries = vec![(Psych::Name("message"), Psych::text(&self.message))];
         if let Some(id) = &self.request_id {
@@ -39,21 +39,21 @@ impl Reply {
         line
     }
 
-    /// The same reply with another message, in its event too.
+    /// Replaces the message, also in the event.
     pub fn with_message(self, message: String) -> Reply {
-        let tell = |event: String| match News::parse(&event) {
-            Ok(news) => news.with_message(message.clone()).to_json(),
+        let with_message = |event: String| match ReplyEvent::parse(&event) {
+            Ok(event) => event.with_message(message.clone()).to_json(),
             Err(_) => event,
         };
-        Reply { event: self.event.map(tell), message, ..self }
+        Reply { event: self.event.map(with_message), message, ..self }
     }
 
-    /// Understands a line of a master, this one or the original.
+    /// Parses a reply line, of this master or of the original.
     ///
     /// # Errors
-    /// A line that is no mapping with a `message`, in words.
+    /// Why the line is not a mapping with a `message`.
     pub fn parse(line: &str) -> Result<Reply, String> {
-        /// A message may be any scalar: the original writes one that looks like a number plain.
+        // The message may be any scalar: the original writes one that looks like a number plain.
         #[derive(Deserialize)]
         struct Wire {
             message: Value,
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_is_one_line_and_comes_back() {
+    fn a_reply_is_one_line_and_round_trips() {
         let reply = Reply {
             message: "100%\nsecond line\n".to_owned(),
             request_id: Some(Scalar::Integer(4)),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_originals_replies_are_understood() {
+    fn replies_of_the_original_are_parsed() {
         let line = "---%0Amessage: |%0A  Welcome!%0A  100%25%0Arequest_id: 1%0Await: true%0A";
         let reply = Reply::parse(line).unwrap();
         assert_eq!(reply.message, "Welcome!\n100%\n");

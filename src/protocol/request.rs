@@ -1,4 +1,4 @@
-//! A line of a client, understood.
+//! Requests of clients.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -7,25 +7,25 @@ use crate::protocol::line::{LINE_MAX, Line, unescape};
 use crate::protocol::value::Value;
 use crate::scalar::Scalar;
 
-/// A request as it arrived: which command it names and whether its arguments fit is for `decide`.
+/// A parsed request. Whether the command exists and its arguments are valid is for `decide`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
-    /// What is wanted.
+    /// The name of the command.
     pub command: Option<String>,
     /// Echoed as `request_id`.
     pub id: Option<Scalar>,
     /// The arguments.
     pub args: Args,
-    /// `ehlo`: who is there.
+    /// `ehlo`: the user's name.
     pub user: Option<String>,
-    /// `worker:ack`, `worker:ping`: which worker.
+    /// `worker:ack`, `worker:ping`: the worker's pid.
     pub pid: Option<Scalar>,
-    /// `worker:ping`: the request that the worker is busy with.
+    /// `worker:ping`: the id that the worker gives, shown in the state dump.
     pub request_id: Option<Scalar>,
-    /// An ACK as the Go library `go-einhorn` writes it, under keys that it misspells: `comand` and
-    /// `Pid`. It sends an empty line after that, so its connection must not be closed under it.
+    /// Whether this is an ACK of the Go library `go-einhorn`, which misspells the keys as `comand`
+    /// and `Pid`. It sends an empty line afterwards, so its connection must not be closed yet.
     pub is_misspelt: bool,
-    /// Whether each reply is to have an `event` for programs.
+    /// Whether the client asks for an `event` in each reply.
     pub wants_events: bool,
 }
 
@@ -37,25 +37,25 @@ pub enum Args {
     Absent,
     /// A list of scalars, each as a string.
     List(Vec<String>),
-    /// Something else, described for the client.
+    /// Anything else, with an error message for the client.
     Invalid(String),
 }
 
-/// Why a line is no request. The connection stays usable.
+/// Why a line is not a request, as a message for the client. The connection stays usable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRequest(pub String);
 
 impl Request {
-    /// Whether it changes nothing and is worth nothing without its answer.
-    pub fn only_asks(&self) -> bool {
+    /// Whether the command only reports, so that it is useless without its reply.
+    pub fn is_query(&self) -> bool {
         let command = self.command.as_deref();
         matches!(command, Some("ehlo" | "help" | "metrics" | "state" | "status"))
     }
 
-    /// Understands a line.
+    /// Parses a line.
     ///
     /// # Errors
-    /// A line that is too long, not UTF-8, not YAML, or not a mapping.
+    /// The line is too long, not UTF-8, not YAML, or not a mapping.
     pub fn parse(line: &Line) -> Result<Request, BadRequest> {
         let Line::Complete(bytes) = line else {
             return Err(BadRequest(format!(
@@ -93,10 +93,10 @@ fn scalar(request: &Value, name: &str) -> Option<Scalar> {
     }
 }
 
-/// What a scalar was before a parser took it for a number: an integer too large for it, or a
-/// string that Psych writes plain because YAML 1.1 has no such number, such as `1e5` and `0o17`.
+/// Corrects a scalar that the parser took for a number: an integer too large for it, or a string
+/// that Psych writes plain because it is not a number in YAML 1.1, such as `1e5` and `0o17`.
 fn as_sent(document: &str, name: &str, read: Scalar) -> Scalar {
-    // To read a request again takes its time: most ids are integers that need no second look.
+    // Parsing a request twice is slow, and most ids are integers.
     let is_certain = match read {
         Scalar::Float(_) => false,
         Scalar::Integer(_) => !document.contains("0o"),
@@ -120,7 +120,7 @@ fn as_sent(document: &str, name: &str, read: Scalar) -> Scalar {
     }
 }
 
-/// The scalars of a request that are given back, in the characters in which they came.
+/// The scalars that are sent back to clients, as the characters that were sent.
 #[derive(Deserialize)]
 struct Plain {
     #[serde(alias = ":id")]
@@ -153,7 +153,10 @@ fn args(value: &Value) -> Args {
         match item {
             Value::Scalar(scalar) => words.push(scalar.to_string()),
             other => {
-                return Args::Invalid(format!("An argument is {}, not a string", other.kind()));
+                return Args::Invalid(format!(
+                    "Each argument must be a string, not {}",
+                    other.kind()
+                ));
             }
         }
     }
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_send_is_understood() {
+    fn yaml_and_json_requests_are_parsed_alike() {
         let ruby = parse("---%0Acommand: signal%0Aid: 7%0Aargs:%0A- HUP%0A- \"100%25\"%0A");
         let json = parse(r#"{"command":"signal","id":7,"args":["HUP","100%25"]}"#);
         assert_eq!(ruby, json);
@@ -201,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_scalar_is_what_psych_takes_it_for() {
+    fn plain_scalars_have_the_types_of_psych() {
         let text = |text: &str| Some(Scalar::Text(text.to_owned()));
         let beyond = "9".repeat(40);
         for (given, id) in [

@@ -1,11 +1,11 @@
-//! The settings that `config` may change, by the original's names.
+//! The settings that `config` can change, under the original's names.
 
 use std::time::Duration;
 
 use crate::protocol::value::Value;
 use crate::scalar::Scalar;
 
-/// One change that `config` asks for, its type checked; bounds are for `decide`.
+/// One change of a setting, of the right type; `decide` checks its bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Setting {
     /// `number`: the target number of workers.
@@ -16,33 +16,33 @@ pub enum Setting {
     AckManual,
     /// `ack_mode: {type: timer, timeout: SECONDS}`, or `ack_mode: SECONDS`.
     AckTimer(f64),
-    /// `signal_timeout`; `None` turns it off.
+    /// `signal_timeout`; `None` for no limit.
     SignalTimeout(Option<f64>),
     /// `verbosity`: 0 to 2.
     Verbosity(u32),
     /// `max_unacked`.
     MaxUnacked(u32),
-    /// `max_upgrade_additional`; `None` lifts the limit.
+    /// `max_upgrade_additional`; `None` for no limit.
     MaxUpgradeAdditional(Option<u32>),
-    /// `retries`; `None` never gives up.
+    /// `retries`; `None` for no limit.
     Retries(Option<u32>),
-    /// What bounds a roll-out.
+    /// A limit of a roll-out.
     Bound(Bound),
-    /// `drop_environment_variables`: all the names, not further ones.
+    /// `drop_environment_variables`: the whole list, which replaces the previous one.
     DropEnvVars(Vec<String>),
-    /// `backlog`, which cannot change: the original's `:config:` must be given whole, so it comes
-    /// along with `number`.
+    /// `backlog`, which cannot change: the original's clients must send `:config:` whole, so they
+    /// send it along with `number`.
     Backlog(u32),
 }
 
-/// A change of what bounds a roll-out.
+/// A change of a limit of a roll-out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bound {
-    /// `ack_timeout`; `None` waits for ever.
+    /// `ack_timeout`; `None` for no limit.
     AckTimeout(Option<f64>),
-    /// `upgrade_timeout`; `None` lifts the limit.
+    /// `upgrade_timeout`; `None` for no limit.
     UpgradeTimeout(Option<f64>),
-    /// `upgrade_max_failures`; `None` goes by the target.
+    /// `upgrade_max_failures`; `None` for the default.
     UpgradeMaxFailures(Option<u32>),
     /// `canary_seconds`.
     CanarySeconds(f64),
@@ -50,23 +50,23 @@ pub enum Bound {
     OnCanaryTimeout(f64),
 }
 
-/// The names, for the error that refuses another.
+/// The names of the settings, for error messages.
 const NAMES: &str = "number, seconds, ack_mode, signal_timeout, verbosity, max_unacked, \
                      max_upgrade_additional, retries, drop_environment_variables, ack_timeout, \
                      upgrade_timeout, upgrade_max_failures, canary_seconds, on_canary_timeout";
 
-/// Why a `config` is refused; nothing of it is applied then.
+/// Why settings are refused, as a message for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingError(pub String);
 
-/// Reads the mapping that `config` carries: settings by name, with or without Ruby's colon, those
-/// of the original's nested `:config:` in it or at the top.
+/// Parses the mapping that `config` is given: settings by name, with or without Ruby's colon, at
+/// the top level or in the original's nested `:config:`.
 ///
 /// # Errors
-/// What is not a mapping, names that cannot be changed, values of the wrong type.
+/// It is not a mapping, names a setting that cannot be changed, or has a value of the wrong type.
 pub fn parse_settings(document: &str) -> Result<Vec<Setting>, SettingError> {
     let value = Value::parse(document).map_err(|why| {
-        // Psych refuses it too, but says no better why.
+        // Psych refuses this too, with an error as obscure as ours.
         let hint = match document.contains("{:") {
             true => "; within braces a Ruby symbol must be quoted, such as {\":seconds\": 2}",
             false => "",
@@ -121,7 +121,7 @@ fn read(value: &Value, settings: &mut Vec<Setting>) -> Result<(), SettingError> 
     Ok(())
 }
 
-/// What bounds a roll-out, by name; `None` for any other name.
+/// Reads a limit of a roll-out; `None` if the setting is not one.
 fn bound(name: &str, value: &Value) -> Result<Option<Bound>, SettingError> {
     Ok(Some(match name {
         "ack_timeout" => Bound::AckTimeout(optional(value, |v| seconds(name, v))?),
@@ -178,7 +178,6 @@ fn whole(name: &str, value: &Value) -> Result<u32, SettingError> {
     number.ok_or_else(|| SettingError(format!("{name} must be a whole number, not {value}")))
 }
 
-/// Names of environment variables.
 fn names(name: &str, value: &Value) -> Result<Vec<String>, SettingError> {
     let wrong = || SettingError(format!("{name} must be a list of names of environment variables"));
     let Value::List(items) = value else { return Err(wrong()) };
@@ -194,18 +193,18 @@ fn names(name: &str, value: &Value) -> Result<Vec<String>, SettingError> {
 fn seconds(name: &str, value: &Value) -> Result<f64, SettingError> {
     let wrong = || SettingError(format!("{name} must be a number of seconds, not {value}"));
     match value {
-        // Whole seconds beyond 2^53 are refused by their bound in any case.
+        // Integers beyond 2^53, which lose precision, exceed the bound anyway.
         Value::Scalar(Scalar::Integer(number)) => Ok(*number as f64),
         Value::Scalar(Scalar::Float(number)) => Ok(*number),
         _ => Err(wrong()),
     }
 }
 
-/// Checks a span in seconds: finite, above zero (or zero where `zero_allowed`), at most `max`.
+/// Checks a number of seconds: finite, above zero (or also zero if `zero_allowed`), at most `max`.
 /// Less than a nanosecond counts as zero.
 ///
 /// # Errors
-/// A sentence that names the bound.
+/// A sentence that names the bounds.
 pub fn span(name: &str, seconds: f64, zero_allowed: bool, max: f64) -> Result<Duration, String> {
     let lowest = if zero_allowed { seconds >= 0.0 } else { seconds >= 1e-9 };
     if !lowest || seconds.is_nan() || seconds > max {
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ruby_people_write_is_understood() {
+    fn ruby_symbols_are_accepted() {
         let config = [Setting::Number(3), Setting::Backlog(100), Setting::Seconds(1.0)];
         for (document, settings) in [
             (":signal_timeout: 5", &[Setting::SignalTimeout(Some(5.0))][..]),
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused_by_name() {
+    fn other_settings_and_types_are_refused_by_name() {
         for (document, why) in [
             ("{cmd: [sh]}", "\"cmd\""),
             ("{nice: {renice_cmd: x}}", "\"nice\""),

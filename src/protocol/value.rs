@@ -1,4 +1,4 @@
-//! A document of a client, read as JSON first and as YAML when it is not.
+//! Documents of clients, parsed as JSON or else as YAML.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,16 +9,16 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use crate::protocol::line::LINE_MAX;
 use crate::scalar::Scalar;
 
-/// How deeply a document may nest. Requests nest three levels; the YAML parser's time grows with
-/// the square of the depth.
+/// The deepest nesting of a document. Requests nest three levels; the time of the YAML parser grows
+/// with the square of the depth.
 const DEPTH_MAX: usize = 16;
 
-/// How much a document may hold, in bytes of text and in values. An alias of YAML repeats what it
-/// names: without a limit one line of 16 KiB takes seconds and gigabytes. No line without aliases
-/// reaches it.
+/// The largest size of a document, in bytes of text plus values. YAML aliases repeat values:
+/// without a limit, one line of 16 KiB takes seconds and gigabytes. No line without aliases gets
+/// there.
 const SIZE_MAX: usize = 2 * LINE_MAX;
 
-/// How many entries a mapping may have; a request has six. Each is compared with all before it.
+/// The most entries of a mapping; a request has six. Each is compared with all before it.
 const ENTRIES_MAX: usize = 128;
 
 /// Any document, without tags.
@@ -34,11 +34,11 @@ impl Value {
     /// Parses a document.
     ///
     /// # Errors
-    /// A sentence for the client: where and why it does not parse.
+    /// Where and why it does not parse, for the client.
     pub(crate) fn parse(document: &str) -> Result<Value, String> {
-        // JSON is a subset of YAML and a twentieth of the work; nearly all clients send it.
+        // Nearly all clients send JSON, and parsing it as JSON is twenty times faster.
         let as_json = match deeper_than(document, DEPTH_MAX) {
-            true => return Err(format!("nested more than {DEPTH_MAX} deep")),
+            true => return Err(format!("nested more than {DEPTH_MAX} levels deep")),
             false => serde_json::from_str(document),
         };
         let left = Cell::new(SIZE_MAX);
@@ -46,7 +46,7 @@ impl Value {
         as_json.or_else(as_yaml).map_err(|error| error.to_string())
     }
 
-    /// The entry of a mapping under a name, written with or without Ruby's leading colon.
+    /// The value of an entry of a mapping; its key may have Ruby's leading colon.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         let Value::Map(entries) = self else { return None };
         entries.iter().find(|(key, _)| key.is_name(name)).map(|(_, value)| value)
@@ -60,7 +60,7 @@ impl Value {
         }
     }
 
-    /// What kind of thing it is, for an error message.
+    /// The type, for error messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Value::Null => "nothing",
@@ -82,8 +82,8 @@ impl fmt::Display for Value {
     }
 }
 
-/// Whether a document can nest deeper than `limit`, seen in one pass over its bytes: brackets that
-/// are open at once, and the columns of indentation and markers before a line's first word.
+/// Estimates from above whether a document nests deeper than `limit`: by the brackets that are open
+/// at once, and by the columns of indentation and markers before a line's first word.
 fn deeper_than(document: &str, limit: usize) -> bool {
     let mut open = 0usize;
     let mut deepest = 0;
@@ -95,7 +95,7 @@ fn deeper_than(document: &str, limit: usize) -> bool {
         }
         deepest = deepest.max(open);
     }
-    // A level of block nesting takes a column at least.
+    // A level of block nesting takes at least one column.
     let columns = document.lines().map(|line| {
         line.bytes().take_while(|byte| matches!(byte, b' ' | b'-' | b'?' | b':' | b'\t')).count()
     });
@@ -108,14 +108,14 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Reads any value, of a document that may hold this much more.
+/// Deserializes any value, and counts its size against what is left of [`SIZE_MAX`].
 #[derive(Clone, Copy)]
 struct AnyValue<'a>(&'a Cell<usize>);
 
 impl AnyValue<'_> {
-    fn take<E: Error>(self, size: usize) -> Result<(), E> {
+    fn charge<E: Error>(self, size: usize) -> Result<(), E> {
         let left = self.0.get().checked_sub(size);
-        self.0.set(left.ok_or_else(|| E::custom("its aliases make too much of it"))?);
+        self.0.set(left.ok_or_else(|| E::custom("its aliases expand to too much data"))?);
         Ok(())
     }
 }
@@ -124,7 +124,7 @@ impl<'de> DeserializeSeed<'de> for AnyValue<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        self.take(1)?;
+        self.charge(1)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -158,7 +158,7 @@ impl<'de> Visitor<'de> for AnyValue<'_> {
 
     fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
         let integer = i128::try_from(value).map(Scalar::Integer);
-        // Beyond what any client counts to: its digits, as they came.
+        // Larger than any counter: keep the digits.
         Ok(Value::Scalar(integer.unwrap_or_else(|_| Scalar::Text(value.to_string()))))
     }
 
@@ -171,7 +171,7 @@ impl<'de> Visitor<'de> for AnyValue<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        self.take(value.len())?;
+        self.charge(value.len())?;
         Ok(Value::Scalar(Scalar::Text(value.to_owned())))
     }
 
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn json_and_yaml_mean_the_same() {
+    fn json_and_yaml_give_the_same_value() {
         let json = Value::parse(r#"{"command": "inc", "id": 1, "args": ["a", null]}"#).unwrap();
         let yaml = Value::parse("---\ncommand: inc\nid: 1\nargs:\n- a\n-\n").unwrap();
         assert_eq!(json, yaml);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn names_may_carry_rubys_colon() {
+    fn names_may_have_rubys_colon() {
         let value = Value::parse("{':number': 3, seconds: 2}").unwrap();
         assert!(value.get("number").is_some() && value.get("seconds").is_some());
     }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_without_end_stay_small() {
+    fn exploding_aliases_are_refused() {
         let bomb = "[&a [x,x,x,x,x,x,x,x], &b [*a,*a,*a,*a,*a,*a,*a,*a], \
                     &c [*b,*b,*b,*b,*b,*b,*b,*b], &d [*c,*c,*c,*c,*c,*c,*c,*c], \
                     &e [*d,*d,*d,*d,*d,*d,*d,*d], &f [*e,*e,*e,*e,*e,*e,*e,*e]]";

@@ -1,19 +1,19 @@
-//! What a candidate must say of itself to be taken for a Ruby Einhorn. Its check says it in the
-//! log, in every release from 0.8 on: `[MASTER PID] INFO: Running under Ruby VERSION`.
+//! Recognizes a Ruby Einhorn candidate by its log. In every release from 0.8 on, its check logs
+//! `[MASTER PID] INFO: Running under Ruby VERSION`.
 
 use crate::state::Pid;
 
 const BEFORE_PID: &str = "[MASTER ";
 const AFTER_PID: &str = "] INFO: Running under Ruby ";
 
-/// Why a candidate that ended well is no Ruby Einhorn that can go on in this process, by the end of
-/// what it wrote; `None` for one that is.
-pub fn unfit(words: &str, candidate: Pid, is_cut: bool) -> Option<String> {
+/// Why a candidate that exited with status 0 is not a Ruby Einhorn that can take over this process,
+/// judged by the end of its output; `None` if it is one.
+pub fn candidate_error(words: &str, candidate: Pid, is_truncated: bool) -> Option<String> {
     let pids: Vec<&str> = words.lines().filter_map(pid).collect();
     if pids.iter().any(|pid| *pid == candidate.to_string()) {
         return None;
     }
-    Some(match (pids.first(), is_cut) {
+    Some(match (pids.first(), is_truncated) {
         (Some(pid), _) => format!(
             "the re-exec command runs a Ruby Einhorn as a child (pid {pid} instead of \
              {candidate}): its last command must be run with `exec`"
@@ -30,7 +30,7 @@ pub fn unfit(words: &str, candidate: Pid, is_cut: bool) -> Option<String> {
     })
 }
 
-/// The pid in a line of a check. Something may stand before it that ended in no newline.
+/// The pid in a log line of a check. The line may begin with output that lacked a newline.
 fn pid(line: &str) -> Option<&str> {
     let (before, _) = line.split_once(AFTER_PID)?;
     let (_, pid) = before.rsplit_once(BEFORE_PID)?;

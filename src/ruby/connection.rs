@@ -1,4 +1,4 @@
-//! What a Ruby master keeps across an exec besides its state: its `:persistent_descriptors:`.
+//! A Ruby master's `:persistent_descriptors:`, which it keeps across an exec besides its state.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ pub(super) struct Connection {
     pub descriptor: i32,
     pub input: Vec<u8>,
     pub output: Vec<u8>,
-    /// The request ids by what is waited for; none where the client's is not one for us.
+    /// What the client waits for, with the request ids; `None` for an id of an unsupported type.
     pub subscriptions: Vec<(Subscription, Option<Scalar>)>,
-    /// Where it stands, for messages.
+    /// The path of its field, for messages.
     pub place: String,
 }
 
@@ -25,7 +25,7 @@ pub(super) enum Subscription {
     Reload,
 }
 
-/// When a worker counts as up.
+/// The timer after which a worker counts as up.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct AckTimer {
     pub pid: i32,
@@ -33,7 +33,7 @@ pub(super) struct AckTimer {
     pub start: Realtime,
 }
 
-/// All of them.
+/// All persistent descriptors and timers.
 pub(super) struct Descriptors {
     pub command_server: i32,
     pub connections: Vec<Connection>,
@@ -83,7 +83,7 @@ fn connection(item: &Field<'_>, notes: &mut Notes) -> Result<Connection, String>
                     continue;
                 }
             };
-            // Releases of old kept one without an id as well.
+            // Old releases also kept subscriptions without an id.
             if !id.is_nil() {
                 subscriptions.push((what, id.request_id(notes)));
             }

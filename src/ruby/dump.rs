@@ -1,4 +1,4 @@
-//! The state dump, in the shape of the original's (behaviour.md section 9).
+//! The state dump, in the original's format (behaviour.md section 9).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,39 +10,39 @@ use crate::state::{
     AckMode, Address, Bind, BoundBy, Config, Listener, Pid, Realtime, RolloutKind, State, Worker,
 };
 
-/// The whole dump, a YAML document.
+/// Formats the state dump as a YAML document.
 pub fn dump(state: &State) -> String {
-    let told = Told {
+    let context = DumpContext {
         helpers: &[],
         retries: state.config.retries,
         is_smooth: state.rollout.as_ref().is_some_and(|r| r.kind == RolloutKind::Smooth),
         generation: state.reexec_count,
         last_spinup: state.last_spawned_on,
     };
-    document(&Psych::symbols(vec![("state", facts(state, &told))]))
+    document(&Psych::symbols(vec![("state", facts(state, &context))]))
 }
 
-/// What a dump and a hand-over tell differently of the same state.
-pub(super) struct Told<'a> {
-    /// Children that are no workers.
+/// The values that differ between a dump and a hand-over of the same state.
+pub(super) struct DumpContext<'a> {
+    /// Children that are not workers.
     pub(super) helpers: &'a [(Pid, String)],
     /// `--retries`, which the original does not know.
     pub(super) retries: Option<u32>,
-    /// Whether the roll-out is a smooth one: that under way, or the one to come.
+    /// Whether the roll-out in progress, or the one to come, is smooth.
     pub(super) is_smooth: bool,
-    /// How many times the master has executed itself.
+    /// How many times the master has re-executed itself.
     pub(super) generation: u32,
-    /// When a worker was started last.
+    /// When a worker was last started.
     pub(super) last_spinup: Option<Realtime>,
 }
 
-/// What stands under `:state:`, in the original's order.
-pub(super) fn facts(state: &State, told: &Told<'_>) -> Psych {
+/// The contents of `:state:`, in the original's order.
+pub(super) fn facts(state: &State, context: &DumpContext<'_>) -> Psych {
     let config = &state.config;
     let workers = state.workers.iter().map(|(pid, w)| (Psych::integer(pid.0), worker(w)));
-    // The only kind of child besides workers that the original knows how to reap.
+    // The only kind of child besides workers that the original can reap.
     let helper = || Psych::symbols(vec![("type", Psych::Symbol("state_passer"))]);
-    let helpers = told.helpers.iter().map(|(pid, _)| (Psych::integer(pid.0), helper()));
+    let helpers = context.helpers.iter().map(|(pid, _)| (Psych::integer(pid.0), helper()));
     let children = workers.chain(helpers).collect();
     let bound = |bound_by: BoundBy| state.listeners.iter().filter(move |l| l.bound_by == bound_by);
     let per_listener =
@@ -52,7 +52,7 @@ pub(super) fn facts(state: &State, told: &Told<'_>) -> Psych {
         .collect();
     let entries = vec![
         ("children", Psych::Map(children)),
-        ("config", numbers(config, told.retries)),
+        ("config", numbers(config, context.retries)),
         ("versions", Psych::Map(Vec::new())),
         ("version", Psych::integer(state.generation.0)),
         ("sockets", Psych::Map(sockets)),
@@ -64,13 +64,13 @@ pub(super) fn facts(state: &State, told: &Told<'_>) -> Psych {
         ("script_name", Psych::Nil),
         ("respawn", Psych::bool(state.stopping.is_none())),
         ("upgrading", Psych::bool(state.rollout.is_some())),
-        ("smooth_upgrade", Psych::bool(told.is_smooth)),
+        ("smooth_upgrade", Psych::bool(context.is_smooth)),
         ("reloading_for_upgrade", Psych::bool(is_reloading_for_upgrade(state))),
         ("path", Psych::Nil),
         ("cmd_name", Psych::optional(config.command_name.as_ref(), Psych::text)),
         ("verbosity", Psych::integer(config.verbosity.0)),
-        ("generation", Psych::integer(told.generation)),
-        ("last_spinup", Psych::optional(told.last_spinup, time)),
+        ("generation", Psych::integer(context.generation)),
+        ("last_spinup", Psych::optional(context.last_spinup, time)),
         ("ack_mode", ack_mode(config.ack_mode)),
         ("kill_children_on_exit", Psych::bool(config.kill_children_on_exit)),
         ("command_socket_as_fd", Psych::bool(config.command_socket_as_fd)),
@@ -131,7 +131,7 @@ fn numbers(config: &Config, retries: Option<u32>) -> Psych {
     Psych::symbols(entries)
 }
 
-/// `[host, port, [options]]`; a UNIX socket is its path with neither port nor options.
+/// `[host, port, [options]]`; a UNIX socket has its path as host, no port and no options.
 fn bind(bind: &Bind) -> Psych {
     let (host, port) = match &bind.address {
         Address::Tcp { host, port } => (host.clone(), Some(*port)),
@@ -185,7 +185,7 @@ fn word(word: impl AsRef<OsStr>) -> Psych {
     Psych::bytes(word.as_ref().as_bytes())
 }
 
-/// A span in seconds, an integer where it is whole, as the original's options are.
+/// A span in seconds, as an integer where it is whole, like the original's options.
 fn seconds(span: Duration) -> Psych {
     match span.subsec_nanos() {
         0 => Psych::integer(span.as_secs()),

@@ -1,4 +1,4 @@
-//! A value and where it stands, so that whatever is wrong with it is refused by name.
+//! Fields: values with their paths, so that error messages can name them.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -9,7 +9,7 @@ use crate::ruby::value::Value;
 use crate::scalar::Scalar;
 use crate::state::{Realtime, SECONDS_MAX};
 
-/// What will be different, in words for the log.
+/// What will be different after a takeover, as messages for the log.
 pub(super) type Notes = Vec<String>;
 
 /// A value of the original's state.
@@ -36,7 +36,7 @@ impl<'a> Field<'a> {
         &self.path
     }
 
-    /// A sentence about this field.
+    /// An error message about this field.
     pub(super) fn wrong(&self, what: impl std::fmt::Display) -> String {
         match self.path.as_str() {
             "" => format!("the state {what}"),
@@ -70,7 +70,7 @@ impl<'a> Field<'a> {
                 _ => None,
             };
             let number = number.filter(|number| *number > 0).ok_or_else(|| {
-                self.wrong(format_args!("must have pids for keys, not {}", shown(key)))
+                self.wrong(format_args!("must have pids for keys, not {}", display_key(key)))
             })?;
             numbered.push((number, self.inner(number, value)));
         }
@@ -84,7 +84,7 @@ impl<'a> Field<'a> {
     /// The keys and values of a mapping.
     pub(super) fn pairs(&self) -> Result<Vec<(Field<'a>, Field<'a>)>, String> {
         let pair = |(key, value): &'a (Value, Value)| {
-            (self.inner(shown(key), key), self.inner(shown(key), value))
+            (self.inner(display_key(key), key), self.inner(display_key(key), value))
         };
         Ok(self.entries()?.iter().map(pair).collect())
     }
@@ -104,10 +104,10 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// What stands under a symbol, or under a string of this name; `None` also where nil does.
+    /// The value of a key, which may be a symbol or a string; `None` if it is missing or nil.
     ///
     /// # Errors
-    /// This is no mapping, or the key stands twice.
+    /// This is not a mapping, or the key is duplicated.
     pub(super) fn get(&self, name: &str) -> Result<Option<Field<'a>>, String> {
         let mut found = self.entries()?.iter().filter(|(key, _)| is_name(key, name));
         match (found.next(), found.next()) {
@@ -120,17 +120,17 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// What stands under a name that must be there.
+    /// The value of a required key.
     pub(super) fn need(&self, name: &str) -> Result<Field<'a>, String> {
         let missing = || self.wrong(format_args!("lacks `:{name}:`"));
         self.get(name)?.ok_or_else(missing)
     }
 
-    /// The keys of a mapping that are none of these, each with its path.
+    /// The keys of a mapping that are not among `known`, each with its path.
     pub(super) fn unknown(&self, known: &[&str]) -> Result<Vec<String>, String> {
         let is_unknown = |key: &Value| !known.iter().any(|name| is_name(key, name));
         let keys = self.entries()?.iter().map(|(key, _)| key).filter(|key| is_unknown(key));
-        Ok(keys.map(|key| self.inner(shown(key), &Value::Nil).path).collect())
+        Ok(keys.map(|key| self.inner(display_key(key), &Value::Nil).path).collect())
     }
 
     /// `true` or `false`.
@@ -152,12 +152,12 @@ impl<'a> Field<'a> {
         fits.ok_or_else(|| self.wrong(wrong))
     }
 
-    /// The number of a descriptor that is no standard stream.
+    /// A descriptor number, not that of a standard stream.
     pub(super) fn descriptor(&self) -> Result<i32, String> {
         self.whole(3, i32::MAX)
     }
 
-    /// A whole number, the nearest between two bounds where it is not between them.
+    /// A whole number, clamped to two bounds with a note.
     pub(super) fn nearest<T>(&self, lowest: T, highest: T, notes: &mut Notes) -> Result<T, String>
     where
         T: TryFrom<i128> + Into<i128> + std::fmt::Display + Copy,
@@ -172,7 +172,7 @@ impl<'a> Field<'a> {
         }))
     }
 
-    /// What a value has become, in words for the log.
+    /// The note for a clamped value.
     pub(super) fn clamped(
         &self,
         given: impl std::fmt::Display,
@@ -181,7 +181,7 @@ impl<'a> Field<'a> {
         self.wrong(format_args!("is {given}, which is out of bounds here: it is {taken} now"))
     }
 
-    /// A span in seconds, a number; the nearest that is none below 0 and none too long.
+    /// A span in seconds, clamped to the supported range with a note.
     pub(super) fn seconds(&self, notes: &mut Notes) -> Result<Duration, String> {
         let seconds = match self.value {
             // Whole seconds beyond 2^53 are too long in any case.
@@ -189,7 +189,7 @@ impl<'a> Field<'a> {
             Value::Float(number) => *number,
             _ => return Err(self.must_be("a number of seconds")),
         };
-        // What is no number stays none.
+        // NaN stays NaN, and `span` refuses it.
         let nearest = seconds.clamp(0.0, SECONDS_MAX);
         if nearest != seconds {
             notes.push(self.clamped(seconds, nearest));
@@ -197,7 +197,7 @@ impl<'a> Field<'a> {
         span("", nearest, true, SECONDS_MAX).map_err(|why| self.wrong(why.trim()))
     }
 
-    /// Bytes of a string.
+    /// The bytes of a string.
     pub(super) fn bytes(&self) -> Result<&'a [u8], String> {
         match self.value {
             Value::Text(text) => Ok(text),
@@ -205,7 +205,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A string that is text.
+    /// A string that is UTF-8.
     pub(super) fn text(&self) -> Result<&'a str, String> {
         std::str::from_utf8(self.bytes()?).map_err(|_| self.wrong("is not UTF-8"))
     }
@@ -218,7 +218,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A string that becomes a word of a command line, a path or a variable: it has no NUL.
+    /// A string to be used in a command line, a path or a variable, so it must not contain NUL.
     pub(super) fn word(&self) -> Result<OsString, String> {
         let bytes = self.bytes()?;
         match bytes.contains(&0) {
@@ -240,7 +240,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A scalar that a client chose, for itself: one that we cannot give back is left out.
+    /// A request id, which a client chose: one that we could not send back is omitted with a note.
     pub(super) fn request_id(&self, notes: &mut Notes) -> Option<Scalar> {
         let scalar = match self.value {
             Value::Bool(value) => Some(Scalar::Bool(*value)),
@@ -258,7 +258,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Whether a key is the symbol or the string of this name.
+/// Whether a key is the symbol or the string `name`.
 fn is_name(key: &Value, name: &str) -> bool {
     match key {
         Value::Symbol(symbol) => symbol == name,
@@ -267,8 +267,8 @@ fn is_name(key: &Value, name: &str) -> bool {
     }
 }
 
-/// A key, for a message; one that somebody else has chosen is cut.
-fn shown(key: &Value) -> String {
+/// A key as shown in a message; long ones are truncated.
+fn display_key(key: &Value) -> String {
     const SHOWN_MAX: usize = 60;
     match key {
         Value::Symbol(name) => format!(":{}:", name.chars().take(SHOWN_MAX).collect::<String>()),
@@ -278,7 +278,7 @@ fn shown(key: &Value) -> String {
     }
 }
 
-/// What a field says, or a default where it is missing or nil.
+/// The value of a field, or a default if it is missing or nil.
 pub(super) fn or<'a, T>(
     field: Option<Field<'a>>,
     default: T,
@@ -287,7 +287,7 @@ pub(super) fn or<'a, T>(
     optional(field, read).map(|value| value.unwrap_or(default))
 }
 
-/// What a field says, if it says anything.
+/// The value of a field, unless it is missing or nil.
 pub(super) fn optional<'a, T>(
     field: Option<Field<'a>>,
     read: impl FnOnce(&Field<'a>) -> Result<T, String>,

@@ -1,12 +1,12 @@
-//! A hand-over as the original reads it: the state's facts, and the descriptors that go on
-//! (behaviour.md section 8, docs/handover.md).
+//! Writes a hand-over in the original's format: the state and the descriptors (behaviour.md section
+//! 8, docs/handover.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::protocol::{Psych, Reply, document};
 use crate::ruby::Original;
-use crate::ruby::dump::{Told, facts, time};
+use crate::ruby::dump::{DumpContext, facts, time};
 use crate::scalar::Scalar;
 use crate::schema::{CarriedConnection, Handover, Role};
 use crate::state::{
@@ -14,21 +14,21 @@ use crate::state::{
     RolloutBounds, RolloutKind, State, Waiter, WaitsFor,
 };
 
-/// What a client hears that only waits for the re-exec.
+/// The final reply to a client that only waits for the re-exec.
 const RELOADED: &str = "Handed back: a Ruby Einhorn goes on";
 
-/// What a client hears that waits for a roll-out, and that the original can tell nothing later.
-const UNTOLD: &str = "Handed back: a Ruby Einhorn goes on with the roll-out, and tells how it ends \
-                      to the newest request of a connection that has an id";
+/// The final reply to a client that waits for a roll-out, if the original cannot notify it later.
+const ROLLOUT_CONTINUES: &str = "Handed back: a Ruby Einhorn goes on with the roll-out, and tells \
+                                 how it ends to the newest request of a connection that has an id";
 
-/// What of this state the original has no way to hold, each by its name.
+/// Names everything in this state that the original cannot represent.
 pub fn unknown_to_ruby(state: &State) -> Vec<String> {
     let listeners = state.listeners.iter().filter(|listener| !is_known(listener));
     let named = listeners.map(|listener| format!("the listener {}", listener.bind.address));
     named.chain(unknown_features(state).map(|name| format!("the feature {name:?}"))).collect()
 }
 
-/// What is in use without which this state would mean something else to the original.
+/// Features in use that the original would ignore, changing the meaning of the state.
 fn unknown_features(state: &State) -> impl Iterator<Item = &'static str> {
     let (config, bounds) = (&state.config, &state.config.rollout);
     let default = RolloutBounds::default();
@@ -51,12 +51,13 @@ fn unknown_features(state: &State) -> impl Iterator<Item = &'static str> {
     in_use.into_iter().filter(|(_, is_used)| *is_used).map(|(feature, _)| feature)
 }
 
-/// The original binds IPv4 and TCP, and tells workers nothing of a family.
+/// Whether the original supports a listener: it binds only IPv4 and TCP, and does not pass the
+/// address family to workers.
 fn is_known(listener: &Listener) -> bool {
     listener.family == Family::Inet && matches!(listener.bind.address, Address::Tcp { .. })
 }
 
-/// What is different from then on, each a clause: the original does without it.
+/// What will change after a hand-back, as a clause each: options that the original lacks.
 pub fn changes(state: &State) -> Vec<&'static str> {
     let config = &state.config;
     let is_pinned = config.reexec_mode == ReexecMode::Pinned;
@@ -71,12 +72,12 @@ pub fn changes(state: &State) -> Vec<&'static str> {
     changes.into_iter().filter(|(holds, _)| *holds).map(|(_, change)| change).collect()
 }
 
-/// Writes everything that a Ruby Einhorn needs to go on where this master stops: the YAML document
-/// that it reads from `--with-state-fd`.
+/// Writes everything that a Ruby Einhorn needs to continue where this master stops: the YAML
+/// document that it reads from `--with-state-fd`.
 ///
 /// # Errors
-/// What it cannot hold, what is missing from the table of descriptors, or what does not read back,
-/// by name.
+/// The original cannot represent the state, a descriptor is missing from the table, or the document
+/// does not read back as the same state; the message names the part.
 pub fn write(handover: &Handover, now: Now) -> Result<String, String> {
     let state = &handover.state;
     let unknown = unknown_to_ruby(state);
@@ -85,37 +86,42 @@ pub fn write(handover: &Handover, now: Now) -> Result<String, String> {
     }
     let asked = state.reexec.and_then(|reexec| reexec.kind.rollout());
     let under_way = state.rollout.as_ref().map(|rollout| rollout.kind);
-    let told = Told {
+    let context = DumpContext {
         helpers: &handover.helpers,
         retries: None,
         is_smooth: asked.or(under_way) == Some(RolloutKind::Smooth),
         generation: state.reexec_count.saturating_add(1),
-        // From none it cannot count, and a smooth upgrade would end it.
+        // Without one, the original's arithmetic fails, and a smooth upgrade would crash it.
         last_spinup: Some(state.last_spawned_on.unwrap_or(now.realtime)),
     };
     let descriptors = persistent(handover, now)?;
     let document = document(&Psych::symbols(vec![
-        ("state", facts(state, &told)),
+        ("state", facts(state, &context)),
         ("persistent_descriptors", Psych::List(descriptors)),
     ]));
-    // There is no way back from a master that cannot read it.
+    // If the Ruby master cannot read it, there is no rollback; so read it back first.
     let original = Original::read(document.as_bytes())
         .map_err(|why| format!("what is written for it cannot be read: {why}"))?;
-    match difference(&original, handover, &told) {
+    match difference(&original, handover, &context) {
         None => Ok(document),
         Some(what) => Err(format!("what is written for it reads back as other {what}")),
     }
 }
 
-/// What of a document that was read back is not what this master has, by name: the descriptors are
-/// compared with the table of those that travel.
-fn difference(original: &Original, handover: &Handover, told: &Told<'_>) -> Option<&'static str> {
+/// Names a part of the document that does not read back as this master's state; descriptors are
+/// compared with the table of those that are passed on.
+fn difference(
+    original: &Original,
+    handover: &Handover,
+    context: &DumpContext<'_>,
+) -> Option<&'static str> {
     let Handover { state, descriptors, connections, .. } = handover;
     let numbers = |is_it: &dyn Fn(Role) -> bool| -> BTreeSet<i32> {
         let these = descriptors.iter().filter(|carried| is_it(carried.role));
         these.map(|carried| carried.number).collect()
     };
-    let left = connections.iter().filter(|one| !goes_on(one)).map(|one| Role::Connection(one.id));
+    let left =
+        connections.iter().filter(|one| !is_handed_back(one)).map(|one| Role::Connection(one.id));
     let left: Vec<Role> = left.collect();
     let is_client = |role| matches!(role, Role::Connection(_)) && !left.contains(&role);
     let listeners = original.listeners.iter().map(|listener| listener.descriptor).collect();
@@ -125,7 +131,7 @@ fn difference(original: &Original, handover: &Handover, told: &Told<'_>) -> Opti
         (original.workers().eq(state.workers.keys().map(|pid| pid.0)), "workers"),
         (original.version == state.generation.0, "generation"),
         (
-            upgrade == (state.rollout.is_some(), told.is_smooth, is_to_roll_out),
+            upgrade == (state.rollout.is_some(), context.is_smooth, is_to_roll_out),
             "steps of the upgrade",
         ),
         (
@@ -138,13 +144,13 @@ fn difference(original: &Original, handover: &Handover, told: &Told<'_>) -> Opti
     same.into_iter().find(|(holds, _)| !holds).map(|(_, what)| what)
 }
 
-/// Whether a connection is handed back: one that is to be closed, and has all that it is owed, is
-/// closed by being left behind.
-pub fn goes_on(connection: &CarriedConnection) -> bool {
+/// Whether a connection is handed back. One that is closing and has no pending output is left out,
+/// which closes it.
+pub fn is_handed_back(connection: &CarriedConnection) -> bool {
     !connection.is_closing || !connection.output.is_empty()
 }
 
-/// What the original calls persistent descriptors, timers of ACKs included.
+/// The original's persistent descriptors, which include ACK timers.
 fn persistent(handover: &Handover, now: Now) -> Result<Vec<Psych>, String> {
     let number = |role: Role, what: &str| {
         let carried = handover.descriptors.iter().find(|carried| carried.role == role);
@@ -156,7 +162,7 @@ fn persistent(handover: &Handover, now: Now) -> Result<Vec<Psych>, String> {
     for waiter in &handover.state.waiters {
         waiting.entry(waiter.connection).or_default().push(waiter);
     }
-    for carried in handover.connections.iter().filter(|connection| goes_on(connection)) {
+    for carried in handover.connections.iter().filter(|connection| is_handed_back(connection)) {
         let what = format!("connection {}", carried.id.0);
         let socket = number(Role::Connection(carried.id), &what)?;
         let waiters = waiting.remove(&carried.id).unwrap_or_default();
@@ -167,13 +173,13 @@ fn persistent(handover: &Handover, now: Now) -> Result<Vec<Psych>, String> {
 }
 
 fn entry(class: &str, facts: Vec<(&'static str, Psych)>) -> Psych {
-    // Written as text: the original looks the class up by its name, and loads no class from YAML.
+    // As text: the original looks the class up by name, and does not load classes from YAML.
     let class = Psych::text(format!("Einhorn::Event::{class}"));
     Psych::symbols([vec![("class", class)], facts].concat())
 }
 
-/// A connection. The original subscribes one request of it to a roll-out, by its id; the others
-/// get their last line now, in the buffer that only an adopted state writes out.
+/// A connection. The original can subscribe one request id of it to a roll-out; other requests get
+/// their final reply now, in the write buffer, which is flushed only if the state is adopted.
 fn connection(socket: Psych, carried: &CarriedConnection, waiters: &[&Waiter]) -> Psych {
     let subscribed = waiters.iter().rposition(|waiter| can_be_subscribed(waiter));
     let mut output = carried.output.clone();
@@ -181,7 +187,7 @@ fn connection(socket: Psych, carried: &CarriedConnection, waiters: &[&Waiter]) -
         if Some(index) != subscribed {
             let message = match waiter.waits_for {
                 WaitsFor::Reexec | WaitsFor::Settled | WaitsFor::Exit => RELOADED,
-                WaitsFor::Rollout | WaitsFor::Upgrade => UNTOLD,
+                WaitsFor::Rollout | WaitsFor::Upgrade => ROLLOUT_CONTINUES,
             };
             let request_id = waiter.request_id.clone();
             let event = None;
@@ -191,7 +197,7 @@ fn connection(socket: Psych, carried: &CarriedConnection, waiters: &[&Waiter]) -
     }
     let id = subscribed.and_then(|index| waiters[index].request_id.clone());
     let subscriptions = id.map(|id| ("upgrade", Psych::Scalar(id))).into_iter().collect();
-    let buffers = [("read_buffer", &unread(carried)), ("write_buffer", &output)];
+    let buffers = [("read_buffer", &remaining_input(carried)), ("write_buffer", &output)];
     let mut facts = vec![("socket", socket)];
     let filled = buffers.into_iter().filter(|(_, bytes)| !bytes.is_empty());
     facts.extend(filled.map(|(name, bytes)| (name, buffer(bytes))));
@@ -199,13 +205,14 @@ fn connection(socket: Psych, carried: &CarriedConnection, waiters: &[&Waiter]) -
     entry("Connection", facts)
 }
 
-/// What of a connection's input the original goes on with. A line of which we have thrown the start
-/// away must not be taken for a command: `]` begins none, whatever follows, while a `{` might.
-fn unread(carried: &CarriedConnection) -> Vec<u8> {
+/// The input that the original continues with. The rest of a line whose start was discarded must
+/// not be taken for a command: no command begins with `]`, whatever follows, while one might begin
+/// with `{`.
+fn remaining_input(carried: &CarriedConnection) -> Vec<u8> {
     let input = carried.input.as_slice();
     let is_within_line = carried.is_discarding || !input.is_empty() && !input.ends_with(b"\n");
     match (carried.is_closing, carried.is_discarding) {
-        // It is heard no more.
+        // No further request is read from it.
         (true, _) if is_within_line => b"]".to_vec(),
         (true, _) => Vec::new(),
         (false, true) => [b"]", input].concat(),
@@ -213,15 +220,16 @@ fn unread(carried: &CarriedConnection) -> Vec<u8> {
     }
 }
 
-/// Whether the original can tell this one how a roll-out ends: it tells whose id is true to Ruby.
+/// Whether the original can notify this waiter of the end of a roll-out: it notifies only ids that
+/// are truthy in Ruby.
 fn can_be_subscribed(waiter: &Waiter) -> bool {
     let has_id = !matches!(waiter.request_id, None | Some(Scalar::Bool(false)));
     has_id && matches!(waiter.waits_for, WaitsFor::Rollout | WaitsFor::Upgrade)
 }
 
-/// What travels half read or half written. The original counts what it has written in bytes and
-/// cuts it off in characters, and appends bytes to what it has read: beyond ASCII a string of
-/// characters would end it, as it does with those that it hands to itself as bytes.
+/// A read or write buffer. The original counts written bytes but cuts the buffer by characters, and
+/// appends bytes to its read buffer. Non-ASCII data in a character string would therefore crash it,
+/// so it is written as binary, as the original does for itself.
 fn buffer(bytes: &[u8]) -> Psych {
     match bytes.is_ascii() {
         true => Psych::bytes(bytes),
@@ -229,7 +237,7 @@ fn buffer(bytes: &[u8]) -> Psych {
     }
 }
 
-/// A timer for each worker that is up once it has lived long enough.
+/// An ACK timer for each worker that is not ACKed yet.
 fn ack_timers(state: &State, now: Now) -> impl Iterator<Item = Psych> {
     let after = match state.config.ack_mode {
         AckMode::Timer(after) => Some(after),
@@ -239,16 +247,16 @@ fn ack_timers(state: &State, now: Now) -> impl Iterator<Item = Psych> {
     pending.filter_map(move |(pid, worker)| {
         let timer = vec![
             ("time", Psych::Scalar(Scalar::Float(after?.as_secs_f64()))),
-            ("start", time(on_the_calendar(worker.spawned_at, now))),
+            ("start", time(to_realtime(worker.spawned_at, now))),
             ("pid", Psych::integer(pid.0)),
         ];
         Some(entry("ACKTimer", timer))
     })
 }
 
-/// When something was, by the calendar of now: what the clock was set to meanwhile is no time that
-/// a worker has lived.
-fn on_the_calendar(at: Monotonic, now: Now) -> Realtime {
+/// Converts an instant to calendar time, relative to now, so that clock adjustments in between do
+/// not count as time that a worker has been running.
+fn to_realtime(at: Monotonic, now: Now) -> Realtime {
     let ago: Duration = now.monotonic.since(at);
     Realtime(now.realtime.0.saturating_sub(i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX)))
 }

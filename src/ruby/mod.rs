@@ -1,5 +1,5 @@
-//! The Ruby Einhorn's shapes (behaviour.md sections 8 and 9). Pure: whoever has a
-//! descriptor, a clock or a process calls this.
+//! The Ruby Einhorn's formats (behaviour.md sections 8 and 9). Pure: the shell provides the
+//! descriptors, clocks and processes.
 
 mod candidate;
 mod connection;
@@ -13,9 +13,9 @@ mod value;
 mod worker;
 mod yaml;
 
-pub use candidate::unfit;
+pub use candidate::candidate_error;
 pub use dump::dump;
-pub use handback::{changes, goes_on, unknown_to_ruby, write};
-pub use original::{BEGINNING, Original, STATE_KEYS};
+pub use handback::{changes, is_handed_back, unknown_to_ruby, write};
+pub use original::{Original, STATE_KEYS, STATE_PREFIX};
 pub use takeover::{Facts, Found, Parentage, Socket, Takeover};
 pub use yaml::STATE_MAX;

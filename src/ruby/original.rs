@@ -1,5 +1,5 @@
-//! What a Ruby master says of itself when it hands over, read and checked; keys that are missing
-//! have the original's defaults, as older releases of it have fewer.
+//! Reads and checks the state of a Ruby master that hands over. Missing keys get the original's
+//! defaults, since older releases have fewer keys.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::state::{AckMode, Address, Bind, ListenerOptions, Realtime, WORKERS_MA
 pub(super) use connection::{AckTimer, Connection};
 pub(super) use worker::Worker;
 
-/// A Ruby master, as of its exec.
+/// A Ruby master at the time of its exec.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Original {
     pub(super) workers: Vec<Worker>,
@@ -24,7 +24,7 @@ pub struct Original {
     pub(super) ack_timers: Vec<AckTimer>,
     /// The workers' code; `:version:`.
     pub(super) version: u32,
-    /// How often it has re-executed itself, this time included; `:generation:`.
+    /// How many times it has re-executed itself, this time included; `:generation:`.
     pub(super) generation: u32,
     pub(super) respawn: bool,
     pub(super) upgrading: bool,
@@ -33,11 +33,11 @@ pub struct Original {
     pub(super) early_death_count: u32,
     pub(super) last_spinup: Option<Realtime>,
     pub(super) last_upgraded: Option<Realtime>,
-    /// What will be different, in words for the log.
+    /// What will be different after a takeover, as messages for the log.
     pub(super) notes: Vec<String>,
 }
 
-/// What its operator asked for.
+/// Its configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Options {
     pub original_command: Vec<OsString>,
@@ -62,18 +62,18 @@ pub(super) struct Options {
     pub verbosity: u8,
 }
 
-/// A socket that its workers serve.
+/// A listening socket of its workers.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Listener {
     pub bind: Bind,
-    /// Whether a `srv:` word asked for it.
+    /// Whether it comes from a `srv:` word.
     pub is_word: bool,
     pub descriptor: i32,
-    /// Where it stands, for messages.
+    /// The path of its field, for messages.
     pub place: String,
 }
 
-/// What `:state:` may hold. `versions`, `script_name` and `preloaded` mean nothing to us.
+/// The known keys of `:state:`. `versions`, `script_name` and `preloaded` are ignored.
 pub const STATE_KEYS: &[&str] = &[
     "children",
     "config",
@@ -114,22 +114,22 @@ pub const STATE_KEYS: &[&str] = &[
 const KNOWN_NUMBERS: &[&str] =
     &["number", "backlog", "seconds", "max_unacked", "max_upgrade_additional"];
 
-/// What a state of the original's begins with.
-pub const BEGINNING: &[u8] = b"---";
+/// The first bytes of a state of the original.
+pub const STATE_PREFIX: &[u8] = b"---";
 
-/// The respawn interval in place of none at all.
+/// The respawn interval if the original has none.
 const SECONDS_DEFAULT: Duration = Duration::from_secs(1);
 
 impl Original {
-    /// Whether these bytes are meant as a state of the original's and not as one of ours.
-    pub fn is_meant(bytes: &[u8]) -> bool {
-        bytes.starts_with(BEGINNING)
+    /// Whether these bytes are a state of the original and not one of ours.
+    pub fn is_ruby_state(bytes: &[u8]) -> bool {
+        bytes.starts_with(STATE_PREFIX)
     }
 
     /// Reads a state.
     ///
     /// # Errors
-    /// What it is not, or which field of it is wrong, by name.
+    /// The document is malformed, or a field, which the message names, is invalid.
     pub fn read(bytes: &[u8]) -> Result<Original, String> {
         let document = yaml::parse(bytes)?;
         let root = Field::root(&document);
@@ -174,7 +174,7 @@ impl Original {
         Ok(original)
     }
 
-    /// The numbers of its descriptors, each with the name of its field.
+    /// The descriptor numbers, each with the name of its field.
     pub fn descriptors(&self) -> Vec<(i32, String)> {
         let server = (self.command_server, "the command server".to_owned());
         let listeners = self.listeners.iter().map(|l| (l.descriptor, l.place.clone()));
@@ -182,17 +182,17 @@ impl Original {
         [server].into_iter().chain(listeners).chain(connections).collect()
     }
 
-    /// The number of its command socket.
+    /// The descriptor number of its command socket.
     pub fn command_socket(&self) -> i32 {
         self.command_server
     }
 
-    /// The numbers of its clients' connections.
+    /// The descriptor numbers of its clients' connections.
     pub fn clients(&self) -> impl Iterator<Item = i32> {
         self.connections.iter().map(|connection| connection.descriptor)
     }
 
-    /// The ports that its listeners were asked to bind, by their numbers.
+    /// The requested ports of its listeners, with their descriptor numbers.
     pub fn ports(&self) -> impl Iterator<Item = (i32, u16)> {
         self.listeners.iter().filter_map(|listener| match listener.bind.address {
             Address::Tcp { port, .. } | Address::Udp { port, .. } => {
@@ -208,7 +208,7 @@ impl Original {
     }
 }
 
-/// Up to 0.8 it had another name.
+/// The key had another name up to 0.8.
 fn is_reloading_for_upgrade(state: &Field<'_>) -> Result<bool, String> {
     let older = or(state.get("reloading_for_preload_upgrade")?, false, Field::bool)?;
     or(state.get("reloading_for_upgrade")?, older, Field::bool)
@@ -267,7 +267,7 @@ fn options(
     })
 }
 
-/// The pause between starts; the original has none where it is 0 or less.
+/// The respawn interval; 0 or less means no delay in the original.
 fn pause(field: &Field<'_>, notes: &mut Notes) -> Result<Duration, String> {
     let mut clamped = Notes::new();
     let seconds = field.seconds(&mut clamped)?;
@@ -282,7 +282,7 @@ fn pause(field: &Field<'_>, notes: &mut Notes) -> Result<Duration, String> {
     Ok(SECONDS_DEFAULT)
 }
 
-/// The length of a listener's queue; to listen(2) a negative one is the longest.
+/// The listen backlog; listen(2) treats a negative one as the maximum.
 fn backlog(field: &Field<'_>, notes: &mut Notes) -> Result<u32, String> {
     let longest = i32::MAX.unsigned_abs();
     if field.nearest(i64::MIN, i64::MAX, &mut Notes::new())? >= 0 {
@@ -301,7 +301,7 @@ fn ack_mode(field: &Field<'_>, notes: &mut Notes) -> Result<AckMode, String> {
     }
 }
 
-/// Those of `-b`, then those of `srv:` words.
+/// The listeners of `-b`, then those of `srv:` words.
 fn listeners(state: &Field<'_>) -> Result<Vec<Listener>, String> {
     let items = |name| or(state.get(name)?, Vec::new(), Field::items);
     let (binds, numbers) = (items("bind")?, items("bind_fds")?);
@@ -333,7 +333,7 @@ fn listeners(state: &Field<'_>) -> Result<Vec<Listener>, String> {
     Ok(found)
 }
 
-/// `[HOST, PORT, [OPTION…]]`, the options missing after a `srv:` word; `[PATH, [OPTION…]]`.
+/// `[HOST, PORT, [OPTION…]]`, without the options for a `srv:` word; `[PATH, [OPTION…]]`.
 fn bind(items: &[Field<'_>], whole: &Field<'_>) -> Result<Bind, String> {
     let wrong = || whole.wrong("must be a host, a port and a list of options");
     let (address, options) = match items {
@@ -342,7 +342,7 @@ fn bind(items: &[Field<'_>], whole: &Field<'_>) -> Result<Bind, String> {
             (Address::Unix { path, mode: None, owner: None, group: None }, Some(options))
         }
         [host, port, rest @ ..] if rest.len() <= 1 => {
-            // The words' ports are the digits as they stood on the command line.
+            // The ports of `srv:` words are strings, as on the command line.
             let port = match port.bytes() {
                 Ok(digits) => std::str::from_utf8(digits)
                     .ok()

@@ -1,5 +1,5 @@
-//! What a plain scalar means to Ruby, by the rules of Psych's scanner: those of YAML 1.1, with
-//! symbols, and with its own of what a float is.
+//! Resolves plain scalars by the rules of Psych's scanner: YAML 1.1, with symbols and Psych's own
+//! definition of a float.
 
 use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
 

@@ -1,4 +1,4 @@
-//! A Ruby master's state as one of ours.
+//! Converts a Ruby master's state to one of ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,82 +13,82 @@ use crate::state::{
     Stopping, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
 };
 
-/// What only the machine knows.
+/// Facts about the machine and this process.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The pid of the master.
     pub master_pid: Pid,
-    /// The instant.
+    /// The current time.
     pub now: Now,
-    /// How many processors there are.
+    /// The number of processors.
     pub processor_count: u32,
-    /// What this image was started with.
+    /// How this image was started.
     pub origin: Origin,
-    /// From where relative paths are meant.
+    /// The directory that relative paths are based on.
     pub directory: PathBuf,
-    /// Where files lie that were given no path.
+    /// The directory of files without an explicit path.
     pub default_folder: PathBuf,
-    /// What is open under the numbers of [`Original::descriptors`].
+    /// The open files of [`Original::descriptors`], by number.
     pub found: BTreeMap<i32, Found>,
-    /// Whose the processes of [`Original::workers`] are.
+    /// The parentage of the processes of [`Original::workers`].
     pub parentage: BTreeMap<i32, Parentage>,
-    /// The lock, and the pid file where it is the master's.
+    /// The lock file, and the pid file if it is the master's.
     pub files: Vec<(Role, i32, Identity)>,
-    /// What else is open: kept for whoever counts on it.
+    /// Other open descriptors, kept because children may depend on them.
     pub inherited_fds: Vec<(i32, Identity)>,
     /// The id of the first connection.
     pub first_connection: ConnectionId,
 }
 
-/// What is open under a number.
+/// An open file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The very thing.
+    /// Its identity.
     pub identity: Identity,
-    /// What kind of socket, if it is one.
+    /// The socket, if it is one.
     pub socket: Option<Socket>,
 }
 
 /// A socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
-    /// Its family; `None` for one that no listener of ours has.
+    /// Its family; `None` if unsupported.
     pub family: Option<Family>,
-    /// Whether it is a stream.
+    /// Whether it is a stream socket.
     pub is_stream: bool,
     /// The port that it is bound to.
     pub port: Option<u16>,
     /// The path that it is bound to.
     pub path: Option<PathBuf>,
-    /// Who connected it: the pid at the other end.
+    /// The pid of the peer.
     pub peer: Option<i32>,
 }
 
-/// Whose a process is.
+/// Whether a process is a child of the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parentage {
-    /// The master's child.
+    /// It is the master's child.
     Ours,
-    /// Somebody else's.
+    /// It is another process's child.
     Foreign,
-    /// There is none of this pid.
+    /// It does not exist.
     Gone,
 }
 
-/// A state that was taken over.
+/// A converted state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Takeover {
-    /// The state, and what travels with it, as if one of ours had written it.
+    /// The hand-over, as if one of our masters had written it.
     pub handover: Handover,
-    /// What will be different, in words for the log.
+    /// What will be different after the takeover, as messages for the log.
     pub notes: Vec<String>,
 }
 
 impl Original {
-    /// Where its command socket is: as it was asked for, else as it is bound.
+    /// The path of its command socket: the configured one, or else the bound one.
     ///
     /// # Errors
-    /// It cannot be told.
+    /// The path is unknown.
     pub fn socket_path(&self, facts: &Facts) -> Result<PathBuf, String> {
         let asked = self.options.socket_path.clone().map(PathBuf::from);
         let bound = || facts.found.get(&self.command_server)?.socket.as_ref()?.path.clone();
@@ -96,9 +96,10 @@ impl Original {
         Ok(facts.directory.join(path))
     }
 
-    /// Where its pid file (`pid`) or lock file (`lock`) is; by default in the folder of the default
-    /// files, whatever path the command socket was given. Where it was given none, it lies in that
-    /// folder too, which tells more of it than the environment does that we were started with.
+    /// The path of its pid file (`pid`) or lock file (`lock`). By default it is in the default
+    /// directory, whatever path the command socket was given. If that was given none, it is in the
+    /// default directory too, so its own directory is used: this is more reliable than our
+    /// environment.
     ///
     /// # Errors
     /// As [`Original::socket_path`].
@@ -117,10 +118,10 @@ impl Original {
         }
     }
 
-    /// The state as one of ours.
+    /// Converts the state to one of ours.
     ///
     /// # Errors
-    /// What cannot be honoured, by the name of its field.
+    /// A field, which the message names, cannot be honoured.
     pub fn take_over(&self, facts: &Facts) -> Result<Takeover, String> {
         self.check_descriptors(facts)?;
         let mut notes = self.notes.clone();
@@ -133,11 +134,11 @@ impl Original {
         state.workers = self.taken_workers(facts, &mut notes);
         state.generation = Generation(self.version);
         state.newest_generation = state.generation;
-        // It has counted the exec that is under way, as we do when it is over.
+        // The original has already counted this exec; we count it once it is complete.
         state.reexec_count = self.generation.saturating_sub(1);
         state.early_death_count = self.early_death_count;
         state.last_spawned_on = self.last_spinup;
-        state.last_spawn_at = self.last_spinup.map(|on| monotonic(on, facts.now));
+        state.last_spawn_at = self.last_spinup.map(|on| to_monotonic(on, facts.now));
         state.last_upgraded_on = self.last_upgraded;
         if !self.respawn {
             state.stopping = Some(Stopping { exit_code: 0 });
@@ -162,7 +163,7 @@ impl Original {
         Ok(Takeover { handover, notes })
     }
 
-    /// Every number once, and everything under its number what it is said to be.
+    /// Each descriptor number occurs once and refers to a socket of the right kind.
     fn check_descriptors(&self, facts: &Facts) -> Result<(), String> {
         let mut places: BTreeMap<i32, String> = BTreeMap::new();
         for (number, place) in self.descriptors() {
@@ -196,8 +197,9 @@ impl Original {
         Ok(())
     }
 
-    /// A worker that is somebody else's child has another parent than this state. One may have been
-    /// reaped by a script that ran in the master's place, and its pid used again; not all.
+    /// If no worker is our child, the state belongs to another master. Some workers may have been
+    /// reaped by a script that ran in the master's place, and their pids reused, but not all of
+    /// them.
     fn check_parentage(&self, facts: &Facts, notes: &mut Vec<String>) -> Result<(), String> {
         let impossible = |pid: &i32| *pid <= 1 || *pid == facts.master_pid.0;
         if let Some(pid) = self.workers().chain(self.passers.iter().copied()).find(impossible) {
@@ -244,7 +246,7 @@ impl Original {
             worker.last_signaled_on = child.last_signaled_at;
             if worker.is_stopping() {
                 let since = child.last_signaled_at.unwrap_or(facts.now.realtime);
-                worker.stop_requested_at = Some(monotonic(since, facts.now));
+                worker.stop_requested_at = Some(to_monotonic(since, facts.now));
             }
             worker.ping =
                 child.pinged_at.map(|at| Ping { at, request_id: child.pinged_request_id.clone() });
@@ -253,21 +255,21 @@ impl Original {
         taken
     }
 
-    /// When a worker was started; for one whose ACK timer runs, such that it rings when the
-    /// original's would have.
+    /// When a worker was started. If its ACK timer is pending, this is set so that the timer
+    /// expires when the original's would have.
     fn spawned_at(&self, pid: i32, spawned_on: Realtime, now: Now) -> Monotonic {
         let timer = self.ack_timers.iter().find(|timer| timer.pid == pid);
         let (Some(timer), AckMode::Timer(after)) = (timer, self.options.ack_mode) else {
-            return monotonic(spawned_on, now);
+            return to_monotonic(spawned_on, now);
         };
-        let due = monotonic(timer.start, now) + timer.time;
+        let due = to_monotonic(timer.start, now) + timer.time;
         Monotonic(due.0.saturating_sub((Monotonic(0) + after).0))
     }
 
-    /// The upgrade that is under way, or about to begin.
+    /// Takes over the upgrade that is in progress or about to begin.
     fn take_upgrade(&self, state: &mut State, facts: &Facts) {
         let kind = if self.smooth_upgrade { RolloutKind::Smooth } else { RolloutKind::Fleet };
-        let (from, now) = (state.generation_before(), facts.now.monotonic);
+        let (from, now) = (state.previous_generation(), facts.now.monotonic);
         state.rollout = self.upgrading.then(|| Rollout::resumed(kind, from, now));
         let kind = match (self.reloading_for_upgrade, self.smooth_upgrade) {
             (false, _) => UpgradeKind::Reload,
@@ -282,7 +284,7 @@ impl Original {
         let mut carried = Vec::new();
         for (number, connection) in (facts.first_connection.0..).zip(&self.connections) {
             let id = ConnectionId(number);
-            let owner = self.worker_with(connection.descriptor, state, facts);
+            let owner = self.connection_owner(connection.descriptor, state, facts);
             if let Some(worker) = owner.and_then(|pid| state.workers.get_mut(&pid)) {
                 worker.connection = Some(id);
             }
@@ -291,7 +293,7 @@ impl Original {
                 let waits_for = match what {
                     Subscription::Upgrade if self.reloading_for_upgrade => WaitsFor::Upgrade,
                     Subscription::Upgrade if self.upgrading => WaitsFor::Rollout,
-                    // An upgrade that was refused, and whose end the original never told.
+                    // A refused upgrade, about whose end the original does not notify clients.
                     Subscription::Upgrade | Subscription::Reload => WaitsFor::Reexec,
                 };
                 let request_id = request_id.clone();
@@ -313,8 +315,8 @@ impl Original {
         carried
     }
 
-    /// The worker that a connection was made for by `-g`: the original lets it connect itself.
-    fn worker_with(&self, descriptor: i32, state: &State, facts: &Facts) -> Option<Pid> {
+    /// The worker that owns a connection with `-g`. In the original, the worker connects itself.
+    fn connection_owner(&self, descriptor: i32, state: &State, facts: &Facts) -> Option<Pid> {
         let pid = Pid(facts.found.get(&descriptor)?.socket.as_ref()?.peer?);
         let worker = state.workers.get(&pid)?;
         let is_first = self.options.command_socket_as_fd && worker.connection.is_none();
@@ -339,7 +341,7 @@ impl Original {
 fn config(options: &Options, original: &Original, facts: &Facts) -> Result<Config, String> {
     let (master, worker) = options.nice;
     let renice_command = options.renice_command.as_ref().map(|command| {
-        // The original leaves it to a shell.
+        // The original passes it to a shell.
         shell_words::split(command)
             .unwrap_or_else(|_| command.split_whitespace().map(str::to_owned).collect())
     });
@@ -393,9 +395,8 @@ fn taken_listener(listener: &original::Listener, facts: &Facts) -> Result<Listen
     })
 }
 
-/// An instant of the calendar on the other clock: never later than now, nor before the machine was
-/// started.
-fn monotonic(on: Realtime, now: Now) -> Monotonic {
+/// Converts a calendar time to the monotonic clock: not later than now, nor before boot.
+fn to_monotonic(on: Realtime, now: Now) -> Monotonic {
     let ago = u64::try_from(now.realtime.0.saturating_sub(on.0)).unwrap_or(0);
     Monotonic(now.monotonic.0.saturating_sub(ago))
 }

@@ -1,4 +1,4 @@
-//! The values that a document of the original may hold.
+//! The values in a document of the original.
 
 use crate::state::Realtime;
 
@@ -18,7 +18,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What kind of thing it is, for an error message.
+    /// The kind of value, for error messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::Nil => "nothing",
@@ -32,7 +32,7 @@ impl Value {
         }
     }
 
-    /// How many values and bytes of text it holds, itself included.
+    /// The number of values, itself included, and of bytes of text.
     pub(super) fn size(&self) -> (usize, usize) {
         let sum = |(values, text): (usize, usize), inner: &Value| {
             let (more, longer) = inner.size();

@@ -33,10 +33,10 @@ const KNOWN: &[&str] = &[
     "pinged_request_id",
 ];
 
-/// The highest index that is believed.
+/// The highest index that is accepted.
 const SLOT_MAX: u32 = 1_000_000;
 
-/// Its workers, and the pids of those that pass its state.
+/// Reads its workers, and the pids of its state passers.
 pub(super) fn read_all(
     state: &Field<'_>,
     unknown: &mut Vec<String>,
@@ -78,7 +78,7 @@ fn read(pid: i32, child: &Field<'_>, notes: &mut Notes) -> Result<Worker, String
     })
 }
 
-/// A set: an object with the members as the keys of its `hash`, or a mapping of them, or a list.
+/// A set of signals: an object whose `hash` has the members as keys, or such a mapping, or a list.
 fn signals(field: &Field<'_>) -> Result<BTreeSet<Signal>, String> {
     let members = match field.get("hash") {
         Ok(Some(hash)) => hash.keys()?,

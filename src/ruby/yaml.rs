@@ -1,8 +1,8 @@
-//! YAML as Psych writes it, read with Ruby's eyes: a plain `:x` is a symbol, a plain `yes` true, a
-//! quoted one a string. No object is made of any tag.
+//! Parses YAML as Psych writes it, with Ruby's semantics: a plain `:x` is a symbol, a plain `yes`
+//! is true, quoted scalars are strings. Tags never create objects.
 //!
-//! Events are taken one by one and every bound is kept before anything grows, so that hostile input
-//! costs little (docs/migrating.md lists the bounds).
+//! Events are processed one by one, and every bound is checked before anything grows, so that
+//! hostile input costs little (docs/migrating.md lists the bounds).
 
 use std::collections::HashMap;
 
@@ -13,24 +13,24 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 use crate::ruby::scalar;
 use crate::ruby::value::Value;
 
-/// The longest state of the original in bytes. A worker takes about 300: this is room for fifty
-/// thousand, or for ten thousand and 4 MiB that clients are owed.
+/// The maximum size of a state of the original in bytes. A worker takes about 300 bytes, so this is
+/// enough for fifty thousand of them, or for ten thousand and 4 MiB of pending replies.
 pub const STATE_MAX: usize = 16 * 1024 * 1024;
 
-/// How deeply it may nest. The original's own nests six deep; a plugin's state, which is passed
-/// over, may go deeper. The parser's time grows with it.
+/// The maximum nesting depth. The original's own state nests six deep; a plugin's state, which is
+/// ignored, may nest deeper. The parser's running time grows with the depth.
 const DEPTH_MAX: usize = 64;
 
-/// How many values it may hold, those that aliases repeat counted each time. A worker takes twenty.
+/// The maximum number of values, with aliased ones counted each time. A worker takes twenty.
 const VALUES_MAX: usize = 1_000_000;
 
-/// How many bytes of text it may hold, those that aliases repeat counted each time.
+/// The maximum number of bytes of text, with aliased text counted each time.
 const TEXT_MAX: usize = 2 * STATE_MAX;
 
 /// Reads a document.
 ///
 /// # Errors
-/// Where and why it is none, or which bound it exceeds.
+/// The line and the reason why it is malformed, or the bound that it exceeds.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
     if bytes.len() > STATE_MAX {
         return Err(format!("it has {} bytes, and the limit is {STATE_MAX}", bytes.len()));
@@ -48,13 +48,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
     tree.root.ok_or_else(|| "it is empty".to_owned())
 }
 
-/// A collection that is not at its end yet.
+/// A collection that has not ended yet.
 enum Open {
     List(Vec<Value>),
     Map { entries: Vec<(Value, Value)>, key: Option<Value> },
 }
 
-/// The tree as far as it was read.
+/// The part of the tree that has been read.
 #[derive(Default)]
 struct Tree {
     /// The open collections, each with its anchor.
@@ -104,7 +104,7 @@ impl Tree {
         self.count((1, 0))
     }
 
-    /// Ends a value: it is kept for its aliases, and put where it belongs.
+    /// Completes a value: stores it for its aliases, and adds it to the innermost collection.
     fn end(&mut self, value: Value, anchor: usize) -> Result<(), String> {
         if anchor != 0 {
             self.count(value.size())?;
@@ -135,7 +135,7 @@ impl Tree {
     }
 }
 
-/// What a scalar means to Ruby.
+/// Resolves a scalar by its tag and style.
 fn resolve(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
     let string = || Value::Text(text.as_bytes().to_vec());
     let Some(tag) = tag else {

@@ -1,4 +1,4 @@
-//! What must hold of a hand-over besides `State::check`: what its parts say of each other.
+//! Invariants of a hand-over beyond `State::check`, mostly between its parts.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -12,8 +12,8 @@ use crate::state::{
     SECONDS_MAX, State, VARIABLES_MAX,
 };
 
-/// Refuses a hand-over that no master can have written, and says what is wrong with it. The header
-/// names descriptors of its own beside it.
+/// Refuses a hand-over that no master can have written, with the reason. `header` holds the
+/// descriptors that the header names.
 pub(super) fn check(header: [Option<i32>; 2], handover: &Handover) -> Result<(), String> {
     handover.state.check()?;
     check_config(&handover.state.config)?;
@@ -28,7 +28,7 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-/// The bounds that the command line keeps.
+/// The bounds that the command line enforces.
 fn check_config(config: &Config) -> Result<(), String> {
     let ack = match config.ack_mode {
         AckMode::Timer(after) => Some(after),
@@ -40,7 +40,7 @@ fn check_config(config: &Config) -> Result<(), String> {
     check_spans([Some(bounds.canary), Some(bounds.on_canary_timeout)])?;
     let nice = [config.nice.master, config.nice.worker];
     for level in nice.into_iter().flatten() {
-        ensure((-20..=19).contains(&level), || format!("{level} is no nice level"))?;
+        ensure((-20..=19).contains(&level), || format!("{level} is not a nice level"))?;
     }
     Ok(())
 }
@@ -51,18 +51,20 @@ fn check_spans(spans: impl IntoIterator<Item = Option<Duration>>) -> Result<(), 
     long.map_or(Ok(()), |span| Err(format!("a span of {span:?} is out of bounds")))
 }
 
-/// Each number once, each role once, and the listeners as the state knows them.
+/// Each number and each role occurs once, and the listeners match the state.
 fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<(), String> {
     let mut numbers = BTreeSet::new();
     let mut roles = BTreeSet::new();
     for number in header.into_iter().flatten() {
-        ensure(numbers.insert(number), || format!("descriptor {number} stands twice"))?;
+        ensure(numbers.insert(number), || format!("descriptor {number} is listed twice"))?;
     }
     for carried in &handover.descriptors {
         let (role, number) = (carried.role, carried.number);
         ensure(number >= 3, || format!("{role:?} has descriptor {number}"))?;
-        ensure(numbers.insert(number), || format!("descriptor {number} stands twice"))?;
-        ensure(role == Role::Inherited || roles.insert(role), || format!("{role:?} stands twice"))?;
+        ensure(numbers.insert(number), || format!("descriptor {number} is listed twice"))?;
+        ensure(role == Role::Inherited || roles.insert(role), || {
+            format!("{role:?} is listed twice")
+        })?;
         let known = match role {
             Role::Listener(index) => {
                 let index = usize::try_from(index).unwrap_or(usize::MAX);
@@ -77,7 +79,7 @@ fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<()
             | Role::Pidfile
             | Role::Inherited => true,
         };
-        ensure(known, || format!("the state knows no {role:?} with descriptor {number}"))?;
+        ensure(known, || format!("the state has no {role:?} with descriptor {number}"))?;
     }
     let command_socket = Role::CommandSocket;
     ensure(roles.contains(&command_socket), || format!("{command_socket:?} is not carried"))?;
@@ -95,25 +97,25 @@ fn check_descriptors(header: [Option<i32>; 2], handover: &Handover) -> Result<()
     check_worker_stderr(handover, &mut numbers)
 }
 
-/// The pipes of workers are theirs, one each, and their numbers nobody else's.
+/// Each worker has one pipe at most, and no pipe shares its number with another descriptor.
 fn check_worker_stderr(handover: &Handover, numbers: &mut BTreeSet<i32>) -> Result<(), String> {
     let Handover { state, worker_stderr, .. } = handover;
     let is_asked = state.config.capture_stderr || worker_stderr.is_empty();
-    ensure(is_asked, || "there are pipes without `--capture-stderr`".to_owned())?;
+    ensure(is_asked, || "pipes are listed without `--capture-stderr`".to_owned())?;
     let mut pids = BTreeSet::new();
     for CarriedPipe { pid, is_orphan, number, identity: _, kept, unsent } in worker_stderr {
         ensure(*number >= 3, || format!("the pipe of {pid} has descriptor {number}"))?;
-        ensure(numbers.insert(*number), || format!("descriptor {number} stands twice"))?;
+        ensure(numbers.insert(*number), || format!("descriptor {number} is listed twice"))?;
         let is_its = *is_orphan || state.workers.contains_key(pid) && pids.insert(*pid);
-        ensure(is_its, || format!("the pipe with descriptor {number} is not that of {pid}"))?;
+        ensure(is_its, || format!("the pipe with descriptor {number} does not belong to {pid}"))?;
         let unsent = usize::try_from(*unsent).unwrap_or(usize::MAX);
         let is_kept = unsent <= kept.len() && kept.len() <= CAPTURED_LINE_MAX;
-        ensure(is_kept, || format!("of {pid} is kept what cannot be"))?;
+        ensure(is_kept, || format!("the buffer of {pid} is invalid"))?;
     }
     Ok(())
 }
 
-/// The buffers and the state tell of the same connections.
+/// The buffers belong to the connections of the state.
 fn check_connections(handover: &Handover) -> Result<(), String> {
     let known = &handover.state.connections;
     let carried = handover.connections.iter().map(|connection| connection.id);
@@ -124,7 +126,7 @@ fn check_connections(handover: &Handover) -> Result<(), String> {
         handover.connections.iter().zip(known.values())
     {
         let ConnectionId(number) = *id;
-        // A worker that has died is forgotten, though somebody may hold its connection on.
+        // A worker that exited is forgotten, but another process may still hold its connection.
         ensure(*is_given || connection.given_to.is_none(), || {
             format!("connection {number} belongs to a worker, and was not given to one")
         })?;
@@ -135,7 +137,7 @@ fn check_connections(handover: &Handover) -> Result<(), String> {
     Ok(())
 }
 
-/// Every child is one thing.
+/// No process is listed in two roles.
 fn check_helpers(handover: &Handover) -> Result<(), String> {
     let State { master_pid, workers, rollout, .. } = &handover.state;
     let check = rollout.as_ref().and_then(Rollout::check);
@@ -143,16 +145,18 @@ fn check_helpers(handover: &Handover) -> Result<(), String> {
     for (pid, _) in &handover.helpers {
         let Pid(number) = *pid;
         let is_other = number > 1 && pid != master_pid && !workers.contains_key(pid);
-        ensure(is_other && pids.insert(*pid), || format!("helper {number} is another process"))?;
+        ensure(is_other && pids.insert(*pid), || {
+            format!("the pid of helper {number} is another process's")
+        })?;
     }
     Ok(())
 }
 
-/// What becomes a C string has no NUL in it, and our own files are found from everywhere.
+/// Words that become C strings contain no NUL, and paths are absolute.
 fn check_words(handover: &Handover) -> Result<(), String> {
     let (origin, config) = (&handover.origin, &handover.state.config);
     let level = origin.nice;
-    ensure((-20..=19).contains(&level), || format!("{level} is no nice level"))?;
+    ensure((-20..=19).contains(&level), || format!("{level} is not a nice level"))?;
     let always = [
         ("own_path", &origin.own_path),
         ("socket_path", &config.socket_path),
@@ -184,7 +188,7 @@ fn check_words(handover: &Handover) -> Result<(), String> {
     check_nul("listeners", bound)
 }
 
-/// What workers are started with, and the directories that upgrades were about.
+/// Bounds and paths of deployments and upgrades.
 fn check_deployments(handover: &Handover) -> Result<(), String> {
     let state = &handover.state;
     let failures = state.rollout.iter().flat_map(|rollout| &rollout.failures);
@@ -210,12 +214,12 @@ fn check_deployments(handover: &Handover) -> Result<(), String> {
     Ok(())
 }
 
-/// Paths that mean the same wherever one stands.
+/// Paths that do not depend on the working directory.
 fn check_paths<'p>(
     paths: impl IntoIterator<Item = (&'static str, &'p PathBuf)>,
 ) -> Result<(), String> {
     for (name, path) in paths {
-        ensure(path.is_absolute(), || format!("`{name}` is no absolute path"))?;
+        ensure(path.is_absolute(), || format!("`{name}` is not an absolute path"))?;
         check_nul(name, [path])?;
     }
     Ok(())
@@ -224,5 +228,5 @@ fn check_paths<'p>(
 fn check_nul(field: &str, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Result<(), String> {
     let has_nul = |word: &OsStr| word.as_bytes().contains(&0);
     let is_bad = words.into_iter().any(|word| has_nul(word.as_ref()));
-    ensure(!is_bad, || format!("`{field}` has a NUL in it"))
+    ensure(!is_bad, || format!("`{field}` contains a NUL"))
 }

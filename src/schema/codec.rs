@@ -1,38 +1,38 @@
-//! Wire structs to bytes and back; the only place that names bincode.
+//! Encodes and decodes wire structs; the only place that names bincode.
 //!
-//! The encoding: fields in the order of their declaration and without names; numbers fixed-width
-//! little-endian; a `bool` or the presence of an `Option` is a byte, 0 or 1; text, bytes and lists
-//! begin with their length as u64; a map is a list of pairs; an enum begins with the index of its
-//! variant as u32.
+//! The encoding: fields in order of declaration, without names; numbers are fixed-width
+//! little-endian; a `bool` or the presence of an `Option` is one byte, 0 or 1; text, bytes and
+//! lists start with their length as u64; a map is a list of pairs; an enum starts with its variant
+//! index as u32.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::error::DecodeError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The largest state, header included. All that the other limits let a master hold fits: 4096
-/// clients with a line and a chunk of input each (128 MiB), 64 MiB that they are owed, ten thousand
-/// workers (3 MiB), an environment (at most 6 MiB by execve(2)).
+/// The maximum size of a state, header included. Everything that the other limits allow a master to
+/// hold fits: 4096 clients with a line and a chunk of input each (128 MiB), 64 MiB of pending
+/// replies, ten thousand workers (3 MiB), an environment (at most 6 MiB by execve(2)).
 pub const STATE_MAX: usize = 256 * 1024 * 1024;
 
-/// Fixed for ever: released payloads are written in it.
+/// Must never change: released payloads use it.
 const ENCODING: Configuration<LittleEndian, Fixint, Limit<STATE_MAX>> = bincode::config::standard()
     .with_little_endian()
     .with_fixed_int_encoding()
     .with_limit::<STATE_MAX>();
 
-/// A wire struct as bytes.
+/// Encodes a wire struct.
 ///
 /// # Errors
-/// None with the types that sections are made of; bincode has no other signature.
+/// Never with the types that sections use; bincode's signature requires a result.
 pub(super) fn write(wire: &impl Serialize) -> Result<Vec<u8>, String> {
     bincode::serde::encode_to_vec(wire, ENCODING).map_err(|error| error.to_string())
 }
 
-/// Bytes, all of them, as a wire struct. Borrowing, so that a length is compared with the bytes
-/// that are there before anything is allocated.
+/// Decodes a wire struct from exactly these bytes. It borrows from them, so that each length is
+/// checked against the bytes present before anything is allocated.
 ///
 /// # Errors
-/// Why they are none, in words that quote nothing of them.
+/// The bytes are malformed; the message does not quote them.
 pub(super) fn read<'p, T: Deserialize<'p>>(bytes: &'p [u8]) -> Result<T, String> {
     let read = bincode::serde::borrow_decode_from_slice(bytes, ENCODING);
     let (wire, used) = read.map_err(|error| match error {
@@ -46,10 +46,10 @@ pub(super) fn read<'p, T: Deserialize<'p>>(bytes: &'p [u8]) -> Result<T, String>
     }
 }
 
-/// Bytes that need not be UTF-8: paths, words of commands, what clients sent.
+/// Bytes that need not be UTF-8: paths, words of commands, client input.
 pub(super) struct Bytes(pub(super) Vec<u8>);
 
-/// Bytes that people do not get to see.
+/// Bytes that are not shown in human-readable output.
 #[derive(Deserialize)]
 pub(super) struct Secret(pub(super) Bytes);
 
@@ -75,7 +75,7 @@ impl Serialize for Secret {
     }
 }
 
-// Each borrows, and copies what it has found to be there.
+// Each borrows first, and copies only bytes that are present.
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// UTF-8 as it is but for backslashes and control characters; other bytes as `\x..`.
+/// UTF-8 text with backslashes and control characters escaped; other bytes as `\x..`.
 fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

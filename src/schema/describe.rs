@@ -1,4 +1,4 @@
-//! A state for people to read.
+//! Human-readable output of a state.
 
 use serde::Serialize;
 
@@ -7,8 +7,8 @@ use crate::schema::error::SchemaError;
 use crate::schema::payload;
 use crate::schema::state_bytes::decode;
 
-/// What stands before the sections: the header, why a master refuses the state if it does, and
-/// what it skips.
+/// The part of the output before the sections: the header, why a master would refuse the state, and
+/// the sections that it would skip.
 #[derive(Serialize)]
 struct Summary {
     format: u16,
@@ -19,13 +19,13 @@ struct Summary {
     skipped: Vec<String>,
 }
 
-/// Every field of a state with its name and value, by section, as YAML. The values of environment
-/// variables are left out: they hold secrets. A state that can be read and is refused is shown as
-/// well, with the reason for which a master refuses it; of a section that this release does not
-/// know, the length is.
+/// Formats a state as YAML: every field with its name and value, by section. The values of
+/// environment variables are omitted, since they may be secret. A state that is readable but would
+/// be refused is shown too, with the reason; of a section that this release does not know, only the
+/// length is shown.
 ///
 /// # Errors
-/// The header is not what it should be, or the payload or a section does not have its structure.
+/// The header is invalid, or the payload or a section is malformed.
 pub fn describe(bytes: &[u8]) -> Result<String, SchemaError> {
     let (header, payload) = envelope::open(bytes)?;
     let mut sections = String::new();
@@ -45,6 +45,6 @@ pub fn describe(bytes: &[u8]) -> Result<String, SchemaError> {
         skipped: decoded.map(|decoded| decoded.skipped).unwrap_or_default(),
     };
     let summary = serde_yaml::to_string(&summary);
-    let summary = summary.map_err(|error| payload::no_list(error.to_string()))?;
+    let summary = summary.map_err(|error| payload::not_a_section_list(error.to_string()))?;
     Ok(summary + &sections)
 }

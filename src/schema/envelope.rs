@@ -1,4 +1,4 @@
-//! What stands before the payload, the same in every format for ever.
+//! The header before the payload, which is the same in every format and must never change.
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
@@ -12,9 +12,9 @@
 //! | 32 | 4 | CRC-32 (IEEE) of the 32 bytes above |
 //! | 36 | | payload |
 //!
-//! Numbers are little-endian, descriptors signed. The first byte of the magic is no ASCII and the
-//! last is a newline, so that no text is taken for a state and no state survives a conversion of
-//! line ends.
+//! Numbers are little-endian, descriptors signed. The first byte of the magic is not ASCII and the
+//! last is a newline, so that no text is mistaken for a state and no state survives a line-ending
+//! conversion.
 
 use crate::schema::codec::STATE_MAX;
 use crate::schema::error::SchemaError;
@@ -23,20 +23,20 @@ use crate::state::STATE_FORMAT;
 /// The first bytes of every state.
 const MAGIC: [u8; 8] = *b"\x89EINHRN\n";
 
-/// How long the header is, for ever.
+/// The length of the header, in every format.
 pub const HEADER_BYTES: usize = 36;
 
-/// How much of the header its own checksum covers.
+/// The length of the part of the header that its own checksum covers.
 const CHECKED_BYTES: usize = 32;
 
-/// What the header says.
+/// The decoded header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The payload's format.
     pub format: u16,
-    /// Reserved; a release refuses what it does not know.
+    /// Reserved; a release refuses flags that it does not know.
     pub flags: u16,
-    /// The descriptor of the image that goes on when adopting fails.
+    /// The descriptor of the image to roll back to if adopting fails.
     pub rollback: Option<i32>,
     /// The descriptor that a candidate reports on.
     pub report: Option<i32>,
@@ -46,10 +46,10 @@ pub struct Header {
     pub payload_crc: u32,
 }
 
-/// Reads the header and nothing after it, whatever the format: enough to roll back.
+/// Reads the header only, whatever the format of the payload: enough to roll back.
 ///
 /// # Errors
-/// It is cut short, no header, damaged, or names a descriptor that none can be.
+/// The header is truncated, has the wrong magic, is damaged, or has an invalid descriptor number.
 pub fn read_header(bytes: &[u8]) -> Result<Header, SchemaError> {
     let Some((header, _)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         let (length, needed) = (count(bytes.len()), count(HEADER_BYTES));
@@ -73,7 +73,7 @@ pub fn read_header(bytes: &[u8]) -> Result<Header, SchemaError> {
     })
 }
 
-/// Takes the next bytes of a header, whose length was checked.
+/// Takes the next bytes of a header; the caller has checked its length.
 fn field<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
     let (taken, later) = rest.split_first_chunk::<N>().unwrap_or((&[0; N], &[]));
     *rest = later;
@@ -88,7 +88,7 @@ fn descriptor(name: &str, number: i32) -> Result<Option<i32>, SchemaError> {
     }
 }
 
-/// The header and the payload that it vouches for.
+/// Checks the header and the payload's length and checksum, and returns both.
 pub(super) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), SchemaError> {
     let header = read_header(bytes)?;
     if header.flags != 0 {
@@ -115,7 +115,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), SchemaError> {
     Ok((header, payload))
 }
 
-/// Puts a payload behind its header.
+/// Prepends the header to a payload.
 pub(super) fn seal(
     rollback: Option<i32>,
     report: Option<i32>,
@@ -139,7 +139,7 @@ pub(super) fn seal(
     Ok(bytes)
 }
 
-/// A length as the header writes it.
+/// A length in the header's type.
 fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -1,55 +1,55 @@
-//! Why bytes are no state, or a state cannot become bytes.
+//! Errors of decoding and encoding a state.
 
 use std::fmt;
 
 use crate::schema::codec::STATE_MAX;
 use crate::state::STATE_FORMAT;
 
-/// A refusal, one variant a reason. Its words name what was wrong and never quote the state, which
-/// holds secrets.
+/// Why a state was refused. The messages name what was wrong and never quote the state, which holds
+/// secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SchemaError {
     /// Fewer bytes than the header has or announces.
     Truncated {
-        /// How many there are.
+        /// The number of bytes present.
         length: u64,
-        /// How many there should be.
+        /// The number of bytes expected.
         needed: u64,
     },
-    /// These bytes are something else.
+    /// The bytes are not a state.
     BadMagic,
-    /// The header's own checksum is another.
+    /// The header's own checksum is wrong.
     HeaderDamaged,
-    /// The header has flags, and this release knows none.
+    /// The header has flags set; this release knows none.
     UnknownFlags(u16),
     /// A format that this release neither reads nor writes.
     UnknownFormat(u16),
-    /// More bytes than a state may have.
+    /// The state exceeds the maximum size.
     TooLarge(u64),
     /// Bytes after the end that the header announces.
     TrailingBytes(u64),
-    /// The payload's checksum is another.
+    /// The payload's checksum is wrong.
     PayloadDamaged,
-    /// The payload, or a section of it, does not have its structure.
+    /// The payload or a section is malformed.
     Undecodable {
         /// The section's name; `None` for the list of sections itself.
         section: Option<&'static str>,
         /// What is wrong.
         why: String,
     },
-    /// A section that a release must know to adopt the state, and that this one does not know.
+    /// A critical section that this release does not know.
     UnknownSection(String),
-    /// A section stands twice, or in another place than its own.
+    /// A section is duplicated or out of order.
     Misplaced(String),
-    /// A section says of itself that it may be skipped, or that it may not, and that is wrong.
-    Mismarked(&'static str),
-    /// A section that every state has is not there.
+    /// A section's critical flag is wrong.
+    WrongCriticalFlag(&'static str),
+    /// A section that every state has is missing.
     Missing(&'static str),
-    /// A section says in other bytes what a master writes in its own way.
-    OtherSpelling(&'static str),
-    /// It was read, and says what cannot be.
+    /// A section is not in the canonical encoding that a master writes.
+    NotCanonical(&'static str),
+    /// The state was decoded but breaks an invariant.
     Inconsistent(String),
-    /// What was written reads back as something else.
+    /// The encoded state does not decode to the same state.
     NotReproduced,
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for SchemaError {
             SchemaError::Truncated { length, needed } => {
                 write!(out, "the state is cut short: {length} bytes of {needed}")
             }
-            SchemaError::BadMagic => out.write_str("this is no state of an einhorn"),
+            SchemaError::BadMagic => out.write_str("this is not an einhorn state"),
             SchemaError::HeaderDamaged => {
                 out.write_str("the state's header is damaged: its checksum is wrong")
             }
@@ -80,29 +80,29 @@ impl fmt::Display for SchemaError {
                 out.write_str("the state is damaged: its checksum is wrong")
             }
             SchemaError::Undecodable { section: None, why } => {
-                write!(out, "the state is no list of sections: {why}")
+                write!(out, "the state is not a list of sections: {why}")
             }
             SchemaError::Undecodable { section: Some(name), why } => {
-                write!(out, "the section {name:?} of the state does not have its structure: {why}")
+                write!(out, "the section {name:?} of the state is malformed: {why}")
             }
             SchemaError::UnknownSection(name) => {
                 write!(out, "the state has {name:?} in use, which this release does not know")
             }
             SchemaError::Misplaced(name) => {
-                write!(out, "the section {name:?} of the state stands twice or out of order")
+                write!(out, "the section {name:?} of the state is duplicated or out of order")
             }
-            SchemaError::Mismarked(name) => {
-                write!(out, "the section {name:?} of the state has its critical byte wrong")
+            SchemaError::WrongCriticalFlag(name) => {
+                write!(out, "the section {name:?} of the state has the wrong critical flag")
             }
             SchemaError::Missing(name) => {
                 write!(out, "the section {name:?} of the state is missing")
             }
-            SchemaError::OtherSpelling(name) => {
-                write!(out, "the section {name:?} of the state is not as a master writes it")
+            SchemaError::NotCanonical(name) => {
+                write!(out, "the section {name:?} of the state is not in its canonical form")
             }
             SchemaError::Inconsistent(what) => write!(out, "the state is inconsistent: {what}"),
             SchemaError::NotReproduced => {
-                out.write_str("the state that was written reads back as another one")
+                out.write_str("the encoded state does not decode to the same state")
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Facts in the types that are written: how each becomes bytes' shape, and a fact again.
+//! Frozen types: the stable types in which facts are written, and the conversions both ways.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -9,21 +9,21 @@ use std::time::Duration;
 use crate::schema::codec::{Bytes, Secret, Text};
 use crate::state::{ConnectionId, Generation, Monotonic, Pid, Realtime, Slot, Verbosity};
 
-/// A type that never changes once it is released, for a fact whose own type may.
+/// A type that never changes once released, which carries a fact whose own type may change.
 pub(super) trait Frozen<Fact>: Sized {
-    /// The fact as it is written.
+    /// Converts a fact to its frozen type.
     fn freeze(fact: &Fact) -> Self;
 
-    /// The fact that was written.
+    /// Converts back to the fact.
     ///
     /// # Errors
-    /// There is no such fact, in words.
+    /// The value is not a valid fact.
     fn thaw(self) -> Result<Fact, String>;
 }
 
-/// Declares frozen types, each beside the one whose facts it carries, field by field. After `..`
-/// stands where a field that it does not carry is taken from. Variants of an enum have the same
-/// names; a field in parentheses has a name here only.
+/// Declares frozen types, each with the type whose facts it carries, field by field. The expression
+/// after `..` supplies fields that the frozen type does not carry. Variants of an enum keep their
+/// names; a field in parentheses has a name only in the frozen type.
 macro_rules! frozen {
     (struct $name:ident of $fact:ty {
         $($field:ident: $type:ty,)+
@@ -41,7 +41,7 @@ macro_rules! frozen {
                     $name { $($field: Frozen::freeze(&fact.$field),)+ }
                 }
 
-                // Of what has no other fields yet there is no rest.
+                // The base is unused as long as the frozen type carries all fields.
                 #[allow(clippy::needless_update)]
                 fn thaw(self) -> Result<Fact, String> {
                     Ok(Fact { $($field: Frozen::thaw(self.$field)?,)+ $(.. $rest)? })
@@ -89,7 +89,7 @@ macro_rules! frozen {
 }
 pub(super) use frozen;
 
-/// Types that are written as they are.
+/// Declares types that are written as they are.
 macro_rules! plain {
     ($($type:ty),*) => {
         $(impl Frozen<$type> for $type {
@@ -107,7 +107,7 @@ macro_rules! plain {
 plain!(bool, u16, u32, u64, i32, i128, f64, Duration);
 plain!(ConnectionId, Generation, Monotonic, Pid, Realtime, Slot, Verbosity);
 
-/// Types of bytes, each with the way from a fact and the way to one.
+/// Declares byte types, each with the conversions from and to a fact.
 macro_rules! bytes {
     ($($frozen:ident of $fact:ty: $freeze:expr, $thaw:expr;)*) => {
         $(impl Frozen<$fact> for $frozen {

@@ -1,38 +1,38 @@
-//! What travels from one image of the master to the next.
+//! The hand-over: everything that passes from one image of the master to the next.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::state::{Config, ConnectionId, Pid, State};
 
-/// Everything that the next image needs to go on where this one stopped.
+/// Everything that the next image needs to continue where this one stopped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Handover {
     /// The release that wrote it.
     pub release: String,
-    /// What the master knows.
+    /// The state of the master.
     pub state: State,
-    /// What the first image was started with.
+    /// How the first image was started.
     pub origin: Origin,
-    /// Every descriptor that travels, each number once.
+    /// Every descriptor that is passed on, each number once.
     pub descriptors: Vec<Carried>,
-    /// The buffers of the connections, in the order of their ids.
+    /// The buffers of the connections, ordered by id.
     pub connections: Vec<CarriedConnection>,
     /// The id that the next connection gets.
     pub next_connection: ConnectionId,
-    /// Children that are no workers, and what each is for.
+    /// Children that are not workers, and the purpose of each.
     pub helpers: Vec<(Pid, String)>,
-    /// Files that the master removes when it leaves.
+    /// Files that the master removes when it exits.
     pub files: Vec<CarriedFile>,
-    /// The pipes that `--capture-stderr` has made: those of workers, then those of workers that
-    /// have ended, the oldest first.
+    /// The pipes of `--capture-stderr`: those of workers, then those of workers that have exited,
+    /// oldest first.
     pub worker_stderr: Vec<CarriedPipe>,
-    /// What the log owes its reader.
+    /// Log output that has not been written yet.
     pub unlogged: Vec<u8>,
 }
 
 impl Handover {
-    /// What a state says of which no section says anything.
+    /// A hand-over with default values only, which sections overwrite as they are read.
     pub(super) fn blank() -> Handover {
         Handover {
             release: String::new(),
@@ -48,21 +48,22 @@ impl Handover {
         }
     }
 
-    /// The number of every descriptor that travels.
+    /// The number of every descriptor that is passed on.
     pub fn numbers(&self) -> impl Iterator<Item = i32> {
         let worker_stderr = self.worker_stderr.iter().map(|pipe| pipe.number);
         self.descriptors.iter().map(|carried| carried.number).chain(worker_stderr)
     }
 }
 
-/// What the master was started with and hands on to workers; an exec changes some of it.
+/// How the master was started, and the process attributes that workers inherit, some of which an
+/// exec changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The master's own program as it was typed, absolute, symbolic links unresolved.
+    /// The master's own program as typed, made absolute, symbolic links not resolved.
     pub own_path: PathBuf,
     /// The first word of its command line.
     pub own_name: OsString,
-    /// The environment, less what einhorn itself sets.
+    /// The environment, without the variables that einhorn itself sets.
     pub environment: Vec<(OsString, OsString)>,
     /// The blocked signals: bit n-1 is signal n.
     pub blocked_signals: u64,
@@ -79,34 +80,34 @@ pub struct Origin {
 pub enum Role {
     /// The listening command socket.
     CommandSocket,
-    /// The listener of this index in the state.
+    /// The listener at this index in the state.
     Listener(u32),
     /// A connection of the command socket.
     Connection(ConnectionId),
-    /// The lock that belongs to the command socket.
+    /// The lock file of the command socket.
     SocketLock,
     /// The lock file of `-f`.
     Lock,
     /// The locked pid file.
     Pidfile,
-    /// A pidfd of a worker, by which its end is known even when a wrapper has reaped it.
+    /// A pidfd of a worker, which reports its exit even if a wrapper has reaped it.
     Worker(Pid),
-    /// Something that the master was started with and keeps open for whoever counts on it.
+    /// A descriptor that the master inherited and keeps open because its children may depend on it.
     Inherited,
 }
 
-/// A descriptor that travels under its number.
+/// A descriptor that is passed on with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Carried {
-    /// What for.
+    /// Its role.
     pub role: Role,
-    /// The number.
+    /// Its number.
     pub number: i32,
-    /// What must be found under it.
+    /// The open file that it must refer to.
     pub identity: Identity,
 }
 
-/// What tells one open file from every other, by fstat(2) and, for sockets, `SO_COOKIE`.
+/// What identifies an open file, from fstat(2) and, for sockets, `SO_COOKIE`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `st_dev`.
@@ -121,46 +122,46 @@ pub struct Identity {
     pub is_listening: bool,
 }
 
-/// A connection between two images: half lines, unsent replies.
+/// The buffers and flags of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CarriedConnection {
-    /// Its number; its descriptor stands in the table under it.
+    /// Its id, by which its descriptor is found in the table.
     pub id: ConnectionId,
-    /// What was read and is no whole request yet, or was not answered yet.
+    /// Input that is not a whole request yet, or was not answered yet.
     pub input: Vec<u8>,
-    /// Inside a line that is too long.
+    /// Whether it is inside a line that is too long.
     pub is_discarding: bool,
-    /// What is owed to it.
+    /// Pending output.
     pub output: Vec<u8>,
-    /// `-g` gave it to a worker.
+    /// Whether `-g` gave it to a worker.
     pub is_given: bool,
-    /// The other end will send no more.
+    /// Whether the peer has shut down its sending side.
     pub read_closed: bool,
-    /// It is closed once it has what it is owed.
+    /// Whether it is closed once its pending output is written.
     pub is_closing: bool,
 }
 
-/// A pipe that a worker has as its standard error, between two images.
+/// The pipe that captures a worker's standard error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CarriedPipe {
     /// The worker that it was made for.
     pub pid: Pid,
-    /// Whether that was reaped; whoever it has started may hold the other end on.
+    /// Whether the worker was reaped; its descendants may still hold the other end.
     pub is_orphan: bool,
     /// The number of its reading end.
     pub number: i32,
-    /// What must be found under it.
+    /// The open file that it must refer to.
     pub identity: Identity,
     /// The end of what was read, [`crate::state::CAPTURED_LINE_MAX`] bytes at most.
     pub kept: Vec<u8>,
-    /// How many bytes at the end of that are no whole line yet, and were not passed on.
+    /// How many bytes at the end of `kept` are an incomplete line, not passed on yet.
     pub unsent: u32,
 }
 
-/// A file that the master removes when it leaves, if its name still means it.
+/// A file that the master removes when it exits, if its path still refers to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CarriedFile {
-    /// Its name.
+    /// Its path.
     pub path: PathBuf,
     /// `st_dev`.
     pub device: u64,

@@ -1,9 +1,9 @@
-//! The state as bytes. Pure: whoever reads a descriptor or a file calls this.
+//! The state as bytes. Pure: the shell reads and writes the descriptors and files.
 //!
 //! A state is an [envelope](Header) that every release can read, and a list of sections. A section
-//! is a file in `sections/`: a small struct that never changes once released. What is new is a new
-//! section, and no old file changes; `state-schema/README.md` has the steps. `sections/note.rs` and
-//! `sections/hint.rs`, behind the cargo feature `next`, are examples.
+//! is a file in `sections/`: a small struct that never changes once released. New data goes into a
+//! new section, and no existing file changes; `state-schema/README.md` has the steps.
+//! `sections/note.rs` and `sections/hint.rs`, behind the cargo feature `next`, are examples.
 
 mod check;
 mod codec;

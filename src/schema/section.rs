@@ -1,4 +1,4 @@
-//! What a section of the state is: a name, and one small struct that never changes once released.
+//! Sections of the state: a name, and one small struct that never changes once released.
 
 use std::collections::BTreeMap;
 
@@ -9,41 +9,42 @@ use crate::schema::codec;
 use crate::schema::error::SchemaError;
 use crate::schema::handover::Handover;
 
-/// When a section is written, and what a release does that does not know it.
+/// When a section is written, and what a release that does not know it does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Every state has it, and it is critical.
     Base,
-    /// It is there when it says something; a release that does not know it refuses the state, for
-    /// it would do something else than was asked of it.
+    /// Written unless it holds only defaults; a release that does not know it refuses the state,
+    /// because it would not behave as it was asked to.
     Critical,
-    /// It is there when it says something; a release that does not know it skips it and logs its
+    /// Written unless it holds only defaults; a release that does not know it skips it and logs its
     /// name.
     Other,
 }
 
-/// Some facts of a hand-over, frozen. It is made of the newtypes of `state`, the standard library
-/// and frozen types, so that it stays the same bytes whatever becomes of the facts' own types.
+/// Some facts of a hand-over, frozen. It consists of newtypes of `state`, the standard library and
+/// frozen types, so that its encoding stays the same when the facts' own types change.
 pub(super) trait Section: Serialize + DeserializeOwned {
-    /// Its name in the bytes: lower-case letters, digits and hyphens.
+    /// Its name in the encoding: lower-case letters, digits and hyphens.
     const NAME: &'static str;
 
     /// When it is written, and who may skip it.
     const KIND: Kind;
 
-    /// What there is to say of a hand-over; `None` where to leave it out says the same.
+    /// Extracts the section from a hand-over; `None` if it is omitted because it holds only
+    /// defaults.
     fn of(handover: &Handover) -> Option<Self>;
 
-    /// Puts what it says in its place.
+    /// Stores its facts in a hand-over.
     ///
     /// # Errors
-    /// What has no place or cannot be, in words.
+    /// A fact is invalid, or refers to something that the hand-over does not have.
     fn put(self, handover: &mut Handover) -> Result<(), String>;
 }
 
-/// Declares a section whose fields are facts of the hand-over: each with the type in which it is
-/// written, and its place. It is left out where all of them are what they are in a hand-over of
-/// which nothing is known, unless it belongs to the base.
+/// Declares a section whose fields are facts of the hand-over, each with its frozen type and its
+/// place in the hand-over. Unless it is a base section, it is omitted if all of them have the
+/// values of a blank hand-over.
 macro_rules! section {
     (struct $section:ident: $kind:ident $name:literal {
         $($field:ident: $type:ty = $($place:ident).+,)+
@@ -62,8 +63,8 @@ macro_rules! section {
 
                 fn of(handover: &Handover) -> Option<$section> {
                     let blank = Handover::blank();
-                    let says_nothing = $(handover.$($place).+ == blank.$($place).+)&&+;
-                    (Self::KIND == Kind::Base || !says_nothing)
+                    let is_blank = $(handover.$($place).+ == blank.$($place).+)&&+;
+                    (Self::KIND == Kind::Base || !is_blank)
                         .then(|| $section { $($field: Frozen::freeze(&handover.$($place).+),)+ })
                 }
 
@@ -77,8 +78,8 @@ macro_rules! section {
 }
 pub(super) use section;
 
-/// Declares a section that is a fact of workers: of those of which it is not what it is of a worker
-/// of which nothing is known.
+/// Declares a section that holds one fact per worker, for those workers whose fact is not the
+/// default.
 macro_rules! column {
     (struct $section:ident: $kind:ident $name:literal { $fact:ident: $type:ty, }) => {
         #[derive(serde::Serialize, serde::Deserialize)]
@@ -98,9 +99,9 @@ macro_rules! column {
                 fn of(handover: &Handover) -> Option<$section> {
                     let blank = $crate::state::Worker::default();
                     let workers = handover.state.workers.iter();
-                    let told = workers.filter(|(_, worker)| worker.$fact != blank.$fact);
+                    let set = workers.filter(|(_, worker)| worker.$fact != blank.$fact);
                     let section = $section {
-                        $fact: told.map(|(pid, w)| (*pid, Frozen::freeze(&w.$fact))).collect(),
+                        $fact: set.map(|(pid, w)| (*pid, Frozen::freeze(&w.$fact))).collect(),
                     };
                     (!section.$fact.is_empty()).then_some(section)
                 }
@@ -108,7 +109,7 @@ macro_rules! column {
                 fn put(self, handover: &mut Handover) -> Result<(), String> {
                     for (pid, fact) in self.$fact {
                         let worker = handover.state.workers.get_mut(&pid);
-                        let worker = worker.ok_or_else(|| format!("{pid} is no worker"))?;
+                        let worker = worker.ok_or_else(|| format!("{pid} is not a worker"))?;
                         worker.$fact = Frozen::thaw(fact)?;
                     }
                     Ok(())
@@ -119,17 +120,17 @@ macro_rules! column {
 }
 pub(super) use column;
 
-/// What is done with a section whose struct is known to its row alone.
+/// A row of the section table: the operations on a section, with the type of its struct erased.
 pub(super) struct Row {
     /// [`Section::NAME`].
     pub(super) name: &'static str,
     /// Whether a release that does not know it refuses the state.
     pub(super) is_critical: bool,
-    /// Its content, unless it is left out.
+    /// Encodes its content; `None` if it is omitted.
     pub(super) write: fn(&Handover) -> Result<Option<Vec<u8>>, SchemaError>,
-    /// Puts a content in its place.
+    /// Decodes a content into a hand-over.
     pub(super) read: fn(&[u8], &mut Handover) -> Result<(), SchemaError>,
-    /// A content for people to read, as YAML under its name.
+    /// Formats a content as YAML, under the section's name.
     pub(super) describe: fn(&[u8]) -> Result<String, SchemaError>,
 }
 

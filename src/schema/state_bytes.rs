@@ -1,4 +1,4 @@
-//! A hand-over as bytes, and bytes as a hand-over.
+//! Encodes a hand-over and decodes it again.
 
 use crate::schema::check;
 use crate::schema::envelope::{self, Header};
@@ -6,14 +6,14 @@ use crate::schema::error::SchemaError;
 use crate::schema::handover::Handover;
 use crate::schema::payload::{self, Decoded};
 
-/// Writes a hand-over, for a reader that may roll back to the image that is open under one number
-/// and reports, if it is only asked, under another.
+/// Encodes a hand-over. `rollback` is the descriptor of the image to roll back to, `report` the
+/// descriptor on which a candidate reports.
 ///
-/// What it writes it has read back, and found to be the same: a fact that no section carries is an
-/// error here, and not a loss after the exec.
+/// The result is decoded again and compared, so that a fact that no section carries is an error
+/// here and not lost in the exec.
 ///
 /// # Errors
-/// The state is too large or inconsistent, or reads back as another one.
+/// The state is too large or inconsistent, or does not decode to the same state.
 pub fn encode(
     handover: &Handover,
     rollback: Option<i32>,
@@ -27,11 +27,11 @@ pub fn encode(
     }
 }
 
-/// Reads a hand-over, all of it, whatever the bytes are: nothing critical is unknown, nothing is
-/// missing or left over or damaged or spelled otherwise, and what it says can be.
+/// Decodes a hand-over from untrusted bytes: no critical section is unknown; nothing is missing,
+/// left over, damaged or non-canonical; and all invariants hold.
 ///
 /// # Errors
-/// Anything of that does not hold.
+/// One of these conditions does not hold.
 pub fn decode(bytes: &[u8]) -> Result<Decoded, SchemaError> {
     let (Header { rollback, report, .. }, payload) = envelope::open(bytes)?;
     let decoded = payload::read(payload)?;

@@ -1,4 +1,4 @@
-//! What more than one section is made of, frozen like them.
+//! Frozen types that more than one section uses.
 
 use std::time::Duration;
 

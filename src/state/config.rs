@@ -1,5 +1,5 @@
-//! What the operator asked for: options that hold for the life of the master, and those that the
-//! command socket may change.
+//! The configuration: options fixed for the life of the master, and settings that the command
+//! socket can change.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::RolloutBounds;
 
-/// How a worker comes to count as up (behaviour.md section 3).
+/// What makes a worker count as up (behaviour.md section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AckMode {
-    /// It says so with `worker:ack`.
+    /// It sends `worker:ack`.
     Manual,
-    /// It has lived this long.
+    /// It has been running for this long.
     Timer(Duration),
 }
 
-/// How much is logged: 0 debug and more, 1 info and errors, 2 errors only.
+/// How much is logged: 0 everything, 1 info and errors, 2 errors only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Verbosity(pub u8);
 
@@ -38,13 +38,13 @@ pub struct Nice {
     pub master: Option<i32>,
     /// The workers' level; the one that the master was started with when absent.
     pub worker: Option<i32>,
-    /// A command that sets a level (`CMD LEVEL -p PID`), for masters that may not do it
-    /// themselves.
+    /// A command that sets a level (`CMD LEVEL -p PID`), for masters without the privilege to do
+    /// so.
     pub renice_command: Option<Vec<String>>,
 }
 
-/// `einhorn.EXTENSION`, or `einhorn-NAME.EXTENSION`: what the files of a master are called by
-/// default (behaviour.md section 1).
+/// The default name of one of a master's files: `einhorn.EXTENSION`, or `einhorn-NAME.EXTENSION`
+/// (behaviour.md section 1).
 pub fn default_file_name(name: Option<&str>, extension: &str) -> String {
     match name {
         Some(name) => format!("einhorn-{name}.{extension}"),
@@ -53,8 +53,7 @@ pub fn default_file_name(name: Option<&str>, extension: &str) -> String {
 }
 
 impl Config {
-    /// What a command line asks for that says no more than which command to run: one worker, the
-    /// default files in `/tmp`.
+    /// The defaults, for a command line with no options: one worker, files in `/tmp`.
     pub fn new(command: Vec<OsString>) -> Config {
         let file = |extension| PathBuf::from("/tmp").join(default_file_name(None, extension));
         Config {
@@ -89,7 +88,7 @@ impl Config {
         }
     }
 
-    /// The lock that belongs to the command socket: whoever serves that holds it.
+    /// The lock file of the command socket: the master that serves the socket holds the lock.
     pub fn socket_lock(&self) -> PathBuf {
         let mut name = self.socket_path.clone().into_os_string();
         name.push(".lock");
@@ -97,25 +96,25 @@ impl Config {
     }
 }
 
-/// The highest number of workers that can be asked for. Chosen well above the original's 1000 and
-/// below what one process table (`kernel.pid_max` 32768) and one descriptor table hold.
+/// The highest target number of workers: well above the original's 1000, and below the size of a
+/// process table (`kernel.pid_max` 32768) and of a descriptor table.
 pub const WORKERS_MAX: u32 = 10_000;
 
-/// The longest span an option accepts, in seconds (about 31 years): arithmetic on deadlines stays
-/// far from its bounds, and nobody waits longer.
+/// The longest span that an option accepts, in seconds (about 31 years), so that arithmetic on
+/// deadlines cannot overflow.
 pub const SECONDS_MAX: f64 = 1e9;
 
 /// What a re-exec runs (docs/handover.md).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReexecMode {
-    /// The command of `--reexec-as`, in the master's place.
+    /// The `--reexec-as` command.
     #[default]
     Exec,
-    /// The einhorn that the command has executed when it was asked, as it was executed.
+    /// The einhorn that this command executed during the preflight, executed the same way.
     Pinned,
 }
 
-/// Everything that the command line says, checked, defaults filled in.
+/// The checked options and settings, with defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The program and its arguments as typed, `srv:` words included.
@@ -126,17 +125,18 @@ pub struct Config {
     pub target: u32,
     /// `-l`: the listen(2) backlog.
     pub backlog: u32,
-    /// `-s`: the respawn interval that the back-off starts from.
+    /// `-s`: the respawn interval, which is the initial delay of the back-off.
     pub respawn_interval: Duration,
     /// `-m`.
     pub ack_mode: AckMode,
-    /// `-t`: how long a worker may outlive its signal.
+    /// `-t`: how long a worker may take to stop before it is killed; no limit when absent.
     pub signal_timeout: Option<Duration>,
     /// `--max-unacked`; the number of processors when absent.
     pub max_unacked: Option<u32>,
-    /// `--max-upgrade-additional`; unbounded when absent.
+    /// `--max-upgrade-additional`; no limit when absent.
     pub max_upgrade_additional: Option<u32>,
-    /// `-r`: consecutive deaths before ACK after which the master gives up; never when absent.
+    /// `-r`: the number of consecutive early deaths after which the master gives up; never when
+    /// absent.
     pub retries: Option<u32>,
     /// `-k`.
     pub kill_children_on_exit: bool,
@@ -150,7 +150,7 @@ pub struct Config {
     pub pidfile: PathBuf,
     /// `-f`, absolute.
     pub lockfile: PathBuf,
-    /// Whether `-f` was given: what was named is held for life.
+    /// Whether `-f` was given: a lockfile named by the operator is held for the life of the master.
     pub is_lockfile_named: bool,
     /// `--nice`.
     pub nice: Nice,
@@ -162,15 +162,15 @@ pub struct Config {
     pub drop_env_vars: Vec<OsString>,
     /// `-q`, `-v`.
     pub verbosity: Verbosity,
-    /// `--syslog`: the log goes to the system's log instead of standard error.
+    /// `--syslog`: logs to syslog instead of standard error.
     pub syslog: bool,
-    /// `--capture-stderr`: workers' standard error comes to the master, which passes it on.
+    /// `--capture-stderr`: the master captures the workers' standard error and passes it on.
     pub capture_stderr: bool,
-    /// What bounds a roll-out.
+    /// The bounds of a roll-out.
     pub rollout: RolloutBounds,
-    /// `--chdir`, absolute, symbolic links unresolved.
+    /// `--chdir`, absolute, symbolic links not resolved.
     pub chdir: Option<PathBuf>,
-    /// `--env-file`, absolute, symbolic links unresolved.
+    /// `--env-file`, absolute, symbolic links not resolved.
     pub env_file: Option<PathBuf>,
     /// `--metrics-file`, absolute.
     pub metrics_file: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! Everything that the master knows, and the queries that decisions are made of.
+//! The master's state, and the queries that decisions are based on.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,24 +8,24 @@ use crate::state::{
     Reexec, Rollout, Slot, UPGRADE_FAILURES_MIN, Waiter, Worker,
 };
 
-/// What is known of a connection.
+/// A client's connection.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Connection {
-    /// The worker that it was given to by `-g`; it stays open after an ACK.
+    /// The worker that `-g` gave it to; such a connection stays open after an ACK.
     pub given_to: Option<Pid>,
 }
 
-/// That the master is on its way out: nothing is started any more.
+/// The master is stopping: it starts no more workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopping {
     /// The exit status once all workers are gone.
     pub exit_code: i32,
 }
 
-/// Everything that the master knows. Only `decide` changes it.
+/// The whole state of the master. Only `decide` changes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
-    /// What the operator asked for.
+    /// The configuration.
     pub config: Config,
     /// The master's own pid.
     pub master_pid: Pid,
@@ -33,56 +33,57 @@ pub struct State {
     pub processor_count: u32,
     /// In the order of the command line: `-b` first, then `srv:` words.
     pub listeners: Vec<Listener>,
-    /// The living, and the dead that were not reaped yet.
+    /// The workers that have not been reaped yet.
     pub workers: BTreeMap<Pid, Worker>,
-    /// Workers that were ordered and are neither started nor failed yet.
+    /// Workers that have been ordered: `decide` has asked for their start, and its outcome is
+    /// pending.
     pub ordered: BTreeMap<Slot, Generation>,
     /// The open connections to the command socket.
     pub connections: BTreeMap<ConnectionId, Connection>,
-    /// The code that is meant to serve: that of a roll-out, until it fails.
+    /// The current generation, which is meant to serve: that of a roll-out, until it fails.
     pub generation: Generation,
-    /// The highest number that a code was ever given; above [`State::generation`] after a roll-out
-    /// that failed.
+    /// The highest generation number assigned so far; above [`State::generation`] after a failed
+    /// roll-out.
     pub newest_generation: Generation,
-    /// How often the master has re-executed itself; the original's `:generation:`.
+    /// How many times the master has re-executed itself; the original's `:generation:`.
     pub reexec_count: u32,
-    /// Workers of the first start that are still to be ordered, all at once.
+    /// How many workers of the first start, which starts them all at once, are not ordered yet.
     pub cold_start_count: u32,
-    /// Consecutive deaths (and failed starts) before an ACK; the first ACK ends the streak.
+    /// Consecutive early deaths, failed starts included; the next ACK ends the streak.
     pub early_death_count: u32,
-    /// When a worker was last started, or a start last failed; the back-off runs from here.
+    /// When a worker was last started or failed to start; the back-off delay runs from here.
     pub last_spawn_at: Option<Monotonic>,
-    /// The same on the calendar, of successful starts.
+    /// When a worker was last started successfully, as a calendar time.
     pub last_spawned_on: Option<Realtime>,
-    /// Up to when immediate replacements have used up their pace; see `decide::pool`.
+    /// The instant up to which replacements have used up their pace; see `decide::pool`.
     pub pace_used_until: Monotonic,
-    /// Set once the master is on its way out.
+    /// Set once the master is stopping.
     pub stopping: Option<Stopping>,
-    /// The master's own step of an upgrade, while it lasts.
+    /// The master's re-exec in progress.
     pub reexec: Option<Reexec>,
-    /// The roll-out of new code, while it lasts.
+    /// The roll-out in progress.
     pub rollout: Option<Rollout>,
     /// How the last upgrade ended.
     pub last_upgrade: Option<EndedUpgrade>,
-    /// What the generations that may still be started are started with; empty without `--chdir`
-    /// and `--env-file`.
+    /// The deployments of the generations that may still be started; empty without `--chdir` and
+    /// `--env-file`.
     pub deployments: BTreeMap<Generation, Deployment>,
-    /// The same for the generation that the upgrade in progress begins.
+    /// The deployment of the generation that the upgrade in progress would begin.
     pub next_deployment: Option<Deployment>,
-    /// How often workers of an index ended though nobody had told them to.
+    /// How often workers of each slot exited without having been asked to.
     pub slot_deaths: BTreeMap<Slot, u32>,
-    /// Clients that are owed the last line of an upgrade.
+    /// Clients that are owed a final reply.
     pub waiters: Vec<Waiter>,
     /// When the master last re-executed itself.
     pub reexecuted_at: Option<Monotonic>,
-    /// When an upgrade that a signal asked for too soon after the last one begins.
+    /// When an upgrade begins that a SIGHUP asked for too soon after the last re-exec.
     pub upgrade_due_at: Option<Monotonic>,
-    /// When the last roll-out began, on the calendar.
+    /// When the last roll-out began, as a calendar time.
     pub last_upgraded_on: Option<Realtime>,
-    /// A fact that only the next release knows; see the feature `next` in Cargo.toml.
+    /// A field that only the next release has; see the feature `next` in Cargo.toml.
     #[cfg(feature = "next")]
     pub note: Option<String>,
-    /// Another one, that an older release can do without.
+    /// Another one, which older releases can ignore.
     #[cfg(feature = "next")]
     pub hint: Option<String>,
 }
@@ -129,12 +130,12 @@ impl State {
         }
     }
 
-    /// How many workers may wait for their ACK while workers are replaced gradually.
+    /// How many unacked workers there may be while workers are replaced gradually.
     pub fn max_unacked(&self) -> u32 {
         self.config.max_unacked.unwrap_or(self.processor_count)
     }
 
-    /// Live workers of the code that is meant to serve.
+    /// Workers of the current generation.
     pub fn current_workers(&self) -> impl Iterator<Item = (Pid, &Worker)> {
         self.workers
             .iter()
@@ -142,19 +143,19 @@ impl State {
             .map(|(pid, worker)| (*pid, worker))
     }
 
-    /// Live workers of the newest code that are up; those told to go included.
+    /// How many workers of the current generation were ACKed, stopping ones included.
     pub fn acked_count(&self) -> u32 {
         count(self.current_workers().filter(|(_, worker)| worker.is_acked()))
     }
 
-    /// Whether workers of this code are started now: of that which is meant to serve, and while a
-    /// canary shows what it is worth also of that before it.
+    /// Whether workers of this generation may be started: the current one, and while the canary is
+    /// on trial also the one before it.
     pub fn is_startable(&self, generation: Generation) -> bool {
         let before = self.rollout.as_ref().filter(|rollout| rollout.is_canary());
         generation == self.generation || before.is_some_and(|rollout| rollout.from == generation)
     }
 
-    /// Workers of a generation that are ordered or started, and neither ACKed nor told to go.
+    /// How many workers of a generation are ordered or started, and neither ACKed nor stopping.
     pub fn unacked_count(&self, generation: Generation) -> u32 {
         let waits = |worker: &&Worker| {
             !worker.is_acked() && !worker.is_stopping() && worker.generation == generation
@@ -163,15 +164,15 @@ impl State {
         count(self.workers.values().filter(waits)) + count(ordered)
     }
 
-    /// How many more workers of the newest code there should be. Those told to go that still live
-    /// count as present, so a slow drain never puts more processes on the machine than were asked
-    /// for (behaviour.md section 4).
+    /// How many more workers of the current generation there should be. Stopping workers count as
+    /// present, so a slow drain never puts more processes on the machine than were asked for
+    /// (behaviour.md section 4).
     pub fn missing_count(&self) -> u32 {
         self.config.target.saturating_sub(self.present_count())
     }
 
-    /// Workers of the code that is meant to serve, ordered or living. After a roll-out that failed
-    /// those that it had told to go do not count: it is for them that others come.
+    /// How many workers of the current generation are ordered or running. After a failed roll-out,
+    /// stopping workers do not count: they must be replaced to restore the generation.
     pub fn present_count(&self) -> u32 {
         let has_gone_back = self.generation < self.newest_generation;
         let is_present = |worker: &Worker| !has_gone_back || !worker.is_stopping();
@@ -179,14 +180,14 @@ impl State {
         count(self.current_workers().filter(|(_, worker)| is_present(worker))) + count(ordered)
     }
 
-    /// How many more workers of other code there should be while a canary shows what it is worth.
-    pub fn missing_before_count(&self) -> u32 {
+    /// How many more old workers there should be while the canary is on trial.
+    pub fn missing_old_count(&self) -> u32 {
         let is_old = |generation: &Generation| *generation != self.generation;
         let ordered = self.ordered.values().filter(|generation| is_old(generation));
         self.config.target.saturating_sub(count(self.old_workers()) + count(ordered))
     }
 
-    /// The lowest index that no live or ordered worker uses.
+    /// The lowest slot that no running or ordered worker uses.
     pub fn free_slot(&self) -> Slot {
         let mut used: Vec<u32> = self
             .workers
@@ -199,8 +200,7 @@ impl State {
         Slot(lowest.map_or(count(&used), |(_, index)| index))
     }
 
-    /// Live workers of other code than is meant to serve that were not told to go: older code, or
-    /// that of a roll-out that failed.
+    /// Workers of other generations that are not stopping: of older ones, or of a failed roll-out.
     pub fn old_workers(&self) -> impl Iterator<Item = (Pid, &Worker)> {
         self.workers
             .iter()
@@ -208,38 +208,38 @@ impl State {
             .map(|(pid, worker)| (*pid, worker))
     }
 
-    /// The generation to go back to in a roll-out of which nobody has noted it: the newest of which
-    /// workers still serve, or else the one before.
-    pub fn generation_before(&self) -> Generation {
+    /// The generation to restore if a roll-out fails whose state does not record it: the newest one
+    /// that still has workers, or else the one before.
+    pub fn previous_generation(&self) -> Generation {
         let serving = self.old_workers().map(|(_, worker)| worker.generation);
         let before = serving.filter(|generation| *generation < self.generation).max();
         before.unwrap_or(Generation(self.generation.0.saturating_sub(1)))
     }
 
-    /// The directory of `--chdir` in which a generation began, if it has one.
-    pub fn began_in(&self, generation: Generation) -> Option<&Path> {
+    /// What `--chdir` resolved to when the generation began.
+    pub fn directory_of(&self, generation: Generation) -> Option<&Path> {
         self.deployments.get(&generation)?.directory.as_deref()
     }
 
-    /// The failure of a new worker that ends a roll-out. While there is but a canary, which is
-    /// tried again and again with longer and longer pauses, the size of the fleet says nothing.
+    /// The number of failures that ends a roll-out. During the canary stage, in which a single
+    /// worker is retried with a back-off, it does not depend on the size of the fleet.
     pub fn failures_max(&self) -> u32 {
         let is_canary = self.rollout.as_ref().is_some_and(Rollout::is_canary);
         let tenth = if is_canary { 0 } else { self.config.target.div_ceil(10) };
         self.config.rollout.failures_max.unwrap_or(tenth.max(UPGRADE_FAILURES_MIN))
     }
 
-    /// Workers that are up and were not told to go, whatever their code: those that serve.
+    /// How many workers serve: those that are up and not stopping, of any generation.
     pub fn capacity(&self) -> u32 {
         count(self.workers.values().filter(|worker| worker.is_acked() && !worker.is_stopping()))
     }
 
-    /// The same of the newest code.
+    /// How many workers of the current generation serve.
     pub fn current_capacity(&self) -> u32 {
         count(self.current_workers().filter(|(_, w)| w.is_acked() && !w.is_stopping()))
     }
 
-    /// Workers that are ordered, or live and were not told to go, whatever their code.
+    /// How many workers are ordered, or running and not stopping, of any generation.
     pub fn staying_count(&self) -> u32 {
         count(self.workers.values().filter(|worker| !worker.is_stopping()))
             + count(self.ordered.values())
@@ -255,13 +255,13 @@ impl State {
         }
     }
 
-    /// Whether `-r` attempts have failed in a row, so that nothing more is started.
+    /// Whether `-r` consecutive attempts have failed, so that no more workers are started.
     pub fn has_given_up(&self) -> bool {
         self.config.retries.is_some_and(|retries| self.early_death_count >= retries)
     }
 }
 
-/// A count that fits: nothing here grows beyond a few tens of thousands.
+/// Counts items; no collection here exceeds a few tens of thousands.
 fn count(items: impl IntoIterator) -> u32 {
     u32::try_from(items.into_iter().count()).unwrap_or(u32::MAX)
 }

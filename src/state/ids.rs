@@ -1,10 +1,10 @@
-//! The numbers by which workers, their code and clients are known.
+//! Identifiers of workers, generations and connections.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A connection to the command socket; numbers are never used twice.
+/// A connection to the command socket; numbers are never reused.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -20,10 +20,12 @@ impl fmt::Display for Pid {
     }
 }
 
-/// `EINHORN_CHILD_INDEX`: the lowest index that no live worker uses.
+/// The number of a worker, in `EINHORN_CHILD_INDEX`: the lowest one that was free when it was
+/// ordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Slot(pub u32);
 
-/// Which of the workers' codes; the original calls it `version`. An upgrade adds one.
+/// The number of a generation of the workers' code, which each upgrade increments; the original's
+/// `version`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Generation(pub u32);

@@ -1,26 +1,27 @@
-//! What is kept of a worker's standard error where it is captured, and its end for people to read.
+//! The last output of a worker whose standard error is captured, made readable.
 
-/// A line that is longer than this may be passed on in pieces: what the loggers of containers cut
-/// at as well, so that whoever reads them is used to it.
+/// Longer lines may be passed on in pieces. Container log drivers split lines at the same length,
+/// so log readers can handle that.
 pub const CAPTURED_LINE_MAX: usize = 16 * 1024;
 
-/// How much is kept of what a worker has said last, in bytes.
+/// How much of a worker's latest output is kept, in bytes.
 pub const TAIL_MAX: usize = 4 * 1024;
 
-/// How many lines are told of a worker that failed: an exception with the calls that led to it.
-const LINES_TOLD: usize = 10;
+/// How many lines of a failed worker's output are reported: enough for an exception and its
+/// backtrace.
+const LINES_MAX: usize = 10;
 
-/// How long they may be, in bytes. Eight failures of that size are one reply to a client.
+/// The length of that report, in bytes. One reply to a client may hold eight of them.
 pub const LAST_WORDS_MAX: usize = 4 * 1024;
 
-/// The last lines of what a worker has said, with what moves a cursor made visible; `None` when it
-/// has said nothing.
-pub fn last_words(said: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(said);
+/// Returns the last lines of a worker's output, with control characters escaped; `None` if there is
+/// none.
+pub fn last_words(stderr_tail: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(stderr_tail);
     let lines: Vec<&str> = text.trim_end().lines().collect();
-    let told = lines[lines.len().saturating_sub(LINES_TOLD)..].join("\n");
-    let mut words = String::with_capacity(told.len());
-    for character in told.chars() {
+    let tail = lines[lines.len().saturating_sub(LINES_MAX)..].join("\n");
+    let mut words = String::with_capacity(tail.len());
+    for character in tail.chars() {
         match character.is_control() && !matches!(character, '\n' | '\t') {
             true => words.extend(character.escape_default()),
             false => words.push(character),
@@ -40,7 +41,7 @@ mod tests {
     fn the_last_lines_are_told_as_they_are() {
         let said: String = (1..=30).map(|number| format!("\tline {number}: größer\n")).collect();
         let told = last_words(said.as_bytes()).unwrap();
-        assert_eq!(told.lines().count(), LINES_TOLD);
+        assert_eq!(told.lines().count(), LINES_MAX);
         assert!(told.starts_with("\tline 21: größer\n") && told.ends_with("\tline 30: größer"));
         assert_eq!(last_words(b"no newline").as_deref(), Some("no newline"));
         for nothing in [&b""[..], b"\n", b" \r\n\n\t\n"] {

@@ -1,4 +1,4 @@
-//! A listener: the address that was asked for and the descriptor that serves it.
+//! Listeners: the requested address and the bound descriptor.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,16 +6,16 @@ use std::path::PathBuf;
 /// Options after an address: `127.0.0.1:80,r,n`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenerOptions {
-    /// `r`, `so_reuseaddr`. TCP listeners are bound with it always; on UDP it lets several sockets
-    /// share the address, so there it must be asked for.
+    /// `r`, `so_reuseaddr`: SO_REUSEADDR. TCP listeners always have it; on UDP it lets several
+    /// sockets share the address, so it must be requested there.
     pub reuse_address: bool,
-    /// `n`, `o_nonblock`: accepts on the listener do not block.
+    /// `n`, `o_nonblock`: accept(2) on the listener does not block.
     pub nonblocking: bool,
-    /// `v6only`: an IPv6 listener that takes no IPv4.
+    /// `v6only`: an IPv6 listener that accepts no IPv4 connections.
     pub v6only: bool,
 }
 
-/// What a listener was asked to be.
+/// The address to bind a listener to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// `HOST:PORT`, `[IPv6]:PORT`.
@@ -36,7 +36,7 @@ pub enum Address {
     Unix {
         /// The socket file.
         path: PathBuf,
-        /// Its permissions; 0666 less the umask when absent.
+        /// Its permissions; 0666 minus the umask when absent.
         mode: Option<u32>,
         /// Its owner, by name or number.
         owner: Option<String>,
@@ -62,13 +62,13 @@ impl fmt::Display for Address {
 /// An address with its options, as `-b` or a `srv:` word gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
-    /// Where.
+    /// The address.
     pub address: Address,
-    /// How.
+    /// The options.
     pub options: ListenerOptions,
 }
 
-/// Which socket family serves a listener, for `EINHORN_FD_FAMILY_n`.
+/// The address family of a listener, for `EINHORN_FD_FAMILY_n`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// `AF_INET`.
@@ -80,7 +80,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The constant's name.
+    /// The name of the constant.
     pub fn name(self) -> &'static str {
         match self {
             Family::Inet => "AF_INET",
@@ -90,27 +90,27 @@ impl Family {
     }
 }
 
-/// Who asked for a listener.
+/// How a listener was requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoundBy {
-    /// `-b`: announced to workers as `EINHORN_FD_n`.
+    /// By `-b`: passed to workers in `EINHORN_FD_n`.
     Option,
-    /// A `srv:` word: its descriptor number stands in the program's arguments.
+    /// By a `srv:` word, which is replaced by the descriptor number in the program's arguments.
     Word,
 }
 
 /// A bound listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// What was asked for.
+    /// The requested address and options.
     pub bind: Bind,
-    /// By whom.
+    /// How it was requested.
     pub bound_by: BoundBy,
-    /// The descriptor's number, the same for the life of the master and in every worker.
+    /// The descriptor number, the same for the life of the master and in every worker.
     pub descriptor: i32,
-    /// What the kernel made of it.
+    /// The address family of the bound socket.
     pub family: Family,
-    /// The port that was bound; `None` for UNIX sockets.
+    /// The bound port; `None` for UNIX sockets.
     pub port: Option<u16>,
 }
 

@@ -1,4 +1,4 @@
-//! The facts. Types, queries over them, and every invariant; no decision and no effect.
+//! The state: its types, queries and invariants; no decisions and no effects.
 
 mod check;
 mod config;
@@ -22,7 +22,7 @@ pub use last_words::{CAPTURED_LINE_MAX, LAST_WORDS_MAX, TAIL_MAX, last_words};
 pub use listener::{Address, Bind, BoundBy, Family, Listener, ListenerOptions};
 pub use release::{STATE_FORMAT, release};
 pub use rollout::{
-    CanaryCheck, Deployment, FAILURES_TOLD, Failure, Rollout, RolloutBounds, RolloutKind,
+    CanaryCheck, Deployment, FAILURES_KEPT, Failure, Rollout, RolloutBounds, RolloutKind,
     RolloutStage, UPGRADE_FAILURES_MIN, VARIABLES_MAX,
 };
 pub use signal::{ExitStatus, Signal};

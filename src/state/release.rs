@@ -1,11 +1,11 @@
-//! What this release is.
+//! The version of this release and its state format.
 
-/// The format of the state that this release reads and writes. Another one is for a change of the
-/// sections' own frame; a new fact is a section (`state-schema/README.md`).
+/// The format of the state that this release reads and writes. Only a change to the framing of the
+/// sections needs a new format; new data goes into a new section (`state-schema/README.md`).
 pub const STATE_FORMAT: u16 = 1;
 
-/// This release's version. The build with the cargo feature `next`, which is for tests only, is
-/// the release after it.
+/// The version of this release. A build with the cargo feature `next`, which is for tests only,
+/// acts as the release after it.
 pub fn release() -> &'static str {
     if cfg!(feature = "next") {
         concat!(env!("CARGO_PKG_VERSION"), "-next")

@@ -1,4 +1,4 @@
-//! A roll-out of new workers: what bounds it, and how far it is.
+//! The roll-out of a new generation: its bounds and its progress.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,42 +6,42 @@ use std::time::Duration;
 
 use crate::state::{Generation, Monotonic, Pid, Slot};
 
-/// `--ack-timeout` unless it is given: programs that load a large application take a minute; one
-/// that takes two has hung.
+/// The default of `--ack-timeout`: loading a large application takes a minute; a worker that takes
+/// two has hung.
 const ACK_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// `--on-canary-timeout` unless it is given: a look at a few pages takes seconds.
+/// The default of `--on-canary-timeout`: fetching a few pages takes seconds.
 const ON_CANARY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// `--upgrade-max-failures` unless it is given: a small fleet says with three failures that it is
-/// no accident; a large one has accidents, so there a tenth of it may fail.
+/// The least default of `--upgrade-max-failures`: in a small fleet three failures are no
+/// coincidence; in a large fleet some are, so there a tenth of the workers may fail.
 pub const UPGRADE_FAILURES_MIN: u32 = 3;
 
-/// How many failures of a roll-out are told of: the first ones say why, the others repeat it.
-pub const FAILURES_TOLD: usize = 8;
+/// How many failures of a roll-out are kept: the first ones show the cause, the others repeat it.
+pub const FAILURES_KEPT: usize = 8;
 
-/// How much the variables of `--env-file` may be, in bytes of names and values: they may refer to
-/// each other, so a short file can mean long ones. execve(2) takes two megabytes of arguments and
-/// environment together where the stack has its usual limit.
+/// The total size of the `--env-file` variables, in bytes of names and values: variables may refer
+/// to each other, so a short file can expand to long values. With the usual stack limit, execve(2)
+/// accepts two megabytes of arguments and environment together.
 pub const VARIABLES_MAX: usize = 1024 * 1024;
 
-/// What bounds a roll-out.
+/// The bounds of a roll-out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutBounds {
-    /// `--ack-timeout`: a new worker that was not ACKed for so long counts as failed and is
-    /// stopped; `None` waits for ever.
+    /// `--ack-timeout`: a new worker that is not ACKed within this time counts as failed and is
+    /// stopped; no limit when `None`.
     pub ack_timeout: Option<Duration>,
-    /// `--upgrade-timeout`: how long a roll-out may take; `None` bounds it by its failures alone.
+    /// `--upgrade-timeout`: how long a roll-out may take; no limit when `None`.
     pub upgrade_timeout: Option<Duration>,
-    /// `--upgrade-max-failures`: the failure that ends it, at least 1; see
-    /// [`UPGRADE_FAILURES_MIN`] when absent.
+    /// `--upgrade-max-failures`: the number of failures that ends it, at least 1; for the default
+    /// see [`UPGRADE_FAILURES_MIN`].
     pub failures_max: Option<u32>,
     /// `--canary-seconds`: how long the first new worker of a smooth roll-out must have been up
-    /// before an old one is told to go.
+    /// before old workers are stopped.
     pub canary: Duration,
-    /// `--on-canary`: a command that must exit 0 then, as words; empty when absent.
+    /// `--on-canary`: a command that must then exit 0, split into words; empty when absent.
     pub on_canary: Vec<OsString>,
-    /// `--on-canary-timeout`: how long that command may take.
+    /// `--on-canary-timeout`: how long the `--on-canary` command may take.
     pub on_canary_timeout: Duration,
 }
 
@@ -70,24 +70,25 @@ pub enum RolloutKind {
 /// A roll-out in progress.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rollout {
-    /// How.
+    /// Smooth or fleet.
     pub kind: RolloutKind,
-    /// The generation that serves until this one does, and again when this one fails.
+    /// The generation that serves until the new one does, and that is restored if the new one
+    /// fails.
     pub from: Generation,
     /// When the upgrade was asked for.
     pub asked_at: Monotonic,
     /// When the new generation began; `--upgrade-timeout` runs from here.
     pub began_at: Monotonic,
-    /// How far it is.
+    /// Its stage.
     pub stage: RolloutStage,
     /// How many new workers have failed.
     pub failure_count: u32,
-    /// The first of them, [`FAILURES_TOLD`] at most.
+    /// The first failures, [`FAILURES_KEPT`] at most.
     pub failures: Vec<Failure>,
 }
 
 impl Rollout {
-    /// One that begins.
+    /// A roll-out that begins now.
     pub fn new(
         kind: RolloutKind,
         from: Generation,
@@ -108,13 +109,13 @@ impl Rollout {
         }
     }
 
-    /// One of a master that counts no failures and knows no canary, as this one goes on with it.
+    /// A roll-out taken over from a master that has no canary and counts no failures.
     pub fn resumed(kind: RolloutKind, from: Generation, began_at: Monotonic) -> Rollout {
         let stage = RolloutStage::Replacing;
         Rollout { stage, ..Rollout::new(kind, from, began_at, began_at) }
     }
 
-    /// The process of `--on-canary`, while it runs.
+    /// The process of the `--on-canary` command, while it runs.
     pub fn check(&self) -> Option<Pid> {
         match self.stage {
             RolloutStage::Canary { check } => check?.process,
@@ -122,59 +123,59 @@ impl Rollout {
         }
     }
 
-    /// Whether the first new worker still has to show what it is worth.
+    /// Whether the canary is still on trial.
     pub fn is_canary(&self) -> bool {
         matches!(self.stage, RolloutStage::Canary { .. })
     }
 }
 
-/// How far a roll-out is.
+/// The stage of a roll-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RolloutStage {
-    /// One new worker runs, and no old one was told to go yet.
+    /// One new worker is on trial, and no old one has been stopped for it.
     Canary {
-        /// `--on-canary`, once it was started.
+        /// The `--on-canary` check, once it has begun.
         check: Option<CanaryCheck>,
     },
-    /// Old workers go as new ones come up.
+    /// Old workers are stopped as new ones come up.
     Replacing,
 }
 
-/// The command of `--on-canary`, while it runs.
+/// A run of the `--on-canary` command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CanaryCheck {
-    /// The new worker that it looks at.
+    /// The new worker that it checks.
     pub worker: Pid,
-    /// The process that looks; `None` until it runs.
+    /// Its process; `None` until it has been started.
     pub process: Option<Pid>,
-    /// When it has had long enough.
+    /// When it is killed.
     pub deadline: Monotonic,
-    /// Whether it was killed for that.
+    /// Whether the deadline has passed.
     pub is_overdue: bool,
 }
 
-/// A new worker that failed.
+/// The failure of a new worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Its pid; `None` when it could not be started.
     pub pid: Option<Pid>,
-    /// Its index.
+    /// Its slot.
     pub slot: Slot,
-    /// How, in words: its exit status or signal, or what it did not do.
+    /// A description: the exit status or signal, or what it failed to do.
     pub what: String,
-    /// How long it had lived.
+    /// How long it had been running.
     pub age: Duration,
-    /// The end of what it wrote to its standard error, with `--capture-stderr`; of one whose ACK
-    /// took too long once it has ended. At most [`crate::state::LAST_WORDS_MAX`] bytes.
+    /// With `--capture-stderr`, the last of what it wrote to standard error; if its ACK took too
+    /// long, set once it has exited. At most [`crate::state::LAST_WORDS_MAX`] bytes.
     pub last_words: Option<String>,
 }
 
-/// What `--chdir` and `--env-file` meant when a generation began. Its workers are started with
-/// this, so that no two codes are mixed, whatever the names mean meanwhile.
+/// What `--chdir` and `--env-file` resolved to when a generation began. All its workers are started
+/// with this, so that a generation never mixes code, even if the link or the file has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deployment {
     /// The working directory, without symbolic links; `None` without `--chdir`.
     pub directory: Option<PathBuf>,
-    /// The variables of `--env-file`, in its order; [`VARIABLES_MAX`] together.
+    /// The variables of `--env-file`, in file order; [`VARIABLES_MAX`] bytes in total.
     pub environment: Vec<(OsString, OsString)>,
 }

@@ -1,11 +1,11 @@
-//! Signals by name, and how a process ended.
+//! Signal names and exit statuses.
 
 use std::fmt;
 
-/// Declares [`Signal`] and its one table of names.
+/// Declares [`Signal`] and its table of names.
 macro_rules! signals {
     ($($variant:ident $name:literal,)*) => {
-        /// A standard signal. Numbers differ between machines, so only `sys` knows them.
+        /// A standard signal. Numbers differ between architectures, so only `sys` knows them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Signal { $(#[doc = concat!("SIG", $name, ", signal(7).")] $variant,)* }
 
@@ -30,7 +30,7 @@ signals! {
 }
 
 impl Signal {
-    /// Finds a signal by name, with or without `SIG`, in any case, old names included
+    /// Finds a signal by name, with or without `SIG`, in either case, including obsolete names
     /// (behaviour.md section 7, `signal`).
     pub fn parse(name: &str) -> Option<Signal> {
         let upper = name.to_ascii_uppercase();
@@ -51,21 +51,21 @@ impl fmt::Display for Signal {
     }
 }
 
-/// How a process ended, as its parent learned it from wait(2).
+/// How a process ended, from wait(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
     /// It called exit with this code.
     Code(i32),
     /// A signal ended it.
     Killed {
-        /// The signal's number on this machine; real-time signals have no [`Signal`].
+        /// The signal number on this machine; real-time signals have no [`Signal`].
         number: i32,
-        /// The signal by name, where it has one.
+        /// The signal, if it is a standard one.
         signal: Option<Signal>,
         /// Whether the kernel wrote a core file.
         core_dumped: bool,
     },
-    /// Somebody else has reaped it, and how it ended is not known.
+    /// Unknown, because another process reaped it.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! Instants, as numbers that `master` read from the kernel's clocks.
+//! Instants, as plain numbers that `master` reads from the kernel's clocks.
 
 use std::fmt;
 use std::ops::Add;
@@ -27,7 +27,7 @@ impl Add<Duration> for Monotonic {
     }
 }
 
-/// Nanoseconds since 1970 of `CLOCK_REALTIME`: for people to read, never for a decision.
+/// Nanoseconds of `CLOCK_REALTIME` since 1970: for display, never for decisions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Realtime(pub i64);
 

@@ -1,4 +1,4 @@
-//! An upgrade: the master's own step, who waits for it, and how the last one ended.
+//! Upgrades: the master's re-exec, the clients that wait, and how the last upgrade ended.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,19 +7,20 @@ use crate::outcome::Outcome;
 use crate::scalar::Scalar;
 use crate::state::{ConnectionId, Failure, Generation, Monotonic, Pid, Realtime, RolloutKind};
 
-/// What is asked for.
+/// The kind of upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpgradeKind {
     /// Only the master re-executes itself.
     Reload,
-    /// Then the workers are replaced gradually.
+    /// The master re-executes itself, then the workers are replaced gradually.
     Smooth,
-    /// Then a whole new set of workers is started, and the old ones go when all of it is up.
+    /// The master re-executes itself, then a whole new set of workers is started; the old workers
+    /// are stopped once all of it is up.
     Fleet,
 }
 
 impl UpgradeKind {
-    /// The roll-out that follows the master's own step.
+    /// The roll-out that follows the re-exec, if any.
     pub fn rollout(self) -> Option<RolloutKind> {
         match self {
             UpgradeKind::Reload => None,
@@ -29,30 +30,30 @@ impl UpgradeKind {
     }
 }
 
-/// How far the master's own step is.
+/// The stage of the master's re-exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// A candidate is being asked whether it can take over.
     Preflight {
         /// The candidate; `None` until it runs.
         candidate: Option<Pid>,
-        /// When it has had long enough.
+        /// When it is killed.
         deadline: Monotonic,
-        /// Whether it was killed for that.
+        /// Whether the deadline has passed.
         is_overdue: bool,
     },
-    /// The candidate said yes; the state is about to be handed over.
+    /// The candidate was accepted; the state is about to be handed over.
     HandingOver,
 }
 
-/// The master's own step of an upgrade.
+/// The master's re-exec in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reexec {
-    /// What was asked for, by everyone who joined.
+    /// What was asked for, all requests that joined it considered.
     pub kind: UpgradeKind,
-    /// When it was asked for, by the first who did.
+    /// When the first request arrived.
     pub asked_at: Monotonic,
-    /// How far it is.
+    /// Its stage.
     pub stage: Stage,
     /// Whether the next image is to be a Ruby Einhorn.
     pub is_hand_back: bool,
@@ -61,61 +62,61 @@ pub struct Reexec {
 /// What a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
-    /// The master's own step.
+    /// The end of the master's re-exec.
     Reexec,
-    /// The last new worker.
+    /// The end of the roll-out.
     Rollout,
-    /// The master's own step, and then the last new worker.
+    /// The end of the re-exec and then of the roll-out.
     Upgrade,
-    /// That as many workers are up as are wanted, and no more.
+    /// The target number of workers being up, and no more running.
     Settled,
-    /// The end of the master.
+    /// The exit of the master.
     Exit,
 }
 
-/// A client that is owed the last line of something that goes on.
+/// A client that gets progress reports and is owed a final reply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Waiter {
-    /// Who.
+    /// Its connection.
     pub connection: ConnectionId,
     /// The id of its request.
     pub request_id: Option<Scalar>,
-    /// For what.
+    /// What it waits for.
     pub waits_for: WaitsFor,
-    /// Whether it wants news of the kind that programs read.
+    /// Whether it wants machine-readable events.
     pub wants_events: bool,
 }
 
-/// What a candidate says of itself in a preflight.
+/// What a candidate reports in a preflight.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CandidateReport {
-    /// Its pid; another one than that of the process we started means a wrapper without `exec`.
+    /// Its pid; one that differs from the process we started means a wrapper that does not `exec`.
     pub pid: i32,
     /// Its release.
     pub release: String,
     /// The format of the state that it reads.
     pub format: u16,
-    /// Whether it could adopt the state that it was given.
+    /// Whether it could adopt the state.
     pub has_adopted: bool,
 }
 
-/// How the last upgrade ended, whatever became of it.
+/// The record of an upgrade that ended, whatever its outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndedUpgrade {
     /// What was asked for.
     pub kind: UpgradeKind,
-    /// The generation that it was about; the serving one when it never got so far.
+    /// Its generation; the current one if it did not get as far as a roll-out.
     pub generation: Generation,
-    /// The directory of `--chdir` that it was about.
+    /// What `--chdir` resolved to for it.
     pub directory: Option<PathBuf>,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// The same in words: the last line that its client got.
+    /// The outcome as text: the final reply to its client.
     pub message: String,
-    /// How long it took from when it was asked for.
+    /// How long it took, from the request.
     pub took: Duration,
     /// When it ended.
     pub ended_on: Realtime,
-    /// The first of its new workers that failed.
+    /// The first failures of its new workers.
     pub failures: Vec<Failure>,
 }

@@ -1,4 +1,4 @@
-//! One worker: a process that the master started and has not reaped yet.
+//! A worker: a process that the master has started and not reaped yet.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use crate::scalar::Scalar;
 use crate::state::config::AckMode;
 use crate::state::{ConnectionId, Generation, Monotonic, Now, Realtime, Signal, Slot};
 
-/// How long a worker may outlive its signal that was never ACKed in time: it has not begun to
-/// serve, and until it is gone no other is started in its place.
+/// How long a worker that missed its ACK deadline may take to stop: it has not begun to serve, and
+/// is not replaced until it has exited.
 const ACK_TIMEOUT_GRACE: Duration = Duration::from_secs(10);
 
 /// The last `worker:ping` of a worker.
@@ -21,37 +21,37 @@ pub struct Ping {
     pub request_id: Option<Scalar>,
 }
 
-/// The facts of one worker.
+/// The state of one worker.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Worker {
-    /// Its index.
+    /// Its slot.
     pub slot: Slot,
-    /// The code that it runs.
+    /// The generation of its code.
     pub generation: Generation,
     /// When it was started.
     pub spawned_at: Monotonic,
-    /// The same on the calendar.
+    /// When it was started, as a calendar time.
     pub spawned_on: Realtime,
     /// When it was ACKed, if it was.
     pub acked_at: Option<Monotonic>,
-    /// The signals that told it to go; those of the `signal` command do not count.
+    /// The signals that asked it to stop, not counting those of the `signal` command.
     pub signaled: BTreeSet<Signal>,
-    /// When it was first told to go; its `--signal-timeout` runs from here.
+    /// When it was first asked to stop; `--signal-timeout` runs from here.
     pub stop_requested_at: Option<Monotonic>,
-    /// When it was last told to go, on the calendar.
+    /// When it was last asked to stop, as a calendar time.
     pub last_signaled_on: Option<Realtime>,
     /// Its last ping.
     pub ping: Option<Ping>,
-    /// The connection that `-g` gave it.
+    /// The connection that `-g` gave to it.
     pub connection: Option<ConnectionId>,
-    /// The directory of `--chdir` that it was started in, without symbolic links.
+    /// With `--chdir`, the directory that it was started in, without symbolic links.
     pub directory: Option<PathBuf>,
-    /// Whether its ACK took longer than a roll-out allows.
+    /// Whether its ACK took longer than `--ack-timeout`.
     pub missed_ack_deadline: bool,
 }
 
 impl Worker {
-    /// A worker just started.
+    /// A worker that was started just now.
     pub fn new(slot: Slot, generation: Generation, now: Now) -> Worker {
         Worker {
             slot,
@@ -69,17 +69,17 @@ impl Worker {
         }
     }
 
-    /// Whether it counts as up.
+    /// Whether it was ACKed, and so counts as up.
     pub fn is_acked(&self) -> bool {
         self.acked_at.is_some()
     }
 
-    /// Whether it was told to go.
+    /// Whether it was asked to stop.
     pub fn is_stopping(&self) -> bool {
         !self.signaled.is_empty()
     }
 
-    /// When a timer ACK falls due; `None` in manual mode or once ACKed.
+    /// When its timer ACK is due; `None` in manual mode or once it is ACKed.
     pub fn ack_due_at(&self, mode: AckMode) -> Option<Monotonic> {
         match mode {
             AckMode::Timer(after) if !self.is_acked() => Some(self.spawned_at + after),
@@ -87,8 +87,8 @@ impl Worker {
         }
     }
 
-    /// When it gets SIGKILL for outliving its signal; `None` when it was not told to go, there is
-    /// no time-out, or SIGKILL was sent already.
+    /// When it is sent SIGKILL for not stopping in time; `None` if it was not asked to stop, has no
+    /// time limit, or was sent SIGKILL already.
     pub fn kill_due_at(&self, timeout: Option<Duration>) -> Option<Monotonic> {
         if self.signaled.contains(&Signal::Kill) {
             return None;
@@ -96,7 +96,7 @@ impl Worker {
         Some(self.stop_requested_at? + self.signal_timeout(timeout)?)
     }
 
-    /// How long it may outlive its signal, with this `--signal-timeout`.
+    /// How long it may take to stop, given `--signal-timeout`; `None` means no limit.
     pub fn signal_timeout(&self, timeout: Option<Duration>) -> Option<Duration> {
         match self.missed_ack_deadline {
             true => {

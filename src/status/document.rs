@@ -1,32 +1,32 @@
-//! The document: what `status --json` answers, to be written and to be read back.
+//! The document that `status --json` returns; it can be serialized and parsed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
-use crate::protocol::{NewsFailure, NewsStage, Numbers};
+use crate::protocol::{Numbers, ProgressStage, WorkerFailure};
 use crate::status::kinds::{Health, ListenerKind, Unit, UpgradeCommand, WorkerState};
 
-/// The version of the document. It grows when a field goes or changes its meaning, not when one is
-/// added.
+/// The version of the document. It increases when a field is removed or changes its meaning, not
+/// when one is added.
 pub const VERSION: u32 = 1;
 
-/// How the master is. Times are milliseconds, instants (`_on`) since 1970; `null` is what is not
-/// known or does not apply.
+/// The status of the master. Times are milliseconds, calendar times (`_on_ms`) since 1970; `None`
+/// means not known or not applicable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// [`VERSION`].
     pub version: u32,
-    /// When it was written.
+    /// When the document was written.
     pub written_on_ms: i64,
-    /// Whether all is as it should be.
+    /// Whether enough workers are serving.
     pub health: Health,
-    /// Why it is not, a sentence each; empty when it is.
+    /// Why the health is not ok, one sentence each; empty if it is.
     pub reasons: Vec<String>,
-    /// What is worth knowing besides, a sentence each.
+    /// Other things worth knowing, one sentence each.
     pub notes: Vec<String>,
     /// The master itself.
     pub master: MasterStatus,
-    /// What goes on besides serving.
+    /// The upgrade or other change in progress.
     pub in_progress: Option<InProgress>,
     /// How the last upgrade ended, if there was one.
     pub last_upgrade: Option<LastUpgrade>,
@@ -36,37 +36,37 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
 }
 
-/// The master itself.
+/// The status of the master's process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MasterStatus {
-    /// Its process.
+    /// Its pid.
     pub pid: i32,
-    /// `-c`.
+    /// The name given with `-c`.
     pub name: Option<String>,
     /// The release of einhorn.
     pub release: String,
-    /// The generation of the workers that are meant to serve.
+    /// The current generation.
     pub generation: u32,
     /// How long the process has lived, re-execs included.
     pub uptime_ms: Option<u64>,
     /// How often it has re-executed itself.
     pub reexecs: u32,
-    /// How many workers are wanted.
+    /// The target number of workers.
     pub target: u32,
-    /// How many are up and were not told to go.
+    /// How many workers are up and not stopping.
     pub acked: u32,
-    /// Deaths before an ACK since the last ACK.
+    /// Consecutive deaths before an ACK.
     pub early_deaths: u32,
     /// Resident memory.
     pub memory_bytes: Option<u64>,
 }
 
-/// What goes on besides serving.
+/// An upgrade or other change in progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InProgress {
-    /// What is being done.
-    pub stage: NewsStage,
-    /// How far it is.
+    /// Its stage.
+    pub stage: ProgressStage,
+    /// Its generation, worker counts and time.
     #[serde(flatten)]
     pub numbers: Numbers,
 }
@@ -74,71 +74,71 @@ pub struct InProgress {
 /// How an upgrade ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LastUpgrade {
-    /// What was asked for.
+    /// The command that began it.
     pub command: UpgradeCommand,
     /// How it ended.
     pub outcome: Outcome,
-    /// The generation that it was about; the serving one when it never got so far.
+    /// The generation that it started; the serving one if it did not get that far.
     pub generation: u32,
-    /// The directory of `--chdir` that it was about, symbolic links resolved.
+    /// Its directory of `--chdir`, symbolic links resolved.
     pub release: Option<String>,
-    /// The last line that its client got.
+    /// The message of the last reply to its client.
     pub message: String,
-    /// How long it took from when it was asked for.
+    /// How long it took since it was requested.
     pub took_ms: u64,
     /// When it ended.
     pub ended_on_ms: i64,
-    /// The first of its new workers that failed.
-    pub failures: Vec<NewsFailure>,
+    /// The first failures of its new workers.
+    pub failures: Vec<WorkerFailure>,
 }
 
 /// A worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkerStatus {
-    /// Its index.
+    /// Its slot.
     pub slot: u32,
-    /// Its process.
+    /// Its pid.
     pub pid: i32,
-    /// The code that it runs.
+    /// Its generation.
     pub generation: u32,
     /// The directory of `--chdir` that it was started in, symbolic links resolved.
     pub release: Option<String>,
-    /// How far in its life it is.
+    /// Its state.
     pub state: WorkerState,
     /// When it was started.
     pub started_on_ms: i64,
     /// How old it is.
     pub age_ms: u64,
-    /// How long it took to its ACK.
+    /// Time from its start to its ACK.
     pub time_to_ack_ms: Option<u64>,
-    /// How many workers of its slot died without being told to go.
+    /// How many workers of its slot exited without being asked to stop.
     pub restarts: u32,
     /// Resident memory.
     pub memory_bytes: Option<u64>,
-    /// In how long it is killed unless it goes by itself; below zero when that is overdue.
+    /// Time left until it is killed, unless it exits first; negative if overdue.
     pub deadline_ms: Option<i64>,
 }
 
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListenerStatus {
-    /// Where it is, as it was asked for, but with the port that the kernel chose.
+    /// The address as given, but with the port that the kernel chose.
     pub address: String,
-    /// What it is.
+    /// Its kind.
     pub kind: ListenerKind,
-    /// Its number in the master and in every worker.
+    /// Its descriptor number in the master and in every worker.
     pub descriptor: i32,
-    /// What waits in it, by the kernel.
+    /// Its queue, as measured by the kernel.
     pub queue: Option<Queue>,
 }
 
-/// What waits in a listener.
+/// The queue of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
-    /// How much waits now.
+    /// Its current length.
     pub depth: u64,
-    /// How much may wait; of connections, the kernel lets one more in.
+    /// Its maximum length; the kernel admits one connection more.
     pub limit: u64,
-    /// Of what.
+    /// The unit of both.
     pub unit: Unit,
 }

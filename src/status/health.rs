@@ -1,22 +1,23 @@
-//! Whether all is as it should be, and why not.
+//! The health of the master, and the reasons if it is degraded.
 
 use crate::state::{State, Worker};
 use crate::status::kinds::Health;
 
-/// How well the master serves.
+/// The health of the master.
 pub struct Condition {
-    /// How many workers serve.
+    /// How many workers are serving.
     pub serving_count: u32,
-    /// Whether those are enough.
+    /// Whether those are enough, and the master is staying.
     pub health: Health,
-    /// Why not.
+    /// Why the health is not ok.
     pub reasons: Vec<String>,
-    /// What else is worth knowing.
+    /// Other things worth knowing.
     pub notes: Vec<String>,
 }
 
-/// All is well when as many workers serve as are wanted: of any generation during a roll-out, in
-/// which the old ones serve until the new ones do; else of the one that is meant to.
+/// Determines the health: ok if the target number of workers is serving. During a roll-out, workers
+/// of every generation count, because old ones serve until new ones do; otherwise only those of the
+/// current generation.
 pub fn condition(state: &State) -> Condition {
     let target = state.config.target;
     let (serving_count, of) = match (&state.rollout, state.old_workers().next()) {
@@ -37,26 +38,24 @@ pub fn condition(state: &State) -> Condition {
     }
     if state.early_death_count > 0 {
         let count = state.early_death_count;
-        let end = if state.has_given_up() { "; nothing more is started (--retries)" } else { "" };
-        let streak = format!("deaths before an ACK in a row: {count}{end}");
+        let end =
+            if state.has_given_up() { "; no more workers are started (--retries)" } else { "" };
+        let streak = format!("consecutive deaths before an ACK: {count}{end}");
         if is_short { &mut reasons } else { &mut notes }.push(streak);
     }
-    notes.extend(strays(state));
+    notes.extend(missing_release(state));
     let health = if reasons.is_empty() { Health::Ok } else { Health::Degraded };
     Condition { serving_count, health, reasons, notes }
 }
 
-/// Says that workers run other code than their generation began with, which is gone.
-fn strays(state: &State) -> Option<String> {
-    let began_in = |worker: &Worker| state.began_in(worker.generation);
+/// A note if workers run another release than their generation began with, which is gone.
+fn missing_release(state: &State) -> Option<String> {
+    let expected = |worker: &Worker| state.directory_of(worker.generation);
     let is_inherited = |worker: &&Worker| {
-        let began_in = began_in(worker);
-        worker.directory.is_some() && began_in.is_some() && began_in != worker.directory.as_deref()
+        let expected = expected(worker);
+        worker.directory.is_some() && expected.is_some() && expected != worker.directory.as_deref()
     };
     let count = state.workers.values().filter(is_inherited).count();
-    let gone = state.workers.values().find(is_inherited).and_then(began_in)?;
-    Some(format!(
-        "workers that run in another release than their generation began with: {count}; {} is gone",
-        gone.display()
-    ))
+    let gone = state.workers.values().find(is_inherited).and_then(expected)?;
+    Some(format!("workers that run in another release because {} is gone: {count}", gone.display()))
 }

@@ -1,4 +1,4 @@
-//! What the document says in one word, the same word in each of its shapes.
+//! The enumerations of the document, each value with one word for all formats.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ macro_rules! words {
             /// Every variant.
             pub const ALL: &[$name] = &[$($name::$variant,)*];
 
-            /// The one word for it.
+            /// The word for it in documents, tables and metrics.
             pub fn word(self) -> &'static str {
                 match self { $($name::$variant => $word,)* }
             }
@@ -22,45 +22,45 @@ macro_rules! words {
 }
 
 words! {
-    /// Whether all is as it should be.
+    /// The health of the master.
     Health {
-        /// As many workers serve as are wanted.
+        /// The target number of workers is serving.
         Ok "ok",
-        /// Fewer do, or the master is on its way out.
+        /// Fewer workers are serving, or the master is shutting down.
         Degraded "degraded",
     }
 }
 
 words! {
-    /// The command that begins an upgrade.
+    /// The command that began an upgrade.
     UpgradeCommand {
-        /// Only the master re-executes itself.
+        /// The master re-executes itself, without replacing workers.
         Reload "reload",
-        /// Then the workers are replaced gradually.
+        /// The master re-executes itself, then replaces the workers gradually.
         Upgrade "upgrade",
-        /// Then a whole new set of workers takes their place.
+        /// The master re-executes itself, then starts a whole new set of workers.
         UpgradeFleet "upgrade_fleet",
     }
 }
 
 words! {
-    /// How far in its life a worker is.
+    /// The state of a worker.
     WorkerState {
-        /// It was not ACKed yet.
+        /// It is not ACKed yet.
         Starting "starting",
-        /// The first of its generation, which must prove itself before others are started.
+        /// It is the first of its generation, and must pass before others are started.
         Canary "canary",
-        /// It serves.
+        /// It is serving.
         Up "up",
-        /// It was told to go.
+        /// It was asked to stop.
         Draining "draining",
-        /// It was told to go because its ACK did not come in time.
+        /// It was asked to stop because its ACK did not come in time.
         Overrun "overrun",
     }
 }
 
 words! {
-    /// What a listener is.
+    /// The kind of a listener.
     ListenerKind {
         /// A stream over IPv4 or IPv6.
         Tcp "tcp",
@@ -72,11 +72,11 @@ words! {
 }
 
 words! {
-    /// What a queue is measured in.
+    /// The unit of a queue.
     Unit {
-        /// Connections that nobody has accepted.
+        /// Connections that no worker has accepted.
         Connections "connections",
-        /// Memory of datagrams that nobody has read, the kernel's own included.
+        /// Memory taken by unread datagrams, the kernel's overhead included.
         Bytes "bytes",
     }
 }

@@ -1,19 +1,19 @@
 //! The document as OpenMetrics text 1.0 (github.com/prometheus/OpenMetrics).
 //!
-//! Gauges and counters only: the older parsers that read metrics from files refuse every other
-//! type, and take what else is new here for comments.
+//! Gauges and counters only: older Prometheus parsers, which collectors use for files, refuse other
+//! types, and ignore the rest of what is new as comments.
 
 use std::fmt::{self, Display, Write};
 
 use crate::outcome::Outcome;
-use crate::protocol::NewsStage;
+use crate::protocol::ProgressStage;
 use crate::status::document::{ListenerStatus, Status, WorkerStatus};
 use crate::status::kinds::{Health, Unit, WorkerState};
 
-/// Before every name.
+/// The prefix of every name.
 const PREFIX: &str = "einhorn_";
 
-/// How the master is, for a program that keeps figures.
+/// Formats the document as OpenMetrics text.
 pub fn metrics(status: &Status) -> String {
     let mut text = Text::default();
     master(&mut text, status);
@@ -27,7 +27,7 @@ pub fn metrics(status: &Status) -> String {
 
 fn master(text: &mut Text, status: &Status) {
     let master = &status.master;
-    text.gauge("info", "", "The master.");
+    text.gauge("info", "", "About the master.");
     let pid = master.pid.to_string();
     let name = master.name.as_deref().unwrap_or_default();
     text.sample(&[("release", &master.release), ("name", name), ("pid", &pid)], 1);
@@ -42,7 +42,7 @@ fn master(text: &mut Text, status: &Status) {
     text.sample(&[], master.reexecs);
     text.gauge("generation", "", "The current generation of workers.");
     text.sample(&[], master.generation);
-    text.gauge("early_deaths", "", "Deaths before an ACK since the last ACK.");
+    text.gauge("early_deaths", "", "Consecutive deaths before an ACK.");
     text.sample(&[], master.early_deaths);
     text.gauge("workers_target", "", "Target number of workers.");
     text.sample(&[], master.target);
@@ -57,25 +57,25 @@ fn master(text: &mut Text, status: &Status) {
 
 fn in_progress(text: &mut Text, status: &Status) {
     let now = status.in_progress.as_ref();
-    text.gauge("in_progress", "", "Whether this is in progress.");
-    for stage in NewsStage::ALL {
+    text.gauge("in_progress", "", "Whether this stage is in progress.");
+    for stage in ProgressStage::ALL {
         let is_now = now.is_some_and(|now| now.stage == *stage);
         text.sample(&[("stage", stage.name())], u8::from(is_now));
     }
     let numbers = now.map(|now| now.numbers);
     text.gauge("in_progress_acked", "", "How many workers of the new generation are up.");
     text.optional(&[], numbers.map(|numbers| numbers.acked));
-    text.gauge("in_progress_old_left", "", "Old workers that were not asked to stop yet.");
+    text.gauge("in_progress_old_left", "", "Old workers that have not been asked to stop yet.");
     text.optional(&[], numbers.map(|numbers| numbers.old_left));
     text.gauge("in_progress_failed", "", "How many new workers have failed.");
     text.optional(&[], numbers.map(|numbers| numbers.failed));
-    text.gauge("in_progress_elapsed", "seconds", "Time since it began.");
+    text.gauge("in_progress_elapsed", "seconds", "Time since what is in progress was requested.");
     text.optional(&[], numbers.map(|numbers| seconds(numbers.elapsed_ms)));
 }
 
 fn last_upgrade(text: &mut Text, status: &Status) {
     let last = status.last_upgrade.as_ref();
-    text.gauge("last_upgrade", "", "Whether the last upgrade ended like this.");
+    text.gauge("last_upgrade", "", "Whether the last upgrade ended with this outcome.");
     for outcome in Outcome::ALL.iter().filter(|_| last.is_some()) {
         let is_so = last.is_some_and(|last| last.outcome == *outcome);
         text.sample(&[("outcome", outcome.name())], u8::from(is_so));
@@ -100,11 +100,18 @@ fn workers(text: &mut Text, workers: &[WorkerStatus]) {
     text.per_worker(workers, |worker| Some(seconds(worker.started_on_ms)));
     text.gauge("worker_time_to_ack", "seconds", "Time from the start of the worker to its ACK.");
     text.per_worker(workers, |worker| worker.time_to_ack_ms.map(seconds));
-    text.counter("worker_restarts", "Workers of this slot that exited unasked.");
+    text.counter(
+        "worker_restarts",
+        "Workers of this slot that exited without being asked to stop.",
+    );
     text.per_worker(workers, |worker| Some(worker.restarts));
     text.gauge("worker_resident_memory", "bytes", "Resident memory of the worker.");
     text.per_worker(workers, |worker| worker.memory_bytes);
-    text.gauge("worker_deadline", "seconds", "Time until the worker is killed unless it exits.");
+    text.gauge(
+        "worker_deadline",
+        "seconds",
+        "Time left until the worker is killed, unless it exits first.",
+    );
     text.per_worker(workers, |worker| worker.deadline_ms.map(seconds));
 }
 
@@ -112,23 +119,23 @@ fn listeners(text: &mut Text, listeners: &[ListenerStatus]) {
     for unit in Unit::ALL {
         let of_unit = || listeners.iter().filter_map(|it| Some((it, it.queue?)));
         let of_unit = || of_unit().filter(|(_, queue)| queue.unit == *unit);
-        text.gauge("listener_queue", unit.word(), "What waits in the listener's queue.");
+        text.gauge("listener_queue", unit.word(), "Length of the listener's queue.");
         of_unit().for_each(|(it, queue)| text.per_listener(it, queue.depth));
-        text.gauge("listener_queue_limit", unit.word(), "What may wait in the listener's queue.");
+        text.gauge("listener_queue_limit", unit.word(), "Limit of the listener's queue.");
         of_unit().for_each(|(it, queue)| text.per_listener(it, queue.limit));
     }
 }
 
-/// OpenMetrics text in the making.
+/// OpenMetrics text under construction.
 #[derive(Default)]
 struct Text {
     out: String,
-    /// The name of the samples of the family that was begun last.
+    /// The sample name of the current family.
     sample_name: String,
 }
 
 impl Text {
-    /// Begins a family of gauges; a unit becomes part of its name.
+    /// Begins a family of gauges; the unit becomes part of its name.
     fn gauge(&mut self, name: &str, unit: &str, help: &str) {
         let name = match unit {
             "" => format!("{PREFIX}{name}"),
@@ -153,7 +160,7 @@ impl Text {
         self.line(format_args!("# HELP {name} {help}"));
     }
 
-    /// A sample of the family.
+    /// Adds a sample to the current family.
     fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.out.push_str(&self.sample_name);
         let mut before = '{';
@@ -169,14 +176,14 @@ impl Text {
         self.line(format_args!("{end} {value}"));
     }
 
-    /// A sample, where its value is known.
+    /// Adds a sample if its value is known.
     fn optional(&mut self, labels: &[(&str, &str)], value: Option<impl Display>) {
         if let Some(value) = value {
             self.sample(labels, value);
         }
     }
 
-    /// A sample for each worker of which the value is known. No two live workers share an index.
+    /// Adds a sample for each worker whose value is known. No two live workers share a slot.
     fn per_worker<V: Display>(
         &mut self,
         workers: &[WorkerStatus],
@@ -200,7 +207,7 @@ impl Text {
     }
 }
 
-/// A character of a label's value between its quotes.
+/// Escapes a character of a label's value.
 fn escaped(c: char) -> impl Iterator<Item = char> {
     let (before, c) = match c {
         '\\' | '"' => (Some('\\'), c),
@@ -210,7 +217,7 @@ fn escaped(c: char) -> impl Iterator<Item = char> {
     before.into_iter().chain([c])
 }
 
-/// Milliseconds as seconds.
+/// Formats milliseconds as seconds.
 fn seconds(ms: impl Into<i128>) -> String {
     let ms = ms.into();
     let sign = if ms < 0 { "-" } else { "" };

@@ -1,8 +1,8 @@
-//! How the master is, for people and programs: one document, made of the state and of
-//! what the kernel says, and its three shapes: a table, JSON and OpenMetrics.
+//! The status of the master: one document, made from the state and from measurements of the
+//! kernel, in three formats: tables, JSON and OpenMetrics.
 //!
-//! The shell gathers what the kernel says; nothing here asks for it. What the fields mean stands in
-//! docs/status.md, their types in docs/status.schema.json.
+//! `master` does the measuring; there is no I/O here. docs/status.md explains the fields, and
+//! docs/status.schema.json their types.
 
 mod document;
 mod health;
@@ -19,12 +19,12 @@ pub use document::{
 pub use kinds::{Health, ListenerKind, Unit, UpgradeCommand, WorkerState};
 pub use metrics::metrics;
 pub use progress::{failure, milliseconds, numbers, stage};
-pub use report::{Kernel, report};
+pub use report::{Measurements, report};
 pub use table::{Style, table};
 pub use words::span;
 
-/// The document as JSON, in one line.
+/// Formats the document as JSON on one line.
 pub fn json(status: &Status) -> String {
-    // Only maps with keys that are no strings cannot be written, and there is none.
+    // Serializing fails only for maps whose keys are not strings, and there are none.
     serde_json::to_string(status).unwrap_or_default()
 }

@@ -1,29 +1,29 @@
-//! How far something is, in the words and numbers that events and the document share.
+//! Stages and numbers that events and the document share.
 
 use std::time::Duration;
 
-use crate::protocol::{NewsFailure, NewsStage, Numbers};
+use crate::protocol::{Numbers, ProgressStage, WorkerFailure};
 use crate::state::{EndedUpgrade, Failure, Monotonic, Now, Stage, State};
 
-/// What goes on besides serving, if anything does.
-pub fn stage(state: &State) -> Option<NewsStage> {
+/// The stage of the upgrade or other change in progress.
+pub fn stage(state: &State) -> Option<ProgressStage> {
     let reexec = state.reexec.map(|reexec| match reexec.stage {
-        Stage::Preflight { .. } => NewsStage::Preflight,
-        Stage::HandingOver => NewsStage::HandingOver,
+        Stage::Preflight { .. } => ProgressStage::Preflight,
+        Stage::HandingOver => ProgressStage::HandingOver,
     });
     let rollout = state.rollout.as_ref().map(|rollout| match rollout.is_canary() {
-        true => NewsStage::Canary,
-        false => NewsStage::Rollout,
+        true => ProgressStage::Canary,
+        false => ProgressStage::Rollout,
     });
-    let stopping = state.stopping.map(|_| NewsStage::Stopping);
+    let stopping = state.stopping.map(|_| ProgressStage::Stopping);
     let is_short = state.current_capacity() < state.config.target;
     let is_back = state.generation == state.newest_generation || !is_short;
     let is_restoring = state.old_workers().next().is_some() || !is_back;
-    let restoring = || is_restoring.then_some(NewsStage::Restoring);
+    let restoring = || is_restoring.then_some(ProgressStage::Restoring);
     stopping.or(reexec).or(rollout).or_else(restoring)
 }
 
-/// How far that is, or how many workers there are.
+/// Generation, worker counts, and the time since the change in progress was requested.
 pub fn numbers(state: &State, now: Now) -> Numbers {
     Numbers {
         generation: state.generation.0,
@@ -35,35 +35,37 @@ pub fn numbers(state: &State, now: Now) -> Numbers {
     }
 }
 
-/// Since when it goes on: since it was asked for, as far as that is known.
-fn elapsed(state: &State, stage: NewsStage, now: Now) -> Duration {
+/// The time since the change in progress was requested, or zero if that is not known.
+fn elapsed(state: &State, stage: ProgressStage, now: Now) -> Duration {
     let since = |at: Monotonic| now.monotonic.since(at);
     match stage {
-        NewsStage::Preflight | NewsStage::HandingOver => {
+        ProgressStage::Preflight | ProgressStage::HandingOver => {
             state.reexec.map(|reexec| since(reexec.asked_at))
         }
-        NewsStage::Canary | NewsStage::Rollout => {
+        ProgressStage::Canary | ProgressStage::Rollout => {
             state.rollout.as_ref().map(|rollout| since(rollout.asked_at))
         }
-        NewsStage::Restoring => state.last_upgrade.as_ref().map(|ended| took(ended, now)),
-        NewsStage::Stopping => {
-            let told = state.workers.values().filter_map(|worker| worker.stop_requested_at);
-            told.min().map(since)
+        ProgressStage::Restoring => {
+            state.last_upgrade.as_ref().map(|ended| since_request(ended, now))
         }
-        NewsStage::Settling => None,
+        ProgressStage::Stopping => {
+            let requests = state.workers.values().filter_map(|worker| worker.stop_requested_at);
+            requests.min().map(since)
+        }
+        ProgressStage::Settling => None,
     }
     .unwrap_or_default()
 }
 
-/// How long ago an upgrade was asked for that has ended. Only the calendar knows when it did.
-fn took(ended: &EndedUpgrade, now: Now) -> Duration {
+/// The time since an upgrade that has ended was requested. Its end is known by the calendar only.
+fn since_request(ended: &EndedUpgrade, now: Now) -> Duration {
     let ago = u64::try_from(now.realtime.0.saturating_sub(ended.ended_on.0)).unwrap_or(0);
     ended.took.saturating_add(Duration::from_nanos(ago))
 }
 
-/// A new worker that failed, as it is told.
-pub fn failure(failure: &Failure) -> NewsFailure {
-    NewsFailure {
+/// A failure of a new worker, for events and the document.
+pub fn failure(failure: &Failure) -> WorkerFailure {
+    WorkerFailure {
         pid: failure.pid.map(|pid| pid.0),
         slot: failure.slot.0,
         what: failure.what.clone(),
@@ -72,7 +74,7 @@ pub fn failure(failure: &Failure) -> NewsFailure {
     }
 }
 
-/// A span as it is told.
+/// A span in whole milliseconds, as in events and the document.
 pub fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Makes the document.
+//! Builds the document.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,37 +13,38 @@ use crate::status::health::{Condition, condition};
 use crate::status::kinds::{ListenerKind, UpgradeCommand, WorkerState};
 use crate::status::progress::{failure, milliseconds, numbers, stage};
 
-/// What only the kernel knows.
+/// Measurements from the measured.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Kernel {
-    /// How long the master's process has lived.
+pub struct Measurements {
+    /// The age of the master's process.
     pub uptime: Option<Duration>,
     /// Resident memory in bytes, of the master and of workers.
     pub memory: BTreeMap<Pid, u64>,
-    /// What waits in the listeners, in their order.
+    /// The queues of the listeners, in order.
     pub queues: Vec<Option<Queue>>,
-    /// Whether the release that the serving generation began in is no longer there.
+    /// Whether the release that the current generation began in has been deleted.
     pub is_release_gone: bool,
 }
 
-/// How the master is now.
-pub fn report(state: &State, now: Now, kernel: &Kernel) -> Status {
+/// Builds the document of the master's current status.
+pub fn report(state: &State, now: Now, measured: &Measurements) -> Status {
     let Condition { serving_count, health, reasons, mut notes } = condition(state);
-    if kernel.is_release_gone {
+    if measured.is_release_gone {
         notes.push(format!(
-            "the release of generation {} is gone: its workers are started where --chdir leads",
+            "the release of generation {} is gone: new workers start in the current --chdir \
+             directory",
             state.generation.0
         ));
     }
     let mut workers: Vec<WorkerStatus> =
-        state.workers.iter().map(|(pid, it)| worker(state, now, kernel, *pid, it)).collect();
+        state.workers.iter().map(|(pid, it)| worker(state, now, measured, *pid, it)).collect();
     workers.sort_by_key(|worker| worker.slot);
     let unmeasured = workers.iter().filter(|worker| worker.memory_bytes.is_none()).count();
     if unmeasured > 0 {
         let count = workers.len();
-        notes.push(format!("not measured: the memory of {unmeasured} of {count} workers"));
+        notes.push(format!("memory not measured for {unmeasured} of {count} workers"));
     }
-    let queues = kernel.queues.iter().copied().chain(std::iter::repeat(None));
+    let queues = measured.queues.iter().copied().chain(std::iter::repeat(None));
     Status {
         version: VERSION,
         written_on_ms: calendar(now.realtime),
@@ -55,12 +56,12 @@ pub fn report(state: &State, now: Now, kernel: &Kernel) -> Status {
             name: state.config.command_name.clone(),
             release: release().to_owned(),
             generation: state.generation.0,
-            uptime_ms: kernel.uptime.map(milliseconds),
+            uptime_ms: measured.uptime.map(milliseconds),
             reexecs: state.reexec_count,
             target: state.config.target,
             acked: serving_count,
             early_deaths: state.early_death_count,
-            memory_bytes: kernel.memory.get(&state.master_pid).copied(),
+            memory_bytes: measured.memory.get(&state.master_pid).copied(),
         },
         in_progress: stage(state).map(|stage| InProgress { stage, numbers: numbers(state, now) }),
         last_upgrade: state.last_upgrade.as_ref().map(last_upgrade),
@@ -86,7 +87,13 @@ fn last_upgrade(ended: &EndedUpgrade) -> LastUpgrade {
     }
 }
 
-fn worker(state: &State, now: Now, kernel: &Kernel, pid: Pid, worker: &Worker) -> WorkerStatus {
+fn worker(
+    state: &State,
+    now: Now,
+    measured: &Measurements,
+    pid: Pid,
+    worker: &Worker,
+) -> WorkerStatus {
     let kill_due_at = worker.kill_due_at(state.config.signal_timeout);
     WorkerStatus {
         slot: worker.slot.0,
@@ -98,7 +105,7 @@ fn worker(state: &State, now: Now, kernel: &Kernel, pid: Pid, worker: &Worker) -
         age_ms: milliseconds(now.monotonic.since(worker.spawned_at)),
         time_to_ack_ms: worker.acked_at.map(|at| milliseconds(at.since(worker.spawned_at))),
         restarts: state.slot_deaths.get(&worker.slot).copied().unwrap_or(0),
-        memory_bytes: kernel.memory.get(&pid).copied(),
+        memory_bytes: measured.memory.get(&pid).copied(),
         deadline_ms: kill_due_at.map(|due| {
             let signed = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
             signed(due.since(now.monotonic)) - signed(now.monotonic.since(due))

@@ -1,20 +1,20 @@
-//! The document as tables for people.
+//! Formats the document as tables.
 
 use comfy_table::CellAlignment::{self, Left, Right};
 use comfy_table::{Table, TableStyle};
 
 use crate::outcome::Outcome;
-use crate::protocol::{NewsFailure, Numbers};
+use crate::protocol::{Numbers, WorkerFailure};
 use crate::status::document::{InProgress, ListenerStatus, Status, WorkerStatus};
 use crate::status::kinds::{Health, WorkerState};
 use crate::status::words::{printable, size, span};
 
-/// Whether a terminal shows it.
+/// Whether to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Text and nothing else.
+    /// Plain text.
     Plain,
-    /// With the colours of a terminal.
+    /// Text with the control sequences of a terminal.
     Coloured,
 }
 
@@ -25,18 +25,18 @@ const YELLOW: &str = "\x1b[33m";
 const BOLD: &str = "\x1b[1m";
 const RESET: &str = "\x1b[0m";
 
-/// The blanks between two columns.
+/// The number of blanks between two columns.
 const GAP: u16 = 2;
 
-/// What stands where nothing is known, or nothing applies.
-const NOTHING: &str = "-";
+/// The cell for a value that is not known or not applicable.
+const EMPTY_CELL: &str = "-";
 
-/// How the master is, for people: what is wrong first, then a table of the master, of the workers
-/// and of the listeners.
+/// Formats the document: first what is wrong, then tables of the master, the workers and the
+/// listeners.
 pub fn table(status: &Status, style: Style) -> String {
     let mut out = String::new();
     let mut say = |colour: &str, line: &str| {
-        out.push_str(&painted(style, colour, line));
+        out.push_str(&paint(style, colour, line));
         out.push('\n');
     };
     match status.health {
@@ -64,12 +64,12 @@ pub fn table(status: &Status, style: Style) -> String {
         [(MASTER, master(status)), (WORKERS, workers(status)), (LISTENERS, listeners(status))];
     for (columns, rows) in tables.into_iter().filter(|(_, rows)| !rows.is_empty()) {
         say("", "");
-        laid_out(columns, rows).iter().for_each(|(colour, line)| say(colour, line));
+        layout(columns, rows).iter().for_each(|(colour, line)| say(colour, line));
     }
     out
 }
 
-/// A column: its title, and to which side its cells go; numbers go to the right.
+/// The title and alignment of a column; numbers are right-aligned.
 type Column = (&'static str, CellAlignment);
 
 const MASTER: &[Column] = &[
@@ -107,7 +107,7 @@ const LISTENERS: &[Column] = &[
     ("OF", Left),
 ];
 
-/// A line of a table.
+/// A row of a table.
 struct Row {
     colour: &'static str,
     cells: Vec<String>,
@@ -147,7 +147,7 @@ fn workers(status: &Status) -> Vec<Row> {
             optional(worker.time_to_ack_ms, span),
             worker.restarts.to_string(),
             optional(worker.memory_bytes, size),
-            optional(worker.deadline_ms, left),
+            optional(worker.deadline_ms, time_left),
         ],
     };
     status.workers.iter().map(row).collect()
@@ -183,23 +183,23 @@ fn progress(progress: &InProgress) -> String {
 }
 
 /// `  slot 3, pid 17: exit status 3, 0.12s old`.
-fn failure(failure: &NewsFailure) -> String {
+fn failure(failure: &WorkerFailure) -> String {
     let pid = failure.pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
     let (slot, what) = (failure.slot, printable(&failure.what));
     format!("  slot {slot}{pid}: {what}, {} old", span(failure.age_ms))
 }
 
-/// A span to go; one that is over begins with a minus.
-fn left(ms: i64) -> String {
+/// The time left, negative if it is over.
+fn time_left(ms: i64) -> String {
     format!("{}{}", if ms < 0 { "-" } else { "" }, span(ms.unsigned_abs()))
 }
 
 fn optional<T>(value: Option<T>, write: impl FnOnce(T) -> String) -> String {
-    value.map_or_else(|| NOTHING.to_owned(), write)
+    value.map_or_else(|| EMPTY_CELL.to_owned(), write)
 }
 
-/// The lines of a table: its titles, and each of its rows.
-fn laid_out(columns: &[Column], rows: Vec<Row>) -> Vec<(&'static str, String)> {
+/// Lays out a table: a line with the titles, then one for each row, each with its colour.
+fn layout(columns: &[Column], rows: Vec<Row>) -> Vec<(&'static str, String)> {
     let colours: Vec<_> = std::iter::once(BOLD).chain(rows.iter().map(|row| row.colour)).collect();
     let mut table = Table::new();
     table.load_style(TableStyle::new());
@@ -212,7 +212,7 @@ fn laid_out(columns: &[Column], rows: Vec<Row>) -> Vec<(&'static str, String)> {
     colours.into_iter().zip(lines).collect()
 }
 
-fn painted(style: Style, colour: &str, text: &str) -> String {
+fn paint(style: Style, colour: &str, text: &str) -> String {
     match style {
         Style::Coloured if !colour.is_empty() => format!("{colour}{text}{RESET}"),
         _ => text.to_owned(),

@@ -1,6 +1,6 @@
-//! Spans and sizes as people read them.
+//! Formats spans, sizes and text for people.
 
-/// Milliseconds in two units at most: `0.45s`, `12s`, `3m 20s`, `5h 7m`, `12d 3h`.
+/// Formats milliseconds in at most two units: `0.45s`, `12s`, `3m 20s`, `5h 7m`, `12d 3h`.
 pub fn span(ms: u64) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -15,13 +15,13 @@ pub fn span(ms: u64) -> String {
     }
 }
 
-/// A size in megabytes, as everywhere in the documents: a million bytes.
+/// Formats a size in megabytes of a million bytes, as everywhere in the documents.
 pub fn size(bytes: u64) -> String {
     let tenths = bytes.saturating_add(50_000) / 100_000;
     format!("{}.{} MB", tenths / 10, tenths % 10)
 }
 
-/// A text that is safe to print: what would move the cursor or break the line is escaped.
+/// Escapes control characters, so that text cannot move the cursor or break the line.
 pub fn printable(text: &str) -> String {
     let escaped = |c: char| match c.is_control() {
         true => c.escape_default().to_string(),
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_have_two_units_at_most() {
+    fn spans_have_at_most_two_units() {
         for (ms, words) in [
             (0, "0.00s"),
             (454, "0.45s"),
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_moves_no_cursor() {
+    fn control_characters_are_escaped() {
         assert_eq!(printable("a\u{1b}[31m\nü"), "a\\u{1b}[31m\\nü");
     }
 }

@@ -1,4 +1,4 @@
-//! Descriptors: who inherits them.
+//! Descriptors: inheriting, identifying and opening them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-/// The numbers of the open descriptors from 3 up, lowest first.
+/// The open descriptors from 3 up, lowest first.
 ///
 /// # Errors
 /// Those of reading `/proc/self/fd`.
@@ -29,7 +29,7 @@ fn is_open(number: RawFd) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
 }
 
-/// What tells one open file from every other.
+/// What identifies an open file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `st_dev`.
@@ -44,10 +44,10 @@ pub struct Identity {
     pub is_listening: bool,
 }
 
-/// Looks at what is open under a number.
+/// The identity of an open descriptor.
 ///
 /// # Errors
-/// Those of fstat(2), such as EBADF when nothing is.
+/// Those of fstat(2), such as EBADF for a closed descriptor.
 pub fn identity(number: RawFd) -> io::Result<Identity> {
     // SAFETY: an all-zero stat is a valid one, and fstat only writes to it.
     let stat = unsafe {
@@ -66,12 +66,12 @@ pub fn identity(number: RawFd) -> io::Result<Identity> {
     })
 }
 
-/// Whether a pipe is open under a number.
+/// Whether a descriptor is a pipe.
 pub fn is_pipe(number: RawFd) -> bool {
     identity(number).is_ok_and(|found| found.file_type == libc::S_IFIFO)
 }
 
-/// An option of a socket that is a number; 0 where the kernel does not know it.
+/// An integer option of a socket; 0 where the kernel does not know it.
 fn socket_option(number: RawFd, option: libc::c_int) -> u64 {
     let mut value = 0u64;
     let mut size = libc::socklen_t::try_from(size_of::<u64>()).unwrap_or(8);
@@ -82,32 +82,32 @@ fn socket_option(number: RawFd, option: libc::c_int) -> u64 {
     if answer == 0 { value } else { 0 }
 }
 
-/// Takes over a descriptor that this process was given under a number, close-on-exec at once.
+/// Takes ownership of an inherited descriptor, and makes it close-on-exec.
 ///
-/// The caller takes each number once and uses it in no other way; adoption keeps a list.
+/// The caller must claim each descriptor once only, and not use its number otherwise.
 pub fn claim(number: RawFd) -> OwnedFd {
-    // A number that is not open was refused before, by its identity.
+    // A closed descriptor was refused before, by its identity.
     let _ = set_close_on_exec(number);
-    // SAFETY: see above: the number is open, and nobody else owns it.
+    // SAFETY: see above: the descriptor is open, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
-/// Borrows a descriptor that this process was given under a number and has not claimed yet.
+/// Borrows an inherited descriptor that is not claimed yet.
 pub fn borrow<'a>(number: RawFd) -> BorrowedFd<'a> {
-    // SAFETY: the caller has verified that the number is open, and closes it at no time before
-    // it has claimed it.
+    // SAFETY: the caller has verified that the descriptor is open, and closes it only after
+    // claiming it.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// The image that this process runs, by its very inode, for executing it again.
+/// This process's own executable, by its inode, for executing it again.
 ///
 /// # Errors
-/// Those of open(2): there is no `/proc`.
+/// Those of open(2), such as ENOENT without `/proc`.
 pub fn own_image() -> io::Result<OwnedFd> {
     open_path(Path::new("/proc/self/exe"))
 }
 
-/// A file to execute by its very inode, whatever its name means later.
+/// Opens a file with `O_PATH`, for executing it by its inode even if the name changes.
 ///
 /// # Errors
 /// Those of open(2).
@@ -126,19 +126,19 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// Reads what is there; nothing at the end.
+/// Reads what is available; returns 0 at end of file.
 ///
 /// # Errors
-/// `WouldBlock` when nothing is there yet.
+/// Those of read(2); `WouldBlock` when nothing is available.
 pub fn read(descriptor: impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(nix::unistd::read(descriptor, bytes)?)
 }
 
-/// Marks every descriptor from 3 up close-on-exec: what the caller of the master left open is not
-/// meant for workers.
+/// Makes every descriptor from 3 up close-on-exec: what the master's parent left open is not meant
+/// for workers.
 ///
 /// # Errors
-/// Those of close_range(2) other than its absence, then those of reading `/proc/self/fd`.
+/// Those of reading `/proc/self/fd` and fcntl(2), where close_range(2) fails.
 pub fn close_inherited_on_exec() -> io::Result<()> {
     let flag = libc::c_long::from(libc::CLOSE_RANGE_CLOEXEC);
     // SAFETY: close_range with CLOEXEC only sets flags; it reads no memory of ours.
@@ -151,10 +151,10 @@ pub fn close_inherited_on_exec() -> io::Result<()> {
     open_numbers()?.into_iter().try_for_each(set_close_on_exec)
 }
 
-/// Keeps a descriptor out of programs that are executed; one that is not open is none.
+/// Makes a descriptor close-on-exec; a closed one is not an error.
 fn set_close_on_exec(number: RawFd) -> io::Result<()> {
-    // SAFETY: fcntl(F_SETFD) changes a flag of the descriptor table only; a number that is not
-    // open is answered with EBADF.
+    // SAFETY: fcntl(F_SETFD) changes a flag of the descriptor table only; a closed descriptor gives
+    // EBADF.
     let answer = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
     match Errno::result(answer) {
         // The descriptor that read the folder is closed by now.

@@ -1,4 +1,4 @@
-//! Becoming another program in the same process. What has to change for it is changed in one place
+//! Executing another program in this process. Everything that has to change for it is changed here,
 //! and undone in reverse if the exec returns.
 
 use std::ffi::CString;
@@ -14,7 +14,7 @@ use crate::sys::limit::Limit;
 use crate::sys::signal::{ForeignImage, Shield};
 use crate::sys::spawn::{Program, execute, pointers};
 
-/// What to become, and how.
+/// A program to execute, and with what settings.
 #[derive(Debug)]
 pub struct Exec<'a> {
     /// The program.
@@ -23,55 +23,52 @@ pub struct Exec<'a> {
     pub arguments: &'a [CString],
     /// Its whole environment, `NAME=value`.
     pub environment: &'a [CString],
-    /// The descriptors that it gets, under the same numbers.
+    /// Descriptors that it inherits, under the same numbers.
     pub carried: &'a [RawFd],
     /// Its working directory; this process's when absent.
     pub directory: Option<BorrowedFd<'a>>,
     /// Its umask; this process's when absent.
     pub umask: Option<u32>,
-    /// The limits that it gets, where they are to be others than this process's. To lower a hard
-    /// limit cannot be undone, but by root.
+    /// Limits to change for it. Only root can undo lowering a hard limit.
     pub limits: &'a [Limit],
-    /// What runs in our place first, if it is not a program that takes signals over at once, as
-    /// ours does.
+    /// Set if the program does not handle signals from its first statement on, as ours does.
     pub foreign_image: Option<ForeignImage>,
 }
 
-/// Becomes another program. Answers only when that failed, with everything as it was.
+/// Executes another program. Returns only if that failed, with everything as before.
 pub fn exec(plan: &Exec<'_>) -> io::Error {
     let arguments = pointers(plan.arguments);
     let environment = pointers(plan.environment);
-    let surroundings = match Surroundings::change(plan) {
-        Ok(surroundings) => surroundings,
+    let saved = match SavedContext::apply(plan) {
+        Ok(saved) => saved,
         Err(error) => return error,
     };
     let shield = plan.foreign_image.map(Shield::raise);
     let inheritance = Inheritance::open(plan.carried);
-    // SAFETY: the pointers are to strings that live through the call, each list ended by null.
+    // SAFETY: the pointers are to strings that live through the call, and each list ends with null.
     unsafe { execute(plan.program, &arguments, &environment) };
     let errno = Errno::last();
     drop(inheritance);
     drop(shield);
-    drop(surroundings);
+    drop(saved);
     errno.into()
 }
 
-/// What a program finds of the process around it, as it was before it was changed; put back in
-/// reverse when dropped.
+/// Working directory, umask and limits before they were changed; restored in reverse when dropped.
 #[derive(Debug, Default)]
-struct Surroundings {
+struct SavedContext {
     directory: Option<OwnedFd>,
     umask: Option<Mode>,
     limits: Vec<Limit>,
 }
 
-impl Surroundings {
-    /// Changes them. What was changed before something fails is put back.
-    fn change(plan: &Exec<'_>) -> io::Result<Surroundings> {
+impl SavedContext {
+    /// On failure, what was already changed is restored.
+    fn apply(plan: &Exec<'_>) -> io::Result<SavedContext> {
         let failed = |what: &str, error: io::Error| io::Error::other(format!("{what}: {error}"));
-        let mut before = Surroundings::default();
+        let mut before = SavedContext::default();
         if let Some(directory) = plan.directory {
-            // By its inode: it may have been deleted, and goes on being ours all the same.
+            // By its inode, since it may have been deleted and must be restored even so.
             let own = descriptor::open_path(Path::new("."))
                 .map_err(|error| failed("the master's working directory", error))?;
             nix::unistd::fchdir(directory)
@@ -80,7 +77,7 @@ impl Surroundings {
         }
         before.umask = plan.umask.map(|mode| umask(Mode::from_bits_truncate(mode)));
         for limit in plan.limits {
-            let own = limit.in_force().map_err(|error| failed("cannot read a limit", error))?;
+            let own = limit.current().map_err(|error| failed("cannot read a limit", error))?;
             limit.set().map_err(|error| failed(&format!("cannot set {limit}"), error))?;
             before.limits.push(own);
         }
@@ -88,10 +85,10 @@ impl Surroundings {
     }
 }
 
-impl Drop for Surroundings {
+impl Drop for SavedContext {
     fn drop(&mut self) {
         for limit in self.limits.iter().rev() {
-            // A soft limit that was lowered below the hard one can be raised again.
+            // A lowered soft limit can be raised again up to the hard one.
             let _ = limit.set();
         }
         if let Some(mode) = self.umask {
@@ -103,7 +100,7 @@ impl Drop for Surroundings {
     }
 }
 
-/// Descriptors that the next program inherits; closed to it again when dropped.
+/// Descriptors that the next program inherits; close-on-exec again when dropped.
 struct Inheritance<'a>(&'a [RawFd]);
 
 impl Inheritance<'_> {

@@ -25,18 +25,18 @@ const RESOURCES: [Resource; 16] = [
     Resource::RLIMIT_STACK,
 ];
 
-/// A limit of a resource.
+/// A resource limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     resource: Resource,
-    /// What holds.
+    /// The limit in force.
     pub soft: u64,
-    /// What it may be raised to.
+    /// What the soft limit may be raised to.
     pub hard: u64,
 }
 
 impl Limit {
-    /// All limits of this process.
+    /// All limits of this process, as they are now.
     ///
     /// # Errors
     /// Those of getrlimit(2).
@@ -44,12 +44,12 @@ impl Limit {
         RESOURCES.into_iter().map(Limit::now).collect()
     }
 
-    /// How many descriptors a process may have.
+    /// A limit of open files.
     pub fn open_files(soft: u64, hard: u64) -> Limit {
         Limit { resource: Resource::RLIMIT_NOFILE, soft, hard }
     }
 
-    /// A limit of the resource of this name; `None` where there is none.
+    /// A limit of a resource by name; `None` for an unknown name.
     pub fn named(name: &str, soft: u64, hard: u64) -> Option<Limit> {
         let mut limits = RESOURCES.into_iter().map(|resource| Limit { resource, soft, hard });
         limits.find(|limit| limit.name() == name)
@@ -60,24 +60,20 @@ impl Limit {
         format!("{:?}", self.resource)
     }
 
-    /// The limit of this resource that holds now.
-    ///
-    /// # Errors
-    /// Those of getrlimit(2).
     fn now(resource: Resource) -> io::Result<Limit> {
         let (soft, hard) = getrlimit(resource)?;
         Ok(Limit { resource, soft, hard })
     }
 
-    /// The one that this process has in the place of this one.
+    /// This process's current limit of the same resource.
     ///
     /// # Errors
     /// Those of getrlimit(2).
-    pub fn in_force(self) -> io::Result<Limit> {
+    pub fn current(self) -> io::Result<Limit> {
         Limit::now(self.resource)
     }
 
-    /// Makes it hold for this process.
+    /// Sets it for this process.
     ///
     /// # Errors
     /// Those of setrlimit(2).
@@ -92,7 +88,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// How many descriptors this process may have.
+/// This process's current limit of open files.
 ///
 /// # Errors
 /// Those of getrlimit(2).
@@ -100,7 +96,7 @@ pub fn open_files() -> io::Result<Limit> {
     Limit::now(Resource::RLIMIT_NOFILE)
 }
 
-/// Raises this process's soft limit to the hard one.
+/// Raises this process's soft limit of open files to the hard one.
 ///
 /// # Errors
 /// Those of setrlimit(2).

@@ -1,4 +1,4 @@
-//! Sealed memory: written once, then unchangeable for everyone.
+//! Sealed memfds: written once, then immutable for every process.
 
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -7,8 +7,7 @@ use memfd::{FileSeal, MemfdOptions};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
-/// Puts bytes into a memfd that nobody can change any more, to be read from their beginning;
-/// close-on-exec.
+/// Creates a sealed memfd with these contents and its offset at the start; close-on-exec.
 ///
 /// # Errors
 /// Those of memfd_create(2), write(2), lseek(2) and fcntl(2).
@@ -22,14 +21,14 @@ pub fn sealed(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(memfd.into_file().into())
 }
 
-/// Whether it is memory that [`sealed`] has made, or another process in the same way.
+/// Whether a descriptor is a memfd sealed against writing, as [`sealed`] does.
 pub fn is_sealed(memory: impl AsFd) -> bool {
     let sealed = fcntl(memory, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_retain);
     sealed.is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_WRITE))
 }
 
-/// Reads all of a descriptor from its beginning without moving its offset, which other processes
-/// share; at most `max` bytes.
+/// Reads a file from its start without moving its offset, which other processes share; at most
+/// `max` bytes.
 ///
 /// # Errors
 /// Those of pread(2), such as EBADF and, for pipes, ESPIPE; `FileTooLarge` beyond `max`.
@@ -38,8 +37,8 @@ pub fn read_all(number: RawFd, max: usize) -> io::Result<Vec<u8>> {
     let mut chunk = vec![0u8; 256 * 1024];
     loop {
         let offset = libc::off_t::try_from(bytes.len()).unwrap_or(libc::off_t::MAX);
-        // SAFETY: `chunk` has room for its length and lives through the call; a number that is
-        // not open is answered with EBADF.
+        // SAFETY: `chunk` has room for its length and lives through the call; a closed descriptor
+        // gives EBADF.
         let count = unsafe { libc::pread(number, chunk.as_mut_ptr().cast(), chunk.len(), offset) };
         match Errno::result(count) {
             Ok(0) => return Ok(bytes),

@@ -1,4 +1,4 @@
-//! The kernel. The only room with `unsafe` and the only one that names nix or libc; it
+//! The kernel interface: the only room with `unsafe` and the only one that names nix or libc. It
 //! knows nothing of einhorn.
 
 pub mod clock;

@@ -1,4 +1,4 @@
-//! Processes by descriptor: what still tells of a child that somebody else has reaped.
+//! pidfds, which report the exit of a child even if another program reaped it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -18,27 +18,28 @@ struct Info {
     exit_code: i32,
 }
 
-/// `PIDFD_INFO_EXIT`: the exit status is asked for, and was given. Linux 6.15 and later.
+/// `PIDFD_INFO_EXIT`: requests the exit status, and is set in the reply if it is there. Linux 6.15
+/// and later.
 const INFO_EXIT: u64 = 1 << 3;
 
 /// `PIDFD_GET_INFO`, `_IOWR(0xFF, 11, struct pidfd_info)`.
 const GET_INFO: libc::c_ulong = 0xC040_FF0B;
 
-/// What a pidfd tells of a process.
+/// What a pidfd says about a process's exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitState {
-    /// It lives, or has ended and was not reaped.
+    /// Running, or a zombie.
     NotReaped,
-    /// It was reaped by somebody; how it ended is known on newer kernels only.
+    /// Reaped; its status is known on newer kernels only.
     Reaped(Option<WaitStatus>),
 }
 
-/// Opens a pidfd of a child that was not reaped yet; close-on-exec.
+/// Opens a pidfd of a child that is not reaped yet; close-on-exec.
 ///
 /// # Errors
 /// Those of pidfd_open(2).
 pub fn open(pid: i32) -> io::Result<OwnedFd> {
-    // SAFETY: pidfd_open reads no memory and makes a new descriptor that nobody else knows.
+    // SAFETY: pidfd_open reads no memory, and returns a new descriptor that nothing else owns.
     unsafe {
         let number = libc::syscall(libc::SYS_pidfd_open, pid, 0);
         Errno::result(number)?;
@@ -46,14 +47,14 @@ pub fn open(pid: i32) -> io::Result<OwnedFd> {
     }
 }
 
-/// What has become of a process.
+/// Whether a process was reaped, and how it ended.
 ///
 /// # Errors
 /// Those of poll(2).
 pub fn exit_state(pidfd: impl AsFd) -> io::Result<ExitState> {
-    let mut asked = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    poll(&mut asked, PollTimeout::ZERO)?;
-    let flags = asked[0].revents().unwrap_or(PollFlags::empty());
+    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO)?;
+    let flags = fds[0].revents().unwrap_or(PollFlags::empty());
     if !flags.contains(PollFlags::POLLHUP) {
         return Ok(ExitState::NotReaped);
     }

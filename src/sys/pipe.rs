@@ -1,4 +1,4 @@
-//! Pipes that somebody else writes to: read to their end, or looked into.
+//! Pipes that another process writes to: reading to the end, and peeking.
 
 use std::io;
 use std::os::fd::{AsFd, RawFd};
@@ -10,23 +10,24 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::sys::descriptor::{self, borrow, is_pipe};
 
-/// What an unprivileged process may make a pipe hold, `fs.pipe-max-size` of pipe(7).
+/// The largest capacity that an unprivileged process may give a pipe, `fs.pipe-max-size` of
+/// pipe(7).
 const CAPACITY: i32 = 1024 * 1024;
 
-/// How often a pipe that is still written to is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often to check a pipe that is still being written to.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How much is read at a time.
+/// How many bytes are read at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// Whether the reading end of a pipe is open under a number.
+/// Whether a descriptor is the reading end of a pipe.
 pub fn is_reading_end(number: RawFd) -> bool {
     is_pipe(number)
         && fcntl(borrow(number), FcntlArg::F_GETFL)
             .is_ok_and(|flags| flags & OFlag::O_ACCMODE.bits() == OFlag::O_RDONLY.bits())
 }
 
-/// Reads a pipe to its end, at most `max` bytes, for at most `timeout`.
+/// Reads a pipe to end of file, at most `max` bytes, for at most `timeout`.
 ///
 /// # Errors
 /// `FileTooLarge`, `TimedOut`, and those of read(2).
@@ -42,7 +43,7 @@ pub fn read_to_end(number: RawFd, max: usize, timeout: Duration) -> io::Result<V
         match descriptor::read(pipe, &mut chunk) {
             Ok(0) => return Ok(bytes),
             Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-            Err(error) if is_passing(&error) => {}
+            Err(error) if is_transient(&error) => {}
             Err(error) => return Err(error),
         }
         if bytes.len() > max {
@@ -51,9 +52,8 @@ pub fn read_to_end(number: RawFd, max: usize, timeout: Duration) -> io::Result<V
     }
 }
 
-/// Looks for a pipe in which something stands that begins like this, until a moment. Pipes with
-/// something else in them are passed over, and so are those that cannot be looked into; empty ones
-/// may fill.
+/// Finds a pipe whose content begins with `beginning`, waiting until the deadline for empty pipes
+/// to fill. Pipes with other content, or that cannot be peeked at, are skipped.
 ///
 /// # Errors
 /// Those of poll(2).
@@ -61,7 +61,7 @@ pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Resul
     let mut numbers = numbers.to_vec();
     loop {
         for number in numbers.clone() {
-            match copy(number, beginning.len(), CAPACITY) {
+            match peek_at_most(number, beginning.len(), CAPACITY) {
                 Ok(start) if start == beginning => return Ok(Some(number)),
                 Ok(start) if beginning.starts_with(&start) => {}
                 _ => numbers.retain(|other| *other != number),
@@ -70,51 +70,50 @@ pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Resul
         if numbers.is_empty() {
             return Ok(None);
         }
-        let asked = |number: &RawFd| PollFd::new(borrow(*number), PollFlags::POLLIN);
-        let mut asked: Vec<PollFd<'_>> = numbers.iter().map(asked).collect();
-        poll_until(&mut asked, deadline)?;
-        // One that was closed and is empty, or has but the half of it, will never fill.
-        let is_over = |asked: &PollFd<'_>| asked.revents().is_none_or(|told| !told.is_empty());
-        let over: Vec<bool> = asked.iter().map(is_over).collect();
+        let fds = |number: &RawFd| PollFd::new(borrow(*number), PollFlags::POLLIN);
+        let mut fds: Vec<PollFd<'_>> = numbers.iter().map(fds).collect();
+        poll_until(&mut fds, deadline)?;
+        // A closed pipe that holds less than the beginning will never fill.
+        let is_over = |fd: &PollFd<'_>| fd.revents().is_none_or(|revents| !revents.is_empty());
+        let over: Vec<bool> = fds.iter().map(is_over).collect();
         if !over.contains(&true) {
             return Ok(None);
         }
-        let mut is_worth = Vec::new();
+        let mut may_match = Vec::new();
         for (number, is_over) in numbers.iter().zip(over) {
-            let start = || copy(*number, beginning.len(), CAPACITY);
-            is_worth.push(!is_over || start().is_ok_and(|start| start == beginning));
+            let start = || peek_at_most(*number, beginning.len(), CAPACITY);
+            may_match.push(!is_over || start().is_ok_and(|start| start == beginning));
         }
-        let mut is_worth = is_worth.into_iter();
-        numbers.retain(|_| is_worth.next() == Some(true));
+        let mut may_match = may_match.into_iter();
+        numbers.retain(|_| may_match.next() == Some(true));
     }
 }
 
-/// Whether a pipe is empty and nobody is left to write to it.
-pub fn is_spent(number: RawFd) -> bool {
-    let mut asked = [PollFd::new(borrow(number), PollFlags::empty())];
-    let is_over = poll_until(&mut asked, Instant::now()).is_ok_and(|count| count > 0);
-    is_over && held(number).is_ok_and(|held| held == 0)
+/// Whether a pipe is empty and has no writer left.
+pub fn is_at_eof(number: RawFd) -> bool {
+    let mut fds = [PollFd::new(borrow(number), PollFlags::empty())];
+    let is_over = poll_until(&mut fds, Instant::now()).is_ok_and(|count| count > 0);
+    is_over && buffered(number).is_ok_and(|held| held == 0)
 }
 
-/// What is in a pipe whose writers have finished, without taking it out: whoever reads it later
-/// finds it there.
+/// The content of a pipe once its writers have closed it, left there for a later reader.
 ///
 /// # Errors
-/// `FileTooLarge` when the pipe is full and they have not finished, `TimedOut` when they have not
-/// by the deadline, and those of poll(2), pipe2(2), tee(2) and read(2).
+/// `FileTooLarge` when the pipe is full and not closed yet, `TimedOut` when it is not closed by the
+/// deadline, and those of poll(2), pipe2(2), tee(2) and read(2).
 pub fn peek(number: RawFd, deadline: Instant) -> io::Result<Vec<u8>> {
     let pipe = borrow(number);
-    // So that all of it fits at once; the writer goes on when there is room.
+    // So that all of it fits at once; a blocked writer continues when there is room.
     let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(CAPACITY));
     let capacity = usize::try_from(fcntl(pipe, FcntlArg::F_GETPIPE_SZ)?).unwrap_or_default();
     loop {
-        // POLLHUP is told unasked.
-        let mut asked = [PollFd::new(pipe, PollFlags::empty())];
-        poll_until(&mut asked, deadline.min(Instant::now() + LOOK_EVERY))?;
-        if asked[0].revents().is_some_and(|told| told.contains(PollFlags::POLLHUP)) {
-            return whole(number, CAPACITY);
+        // POLLHUP is reported without being requested.
+        let mut fds = [PollFd::new(pipe, PollFlags::empty())];
+        poll_until(&mut fds, deadline.min(Instant::now() + POLL_INTERVAL))?;
+        if fds[0].revents().is_some_and(|revents| revents.contains(PollFlags::POLLHUP)) {
+            return peek_all(number, CAPACITY);
         }
-        if held(number)? >= capacity {
+        if buffered(number)? >= capacity {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         if Instant::now() >= deadline {
@@ -123,27 +122,28 @@ pub fn peek(number: RawFd, deadline: Instant) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Everything that a pipe holds, looked at through a pipe that holds so much.
-fn whole(number: RawFd, capacity: i32) -> io::Result<Vec<u8>> {
-    let held = held(number)?;
-    let bytes = copy(number, held, capacity)?;
+/// All bytes in a pipe, copied through a pipe of the given capacity.
+fn peek_all(number: RawFd, capacity: i32) -> io::Result<Vec<u8>> {
+    let held = buffered(number)?;
+    let bytes = peek_at_most(number, held, capacity)?;
     match bytes.len() == held {
         true => Ok(bytes),
-        false => Err(io::Error::other(format!("only {} of {held} bytes can be", bytes.len()))),
+        false => {
+            Err(io::Error::other(format!("only {} of {held} bytes could be copied", bytes.len())))
+        }
     }
 }
 
-/// How many bytes are in a pipe.
-fn held(number: RawFd) -> io::Result<usize> {
+fn buffered(number: RawFd) -> io::Result<usize> {
     let mut count: libc::c_int = 0;
     // SAFETY: the kernel writes one int to `count`, which lives through the call.
     Errno::result(unsafe { libc::ioctl(number, libc::FIONREAD, &raw mut count) })?;
     Ok(usize::try_from(count).unwrap_or_default())
 }
 
-/// Copies what a pipe holds now, at most `max` bytes, through a pipe that holds so much, and leaves
-/// it there.
-fn copy(number: RawFd, max: usize, capacity: i32) -> io::Result<Vec<u8>> {
+/// Copies what a pipe holds now, at most `max` bytes, through a pipe of the given capacity, and
+/// leaves it there.
+fn peek_at_most(number: RawFd, max: usize, capacity: i32) -> io::Result<Vec<u8>> {
     let (copy, copy_end) = descriptor::pipe()?;
     let _ = fcntl(&copy_end, FcntlArg::F_SETPIPE_SZ(capacity));
     let copied = match tee(borrow(number), &copy_end, max, SpliceFFlags::SPLICE_F_NONBLOCK) {
@@ -164,12 +164,11 @@ fn copy(number: RawFd, max: usize, capacity: i32) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Waits until something of what is asked has happened, or the deadline has passed; answers how
-/// many have something to tell.
-fn poll_until(asked: &mut [PollFd<'_>], deadline: Instant) -> io::Result<i32> {
+/// Polls until a descriptor is ready or the deadline has passed. Returns how many are ready.
+fn poll_until(fds: &mut [PollFd<'_>], deadline: Instant) -> io::Result<i32> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match poll(asked, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        match poll(fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(count) => return Ok(count),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -177,7 +176,7 @@ fn poll_until(asked: &mut [PollFd<'_>], deadline: Instant) -> io::Result<i32> {
     }
 }
 
-fn is_passing(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
@@ -189,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_looked_at_is_still_there() {
+    fn peeking_leaves_the_content() {
         let (read, write) = descriptor::pipe().unwrap();
         let mut write = std::fs::File::from(write);
         let written = vec![7; 200_000];
@@ -198,18 +197,18 @@ mod tests {
         let number = read.as_raw_fd();
         assert!(is_reading_end(number) && !is_reading_end(write.as_raw_fd()));
         let error = peek(number, Instant::now()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "somebody may write more");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "the writer may write more");
         drop(write);
         assert_eq!(peek(number, soon()).unwrap(), written);
-        let error = whole(number, 4096).unwrap_err().to_string();
-        assert_eq!(error, "only 4096 of 200000 bytes can be");
+        let error = peek_all(number, 4096).unwrap_err().to_string();
+        assert_eq!(error, "only 4096 of 200000 bytes could be copied");
         let all = read_to_end(number, written.len(), Duration::from_secs(1)).unwrap();
         assert_eq!(all, written);
         assert_eq!(peek(number, soon()).unwrap(), [0; 0], "it is empty");
     }
 
     #[test]
-    fn what_is_more_than_a_pipe_holds_is_not_waited_for() {
+    fn content_beyond_the_capacity_is_not_waited_for() {
         let (read, write) = descriptor::pipe().unwrap();
         let mut writer = std::fs::File::from(write.try_clone().unwrap());
         let endless = std::thread::spawn(move || while writer.write_all(&[7; 65536]).is_ok() {});
@@ -237,7 +236,7 @@ mod tests {
         assert_eq!(find(&numbers, b"---", soon()).unwrap(), Some(numbers[3]));
         assert_eq!(find(&numbers[..1], b"---", soon()).unwrap(), None, "it holds something else");
         assert_eq!(find(&numbers[..3], b"---", Instant::now()).unwrap(), None, "none has filled");
-        // Nothing can be read from a writing end.
+        // A writing end cannot be read.
         let unreadable = [pipes[0].1.as_raw_fd(), numbers[3]];
         assert_eq!(find(&unreadable, b"---", soon()).unwrap(), Some(numbers[3]));
         let mut late = pipes[1].1.try_clone().unwrap();

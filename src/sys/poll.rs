@@ -1,4 +1,4 @@
-//! Waiting for descriptors, with the handled signals let in only while waiting.
+//! Waiting for descriptors; the handled signals are unblocked only during the wait.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -9,23 +9,23 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::sys::signal::Mask;
 
-/// How many ready descriptors one wait reports; the rest come with the next one, in turn, so that
-/// no flood of one kind holds up a turn of the loop.
+/// How many ready descriptors one wait returns; the rest come with the next one, in turn, so that a
+/// flood of one kind cannot hold up the loop.
 const READY_MAX: usize = 64;
 
-/// What is waited for on a descriptor.
+/// The events to wait for on a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest {
-    /// Something to read or accept, or the end.
+    /// Data to read, a connection to accept, or end of file.
     pub read: bool,
-    /// Room to write.
+    /// Writable.
     pub write: bool,
 }
 
 impl Interest {
-    /// Something to read only.
+    /// Readable only.
     pub const READ: Interest = Interest { read: true, write: false };
-    /// Room to write only.
+    /// Writable only.
     pub const WRITE: Interest = Interest { read: false, write: true };
 }
 
@@ -34,11 +34,11 @@ impl Interest {
 pub struct Ready {
     /// The token.
     pub token: u64,
-    /// There is something to read, the other end closed, or an error waits to be read.
+    /// Readable, closed by the other end, or with a pending error.
     pub read: bool,
-    /// There is room to write, or an error waits to be read.
+    /// Writable, or with a pending error.
     pub write: bool,
-    /// The other end is wholly gone; told even when nothing is waited for.
+    /// Closed by the other end, or with a pending error; reported whatever the interest.
     pub hung_up: bool,
 }
 
@@ -68,7 +68,7 @@ impl Poll {
         Ok(self.0.add(descriptor, EpollEvent::new(flags(interest), token.into()))?)
     }
 
-    /// Changes what is waited for.
+    /// Changes the events to wait for.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -89,17 +89,17 @@ impl Poll {
         Ok(self.0.delete(descriptor)?)
     }
 
-    /// Waits until something is ready, the time is over (`None` waits for ever) or a signal
-    /// arrived, with `mask` in force meanwhile.
+    /// Waits until a descriptor is ready, the timeout has passed (`None` waits for ever) or a
+    /// signal arrived, with `mask` in force meanwhile.
     ///
     /// # Errors
-    /// Those of epoll_pwait(2) but EINTR, which is an empty answer.
+    /// Those of epoll_pwait(2); EINTR is an empty result instead.
     pub fn wait(&self, timeout: Option<Duration>, mask: &Mask) -> io::Result<Vec<Ready>> {
-        // A call that has something to report looks at no signal: a flood of clients would keep
-        // them out for ever. Here, and not after it, so that nobody waits for this.
-        mask.let_in()?;
+        // epoll_pwait(2) with ready descriptors does not deliver signals, so a flood of clients
+        // would keep them out for ever. Deliver them here, so that no caller has to.
+        mask.deliver_pending()?;
         let mut events = [EpollEvent::empty(); READY_MAX];
-        // Rounded up: a wait that ends early would find nothing due and wait again.
+        // Rounded up: a wait that ends early would find nothing due, and wait again.
         let timeout_ms = timeout.map_or(-1, |timeout| {
             let up = timeout.as_nanos().div_ceil(1_000_000);
             libc::c_int::try_from(up).unwrap_or(libc::c_int::MAX)
@@ -128,21 +128,21 @@ impl Poll {
 }
 
 impl Poll {
-    /// One descriptor that is ready now, each in its turn: a descriptor that was answered comes
-    /// last the next time.
+    /// One descriptor that is ready now, round-robin: a descriptor just returned comes last the
+    /// next time.
     ///
     /// # Errors
     /// Those of epoll_wait(2).
     pub fn next_ready(&self) -> io::Result<Option<Ready>> {
         let mut events = [EpollEvent::empty()];
-        // The kernel puts what it reports at the end of its list; of more events at a time than
-        // are served, the first would be the same ones for ever.
+        // The kernel moves what it reports to the end of its ready list. With more events per call
+        // than the caller handles, the first ones would starve the others.
         let count = self.0.wait(&mut events, EpollTimeout::ZERO)?;
         Ok(events[..count].first().map(ready))
     }
 }
 
-/// Ready to read while anything that it watches is ready.
+/// Readable while any watched descriptor is ready.
 impl AsFd for Poll {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.0.as_fd()
@@ -173,7 +173,7 @@ mod tests {
     use crate::sys::descriptor;
 
     #[test]
-    fn those_that_are_ready_have_their_turns() {
+    fn ready_descriptors_take_turns() {
         let poll = Poll::new().unwrap();
         assert_eq!(poll.next_ready().unwrap(), None);
         let pipes: Vec<_> = (0..3).map(|_| descriptor::pipe().unwrap()).collect();

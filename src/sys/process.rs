@@ -1,4 +1,4 @@
-//! Processes: children that ended, signals to them, and what this one is.
+//! Processes: reaping children, sending signals, and facts about this process.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -12,23 +12,23 @@ use nix::unistd::Pid;
 /// How a child ended; see wait(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitStatus {
-    /// It called exit with this code.
+    /// It exited with this code.
     Exited(i32),
-    /// A signal of this number ended it.
+    /// A signal killed it.
     Signaled {
-        /// Real-time signals included.
+        /// The signal's number, which may be a real-time one.
         number: i32,
-        /// Whether it left a core file.
+        /// Whether it dumped core.
         core_dumped: bool,
     },
 }
 
-/// Takes the status of one child that ended, if there is one. Call it until there is none.
+/// Reaps one child that has exited, if there is one; call it until there is none.
 ///
-/// `wait4` of libc because nix refuses statuses of real-time signals, after the child is gone.
+/// libc's `wait4`, because nix rejects statuses of real-time signals, after the child is reaped.
 ///
 /// # Errors
-/// Those of wait4(2) but ECHILD: children may have ended, and none can be reaped.
+/// Those of wait4(2) except ECHILD: children may have exited that cannot be reaped.
 pub fn reap() -> io::Result<Option<(i32, WaitStatus)>> {
     loop {
         let mut status = 0;
@@ -55,10 +55,10 @@ pub(super) fn decode(status: libc::c_int) -> WaitStatus {
     }
 }
 
-/// Whether a process is a child of this one that was not reaped yet; nothing is reaped by asking.
+/// Whether a process is a child of this one that is not reaped yet; reaps nothing.
 ///
 /// # Errors
-/// Those of waitid(2) but ECHILD, which alone says that it is none: of others it may be one.
+/// Those of waitid(2) except ECHILD, which alone means no: with other errors it may be a child.
 pub fn is_child(pid: i32) -> io::Result<bool> {
     let Ok(id) = libc::id_t::try_from(pid) else { return Ok(false) };
     // SAFETY: an all-zero siginfo_t is a valid one, and waitid only writes to it.
@@ -81,17 +81,17 @@ pub fn kill_group(group: i32) -> io::Result<()> {
     if group <= 1 {
         return Err(Errno::ESRCH.into());
     }
-    // SAFETY: kill touches no memory. A group above one is never every process there is.
+    // SAFETY: kill touches no memory. A group above 1 never means all processes.
     let answer = unsafe { libc::kill(-group, libc::SIGKILL) };
     Ok(Errno::result(answer).map(drop)?)
 }
 
-/// Whether an error, of kill(2) or of reading in `/proc`, says that there is no such process.
-pub fn is_gone(error: &io::Error) -> bool {
+/// Whether an error of kill(2) or of reading `/proc` is ESRCH.
+pub fn is_no_such_process(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// Sends a signal by number to a child that was not reaped yet, so that its pid is still its own.
+/// Sends a signal to a child that is not reaped yet, so that the pid cannot have been reused.
 ///
 /// # Errors
 /// Those of kill(2).
@@ -99,53 +99,51 @@ pub fn kill(pid: i32, number: i32) -> io::Result<()> {
     if pid <= 1 {
         return Err(Errno::ESRCH.into());
     }
-    // SAFETY: kill touches no memory. A pid above one means one process that is not init.
+    // SAFETY: kill touches no memory. A pid above 1 means one process other than init.
     let answer = unsafe { libc::kill(pid, number) };
     Ok(Errno::result(answer).map(drop)?)
 }
 
-/// The pid of the parent of a process, a dead one that was not reaped yet included; `None` when
-/// there is no such process.
+/// The parent's pid of a process or zombie; `None` if there is no such process.
 ///
 /// # Errors
-/// Those of open(2) and read(2) for its file in `/proc`; there may be such a process.
+/// Those of open(2) and read(2) of its file in `/proc`; the process may exist then.
 pub fn parent_of(pid: i32) -> io::Result<Option<i32>> {
     let stat = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => stat,
-        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) if is_no_such_process(&error) => return Ok(None),
         Err(error) if error.kind() == ErrorKind::NotFound && Path::new("/proc/self").exists() => {
             return Ok(None);
         }
         Err(error) => return Err(error),
     };
-    // The name, in parentheses, may hold anything; state and parent follow it.
+    // The name, in parentheses, may contain anything; state and parent follow it.
     let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1));
     let parent = parent.and_then(|parent| parent.parse().ok());
     parent.map(Some).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is cut short")))
 }
 
-/// How much memory of a process is resident, in bytes; `None` when there is no such process, or no
-/// `/proc`.
+/// The resident memory of a process in bytes; `None` if there is no such process, or no `/proc`.
 pub fn resident_bytes(pid: i32) -> Option<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * system_number(libc::_SC_PAGESIZE)?)
+    Some(pages * sysconf(libc::_SC_PAGESIZE)?)
 }
 
-/// How long this process has lived, its images before this one included; `None` without `/proc`.
+/// The age of this process, including its previous images; `None` without `/proc`.
 pub fn own_age() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
-    // `starttime`, the 22nd field, counts from the start of the machine, sleep included; what
-    // stands after the name begins with the third.
+    // `starttime`, the 22nd field, counts from boot, including sleep; the fields after the name
+    // begin with the third.
     let ticks: u64 = rest.split_ascii_whitespace().nth(19)?.parse().ok()?;
-    let nanos = ticks.checked_mul(1_000_000_000)? / system_number(libc::_SC_CLK_TCK)?;
+    let nanos = ticks.checked_mul(1_000_000_000)? / sysconf(libc::_SC_CLK_TCK)?;
     let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
     Some(now.saturating_sub(Duration::from_nanos(nanos)))
 }
 
-/// A number that the system says of itself, above zero; see sysconf(3).
-fn system_number(name: libc::c_int) -> Option<u64> {
+/// A positive value of sysconf(3).
+fn sysconf(name: libc::c_int) -> Option<u64> {
     // SAFETY: sysconf touches no memory of ours.
     let number = unsafe { libc::sysconf(name) };
     u64::try_from(number).ok().filter(|number| *number > 0)
@@ -161,7 +159,7 @@ pub fn own_pid() -> i32 {
     Pid::this().as_raw()
 }
 
-/// The umask of this process. It is asked for by setting it; there is no other way everywhere.
+/// The umask of this process. Only setting it reads it on every kernel.
 pub fn umask() -> u32 {
     let mask = nix::sys::stat::umask(Mode::empty());
     nix::sys::stat::umask(mask);
@@ -171,7 +169,7 @@ pub fn umask() -> u32 {
 /// The nice level of this process.
 pub fn nice() -> i32 {
     Errno::clear();
-    // SAFETY: getpriority touches no memory. -1 is also a level: errno was cleared to tell.
+    // SAFETY: getpriority touches no memory. -1 is also a valid level, so errno is cleared first.
     unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
 }
 

@@ -1,5 +1,5 @@
-//! What the kernel lets this process see, do and use. No exec of ours changes it, so a process that
-//! differs in it cannot be stood in for by becoming its program.
+//! Process attributes that no exec of ours changes: identity, capabilities, namespaces, scheduling.
+//! A candidate that differs in them cannot be reproduced by executing its program.
 
 use std::ffi::CStr;
 use std::fs;
@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 
-/// The lines of `/proc/self/status` that count; see proc_pid_status(5). Users and groups are the
+/// The relevant lines of `/proc/self/status`; see proc_pid_status(5). Users and groups are the
 /// real, effective, saved and file system one.
 const STATUS: [&str; 13] = [
     "Uid",
@@ -26,21 +26,21 @@ const STATUS: [&str; 13] = [
     "Mems_allowed",
 ];
 
-/// Files that count as a whole. A kernel may lack the last ones.
+/// Files compared as a whole. A kernel may lack the last ones.
 const FILES: [(&str, &str); 3] = [
     ("cgroup", "/proc/self/cgroup"),
     ("oom_score_adj", "/proc/self/oom_score_adj"),
     ("security label", "/proc/self/attr/current"),
 ];
 
-/// Fields of `/proc/self/stat` that count, by their number in proc_pid_stat(5).
+/// Relevant fields of `/proc/self/stat`, by their number in proc_pid_stat(5).
 const STAT: [(&str, usize); 3] = [("nice", 19), ("rt_priority", 40), ("scheduling policy", 41)];
 
 /// `IOPRIO_WHO_PROCESS` of ioprio_get(2).
 const THIS_PROCESS: libc::c_int = 1;
 
-/// Whom this process counts as, what it may do, in which namespaces and control groups it is, and
-/// how it is scheduled: names and values, always in the same order.
+/// Identity, capabilities, namespaces, control groups and scheduling of this process: names and
+/// values, always in the same order.
 ///
 /// # Errors
 /// Those of reading `/proc/self`, with the file.
@@ -63,13 +63,13 @@ pub fn facts() -> io::Result<Vec<(String, String)>> {
     let root = fs::metadata("/")?;
     add("the root directory", &format!("{}:{}", root.dev(), root.ino()));
     for (name, file) in FILES {
-        // Where there is no security module, its file cannot be read.
+        // Without a security module its file cannot be read.
         if let Ok(value) = read(file) {
             add(name, &value);
         }
     }
     let stat = read("/proc/self/stat")?;
-    // The program's name, in parentheses, may hold anything; it is the second field.
+    // The program's name, the second field, in parentheses, may contain anything.
     let (_, fields) = stat.rsplit_once(')').ok_or(io::ErrorKind::InvalidData)?;
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     for (name, number) in STAT {
@@ -81,12 +81,12 @@ pub fn facts() -> io::Result<Vec<(String, String)>> {
     Ok(facts)
 }
 
-/// Each namespace of this process and of its children to be, and which it is.
+/// The namespaces of this process, and those for its future children.
 fn namespaces() -> io::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc/self/ns")? {
         let entry = entry?;
-        // Those of children whose first one is still to come cannot be read.
+        // A pid namespace for children cannot be read before it has its first process.
         let target = fs::read_link(entry.path()).unwrap_or_else(|_| "none yet".into());
         let name = entry.file_name().to_string_lossy().into_owned();
         found.push((name, target.to_string_lossy().into_owned()));
@@ -95,23 +95,24 @@ fn namespaces() -> io::Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-/// What only system calls tell; a kernel that refuses them refuses them to everyone in here.
+/// Attributes available by system call only. A sandbox that refuses one refuses it in both
+/// processes.
 fn numbers() -> [(&'static str, libc::c_long); 3] {
-    let told = |answer: libc::c_long| Errno::result(answer).unwrap_or(-1);
-    // SAFETY: none of these touches memory. 0 means this process, and the persona of all ones is
-    // asked for without being set.
+    let value = |answer: libc::c_long| Errno::result(answer).unwrap_or(-1);
+    // SAFETY: none of these touches memory. 0 means this process, and a persona of all ones is a
+    // query.
     unsafe {
         [
-            ("personality", told(libc::personality(0xffff_ffff).into())),
-            ("securebits", told(libc::prctl(libc::PR_GET_SECUREBITS).into())),
-            ("ioprio", told(libc::syscall(libc::SYS_ioprio_get, THIS_PROCESS, 0))),
+            ("personality", value(libc::personality(0xffff_ffff).into())),
+            ("securebits", value(libc::prctl(libc::PR_GET_SECUREBITS).into())),
+            ("ioprio", value(libc::syscall(libc::SYS_ioprio_get, THIS_PROCESS, 0))),
         ]
     }
 }
 
 fn read(path: &str) -> io::Result<String> {
     let text = fs::read(path).map_err(|error| io::Error::other(format!("{path}: {error}")))?;
-    // A label may end in a zero byte.
+    // A label may end in a NUL.
     let text = CStr::from_bytes_until_nul(&text).map_or(&text[..], CStr::to_bytes);
     Ok(String::from_utf8_lossy(text).into_owned())
 }
@@ -121,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_that_counts_is_told() {
+    fn all_attributes_are_listed() {
         let facts = facts().unwrap();
         let mut names: Vec<&str> = facts.iter().map(|(name, _)| name.as_str()).collect();
         for name in ["Uid", "CapEff", "the namespace net", "cgroup", "nice", "securebits"] {

@@ -1,4 +1,4 @@
-//! What waits in a listener, as ss(8) shows it.
+//! The receive queue of a listener, as ss(8) shows it.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -10,20 +10,20 @@ use nix::sys::socket::{
 
 use crate::sys::descriptor;
 
-/// How much waits, and how much may.
+/// The depth of a queue, and its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// Connections that were not accepted yet, or bytes of memory that unread datagrams take.
+    /// Connections not accepted yet, or bytes of memory used by unread datagrams.
     pub depth: u32,
-    /// The most of them; one connection more than this is let in.
+    /// The limit of the same; for connections, the kernel allows one more.
     pub limit: u32,
 }
 
-/// The state in which a TCP socket listens; see `net/tcp_states.h` of Linux.
+/// TCP's state of a listening socket; see `net/tcp_states.h` of Linux.
 const TCP_LISTEN: u8 = 10;
 
-/// Where `tcp_info` of `linux/tcp.h` has `tcpi_unacked` and `tcpi_sacked`, in words of four bytes:
-/// of a listening socket these are the connections that wait, and the most that may.
+/// The places of `tcpi_unacked` and `tcpi_sacked` in `tcp_info` of `linux/tcp.h`, in words of four
+/// bytes: for a listening socket, the queue's depth and limit.
 const TCP_INFO_UNACKED: usize = 6;
 const TCP_INFO_SACKED: usize = 7;
 
@@ -31,10 +31,10 @@ const TCP_INFO_SACKED: usize = 7;
 const MEMINFO_RECEIVED: usize = 0;
 const MEMINFO_RECEIVED_MAX: usize = 1;
 
-/// What waits in a TCP listener.
+/// The accept queue of a TCP listener.
 ///
 /// # Errors
-/// Those of getsockopt(2); EINVAL of a socket that does not listen.
+/// Those of getsockopt(2); EINVAL if the socket does not listen.
 pub fn of_tcp(listener: BorrowedFd<'_>) -> io::Result<Queue> {
     let info: [u32; 8] = option(listener, libc::IPPROTO_TCP, libc::TCP_INFO)?;
     match info[0].to_ne_bytes()[0] {
@@ -43,7 +43,7 @@ pub fn of_tcp(listener: BorrowedFd<'_>) -> io::Result<Queue> {
     }
 }
 
-/// What waits in a UDP socket; a datagram takes more memory than it has bytes.
+/// The receive queue of a UDP socket; a datagram takes more memory than its length.
 ///
 /// # Errors
 /// Those of getsockopt(2).
@@ -52,7 +52,7 @@ pub fn of_udp(listener: BorrowedFd<'_>) -> io::Result<Queue> {
     Ok(Queue { depth: memory[MEMINFO_RECEIVED], limit: memory[MEMINFO_RECEIVED_MAX] })
 }
 
-/// The first words of an option that has at least as many.
+/// The first words of a socket option, which must have at least as many.
 fn option<const WORDS: usize>(
     socket: BorrowedFd<'_>,
     level: libc::c_int,
@@ -77,17 +77,17 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const UDIAG_SHOW_RQLEN: u32 = 0x10;
 const UNIX_DIAG_RQLEN: u16 = 4;
 
-/// `nlmsghdr` and `unix_diag_msg`, which stand before the attributes of an answer.
+/// The sizes of `nlmsghdr` and `unix_diag_msg`, which precede the attributes of a reply.
 const HEADER_BYTES: usize = 16;
 const UNIX_DIAG_BYTES: usize = 16;
 
-/// What waits in a UNIX stream listener.
+/// The accept queue of a UNIX stream listener.
 ///
 /// # Errors
-/// Those of socket(2), send(2) and recv(2) of sock_diag(7), and what that answers: ENOENT where the
-/// socket is of another network namespace.
+/// Those of socket(2), send(2) and recv(2), and errors that sock_diag(7) replies: ENOENT for a
+/// socket of another network namespace.
 pub fn of_unix(listener: BorrowedFd<'_>) -> io::Result<Queue> {
-    // The kernel knows a socket's inode by its lower half here.
+    // sock_diag(7) takes the lower 32 bits of the inode.
     let inode = descriptor::identity(listener.as_raw_fd())?.inode as u32;
     let netlink = socket(
         AddressFamily::Netlink,
@@ -95,14 +95,14 @@ pub fn of_unix(listener: BorrowedFd<'_>) -> io::Result<Queue> {
         SockFlag::SOCK_CLOEXEC,
         SockProtocol::NetlinkSockDiag,
     )?;
-    // Both are done at once: the answer is there when send(2) returns.
+    // Neither call blocks: the reply is there when send(2) returns.
     send(netlink.as_raw_fd(), &unix_request(inode), MsgFlags::MSG_DONTWAIT)?;
     let mut answer = [0; 256];
     let length = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
     unix_answer(&answer[..length])
 }
 
-/// `nlmsghdr` and `unix_diag_req`: one socket by its inode, whatever its cookie, and its queue.
+/// `nlmsghdr` and `unix_diag_req`: the queue of one socket by inode, with any cookie.
 fn unix_request(inode: u32) -> Vec<u8> {
     const ANY: u32 = u32::MAX;
     let family = u32::from_ne_bytes([libc::AF_UNIX as u8, 0, 0, 0]);
@@ -111,7 +111,7 @@ fn unix_request(inode: u32) -> Vec<u8> {
     let flags = libc::NLM_F_REQUEST as u16;
     let mut request = length.to_ne_bytes().to_vec();
     request.extend([SOCK_DIAG_BY_FAMILY.to_ne_bytes(), flags.to_ne_bytes()].concat());
-    // A sequence number and a port, which need not tell anything apart here.
+    // Sequence number and port id, which are not needed for a single request.
     request.extend([0; 8]);
     request.extend(body.iter().flat_map(|word| word.to_ne_bytes()));
     request
@@ -132,7 +132,7 @@ fn unix_answer(answer: &[u8]) -> io::Result<Queue> {
             let queue = word(at + 4).zip(word(at + 8)).ok_or_else(short)?;
             return Ok(Queue { depth: queue.0, limit: queue.1 });
         }
-        // Attributes begin at multiples of four, and are at least as long as their own header.
+        // Attributes are aligned to four bytes, and at least as long as their header.
         at += usize::from(length).next_multiple_of(4).max(4);
     }
     Err(short())
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_listen_has_no_queue() {
+    fn a_socket_that_does_not_listen_has_no_queue() {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
         assert!(of_tcp(client.as_fd()).is_err());

@@ -1,4 +1,4 @@
-//! A connection over which one process hands descriptors to another: `SCM_RIGHTS` of unix(7).
+//! Passing descriptors between processes: `SCM_RIGHTS` of unix(7).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -12,12 +12,10 @@ use nix::sys::socket::{
 
 use crate::sys::{descriptor, socket};
 
-/// How many descriptors a message may carry, `SCM_MAX_FD` of unix(7): room for all of them, so that
-/// none is made that nobody closes.
+/// The most descriptors in a message, `SCM_MAX_FD` of unix(7): with room for all, none can leak.
 const DESCRIPTORS_MAX: usize = 253;
 
-/// The two ends of a connection that keeps messages apart, neither of which ever waits; close-on-
-/// exec.
+/// A non-blocking, close-on-exec pair of sockets that preserves message boundaries.
 ///
 /// # Errors
 /// Those of socketpair(2).
@@ -26,11 +24,11 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
 }
 
-/// Whether a number is an end of a [`pair`] that this process has made.
-pub fn is_end_of(number: RawFd, maker: i32) -> bool {
+/// Whether a descriptor is an end of a [`pair`] that process `creator` created.
+pub fn is_end_created_by(number: RawFd, creator: i32) -> bool {
     let end = descriptor::borrow(number);
     getsockopt(&end, sockopt::SockType).is_ok_and(|kind| kind == SockType::SeqPacket)
-        && socket::peer(end).is_ok_and(|(pid, _)| pid == maker)
+        && socket::peer(end).is_ok_and(|(pid, _)| pid == creator)
 }
 
 /// Sends a message, and descriptors with it.
@@ -40,13 +38,13 @@ pub fn is_end_of(number: RawFd, maker: i32) -> bool {
 pub fn send(end: RawFd, message: &[u8], descriptors: &[RawFd]) -> io::Result<()> {
     let rights = [ControlMessage::ScmRights(descriptors)];
     let rights = if descriptors.is_empty() { &[][..] } else { &rights[..] };
-    // An other end that is closed is an error, and no signal.
+    // A closed other end must be an error, not SIGPIPE.
     sendmsg::<()>(end, &[IoSlice::new(message)], rights, MsgFlags::MSG_NOSIGNAL, None)?;
     Ok(())
 }
 
-/// Takes a message of at most `max` bytes and the descriptors that came with it, close-on-exec;
-/// `None` when there is none.
+/// Receives a message of at most `max` bytes and its descriptors, close-on-exec; `None` when there
+/// is none.
 ///
 /// # Errors
 /// Those of recvmsg(2); `FileTooLarge` for a longer message.
@@ -64,7 +62,7 @@ pub fn receive(end: impl AsFd, max: usize) -> io::Result<Option<(Vec<u8>, Vec<Ow
     let mut descriptors = Vec::new();
     for control in received.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = control {
-            // SAFETY: the kernel has just made these for this process, and nobody else knows them.
+            // SAFETY: the kernel has just created these descriptors, and nothing else owns them.
             descriptors.extend(numbers.iter().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) }));
         }
     }
@@ -73,7 +71,7 @@ pub fn receive(end: impl AsFd, max: usize) -> io::Result<Option<(Vec<u8>, Vec<Ow
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     message.truncate(length);
-    // The end, where nobody is left to send, looks like a message of nothing.
+    // End of file looks like an empty message.
     Ok((length > 0).then_some((message, descriptors)))
 }
 
@@ -87,10 +85,10 @@ mod tests {
     #[test]
     fn descriptors_come_with_their_message() {
         let (ours, theirs) = pair().unwrap();
-        assert!(is_end_of(theirs.as_raw_fd(), process::own_pid()));
-        assert!(!is_end_of(theirs.as_raw_fd(), 1));
+        assert!(is_end_created_by(theirs.as_raw_fd(), process::own_pid()));
+        assert!(!is_end_created_by(theirs.as_raw_fd(), 1));
         let (read, write) = descriptor::pipe().unwrap();
-        assert!(!is_end_of(read.as_raw_fd(), process::own_pid()));
+        assert!(!is_end_created_by(read.as_raw_fd(), process::own_pid()));
         assert!(receive(&ours, 8).unwrap().is_none());
         let number = theirs.as_raw_fd();
         send(number, b"first", &[read.as_raw_fd(), write.as_raw_fd()]).unwrap();
@@ -116,7 +114,8 @@ mod tests {
         let (_, descriptors) = receive(&ours, 8).unwrap().unwrap();
         assert_eq!(descriptors.len(), DESCRIPTORS_MAX);
         drop((descriptors, write));
-        // It has no end as long as a writer is left; another test's child may be one for a moment.
+        // There is no end of file while another test's child still holds a writing end for a
+        // moment.
         let text = pipe::read_to_end(read.as_raw_fd(), 8, Duration::from_secs(5)).unwrap();
         assert_eq!(text, [0; 0]);
     }

@@ -7,8 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::unistd::{Pid, getsid};
 
-/// Of what a program that is started becomes the leader. Either way it leads a process group of
-/// the number of its pid.
+/// What a started program becomes the leader of. Either way its pid is its process group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leads {
     /// A process group in the session of this process: the controlling terminal, where there is
@@ -38,7 +37,7 @@ fn terminal_number(stat: &str) -> Option<i32> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(4)?.parse().ok()
 }
 
-/// Whether a process leads a session; not one that is gone.
+/// Whether a process leads a session; false for one that is gone.
 pub fn is_leader(pid: i32) -> bool {
     // 0 would mean this process.
     pid > 0 && getsid(Some(Pid::from_raw(pid))).is_ok_and(|session| session.as_raw() == pid)

@@ -1,4 +1,4 @@
-//! Sockets: bound, listening, close-on-exec from birth.
+//! Sockets: binding, listening, accepting; close-on-exec from creation.
 
 use std::fs::Permissions;
 use std::io;
@@ -18,17 +18,17 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, fchmod, fstat};
 
 use crate::sys::descriptor::borrow;
-use crate::sys::trusted_path::{Entry, is_own_and_unshared, is_socket_file, proc_path};
+use crate::sys::trusted_path::{Entry, is_own_with_one_link, is_socket_file, proc_path};
 use crate::sys::user;
 
-/// How an internet socket is to be bound.
+/// Options for binding an internet socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InetOptions {
     /// `SO_REUSEADDR`.
     pub reuse_address: bool,
-    /// `IPV6_V6ONLY`; set to the opposite when false, whatever the system's default is.
+    /// `IPV6_V6ONLY`; always set, whatever the system's default is.
     pub v6only: bool,
-    /// Datagrams instead of a stream.
+    /// `SOCK_DGRAM` instead of `SOCK_STREAM`.
     pub datagrams: bool,
 }
 
@@ -51,70 +51,71 @@ pub fn bind_inet(address: SocketAddr, options: InetOptions) -> io::Result<OwnedF
     Ok(socket)
 }
 
-/// Binds a UNIX stream socket to a path; it does not listen yet, so nobody can connect. Its file
-/// has the permissions that the umask leaves of `mode` from its first instant.
+/// Binds a UNIX stream socket to a path; it does not listen yet, so no client can connect. Its file
+/// has the permissions of `mode`, minus the umask, from its creation.
 ///
 /// # Errors
 /// Those of socket(2) and bind(2).
 pub fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let address = UnixAddr::new(path)?;
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // Linux makes the file with the mode of the unbound socket.
+    // Linux creates the file with the mode of the unbound socket.
     fchmod(&socket, Mode::from_bits_truncate(mode))?;
     bind(socket.as_raw_fd(), &address)?;
     Ok(socket)
 }
 
-/// The file of a socket that was just bound to the name of an entry, opened to be looked at. Where
-/// the kernel does not tell which file that is, another socket may have taken the name.
+/// Opens the file of a socket just bound to an entry, with `O_PATH`. Where the kernel does not tell
+/// which file that is, another socket may have taken the name.
 ///
 /// # Errors
-/// Something else has the name; those of openat(2) and fstat(2).
+/// Another file has taken the name; those of openat(2) and fstat(2).
 pub fn file_of(bound: &OwnedFd, entry: &Entry) -> io::Result<OwnedFd> {
-    let named = entry.look()?.ok_or_else(exchanged)?;
+    let named = entry.open_path()?.ok_or_else(replaced)?;
     let is_it = match own_file(bound) {
         Some(own) => numbers(&own)? == numbers(&named)?,
         None => is_socket_file(&named)?,
     };
-    if is_it { Ok(named) } else { Err(exchanged()) }
+    if is_it { Ok(named) } else { Err(replaced()) }
 }
 
-/// Gives the file of a socket that does not listen yet exactly these permissions; `path` is the way
-/// to it.
+/// Sets exactly these permissions on the file of a socket that does not listen yet; `path` is its
+/// path.
 ///
 /// # Errors
-/// It may be another's; those of chmod(2), by a name in `/proc` that cannot be exchanged.
+/// The file may not be the socket's; those of chmod(2), by a name in `/proc` that cannot be
+/// replaced.
 pub fn set_mode(file: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
     if fstat(file)?.st_mode & 0o7777 == mode {
         return Ok(());
     }
-    refuse_anothers(file, path)?;
+    refuse_replaced(file, path)?;
     std::fs::set_permissions(proc_path(file), Permissions::from_mode(mode))
 }
 
-/// Gives the file of a socket that does not listen yet away; what is `None` stays. `path` is the
-/// way to it.
+/// Changes the owner of the file of a socket that does not listen yet; `None` leaves one as it is.
+/// `path` is its path.
 ///
 /// # Errors
-/// It may be another's; those of fchownat(2).
+/// The file may not be the socket's; those of fchownat(2).
 pub fn chown(file: &OwnedFd, path: &Path, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
     if user.is_none() && group.is_none() {
         return Ok(());
     }
-    refuse_anothers(file, path)?;
+    refuse_replaced(file, path)?;
     user::chown(file, user, group)
 }
 
-/// Refuses what can be no socket that was just bound: another's file, one with two names, or one
-/// that is served, as the other listeners of this user are.
-fn refuse_anothers(file: &OwnedFd, path: &Path) -> io::Result<()> {
-    match is_own_and_unshared(file)? && !is_served(file, path)? {
+/// Refuses a file that cannot be a socket just bound: another user's, one with several links, or
+/// one with a listener, as this user's other sockets have.
+fn refuse_replaced(file: &OwnedFd, path: &Path) -> io::Result<()> {
+    match is_own_with_one_link(file)? && !has_listener(file, path)? {
         true => Ok(()),
-        false => Err(exchanged()),
+        false => Err(replaced()),
     }
 }
 
-fn exchanged() -> io::Error {
+fn replaced() -> io::Error {
     io::Error::other("something else took its name while it was bound")
 }
 
@@ -123,11 +124,11 @@ fn numbers(file: &OwnedFd) -> io::Result<(u64, u64)> {
     Ok((found.st_dev, found.st_ino))
 }
 
-/// The file that a UNIX socket is bound to, whatever has its name; `None` where the kernel does not
-/// tell: it asks for CAP_NET_ADMIN.
+/// The file that a UNIX socket is bound to, whatever has its name now; `None` where the kernel does
+/// not tell: it requires CAP_NET_ADMIN.
 fn own_file(bound: &OwnedFd) -> Option<OwnedFd> {
-    // SAFETY: SIOCUNIXFILE reads and writes no memory; it makes a new descriptor, close-on-exec,
-    // that nobody else knows.
+    // SAFETY: SIOCUNIXFILE touches no memory, and returns a new close-on-exec descriptor that
+    // nothing else owns.
     unsafe {
         let number = libc::ioctl(bound.as_raw_fd(), SIOCUNIXFILE);
         Errno::result(number).ok().map(|number| OwnedFd::from_raw_fd(number))
@@ -158,7 +159,7 @@ pub fn port(socket: impl AsFd) -> io::Result<Option<u16>> {
     Ok(v4.or(address.as_sockaddr_in6().map(|address| address.port())))
 }
 
-/// Makes operations on a socket return instead of wait, for everyone who shares it.
+/// Makes a socket non-blocking, for every process that shares its open file description.
 ///
 /// # Errors
 /// Those of fcntl(2).
@@ -168,12 +169,12 @@ pub fn set_nonblocking(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether somebody listens on a UNIX stream socket, found without waiting. `file` is its file,
-/// opened to be looked at; `path` the way to it where there is no `/proc`.
+/// Whether a process listens on a UNIX stream socket, by a non-blocking connect(2). `file` is its
+/// file, opened with `O_PATH`; `path` is used where there is no `/proc`.
 ///
 /// # Errors
-/// Those of socket(2), and of connect(2) where they do not answer the question.
-pub fn is_served(file: &OwnedFd, path: &Path) -> io::Result<bool> {
+/// Those of socket(2), and of connect(2) that do not answer the question.
+pub fn has_listener(file: &OwnedFd, path: &Path) -> io::Result<bool> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     let by = |path: &Path| connect(socket.as_raw_fd(), &UnixAddr::new(path)?);
@@ -182,28 +183,28 @@ pub fn is_served(file: &OwnedFd, path: &Path) -> io::Result<bool> {
         answer => answer,
     };
     match answer {
-        // EAGAIN: its queue is full.
+        // EAGAIN: its backlog is full.
         Ok(()) | Err(Errno::EAGAIN) => Ok(true),
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Whether a connection waits to be accepted.
-pub fn is_awaited(listener: impl AsFd) -> bool {
-    let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-    poll(&mut asked, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+/// Whether a connection is waiting to be accepted.
+pub fn has_pending_connection(listener: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
-/// Takes the next connection of a listener, non-blocking; `None` when there is none.
+/// Accepts a connection, non-blocking; `None` when none is waiting.
 ///
 /// # Errors
-/// Those of accept(2) that are not about the one connection, such as EMFILE.
+/// Those of accept(2) that do not concern a single connection, such as EMFILE.
 pub fn accept(listener: impl AsFd) -> io::Result<Option<UnixStream>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     loop {
         match accept4(listener.as_fd().as_raw_fd(), flags) {
-            // SAFETY: accept4 has just made this descriptor and nobody else knows of it.
+            // SAFETY: accept4 has just created this descriptor, and nothing else owns it.
             Ok(number) => unsafe {
                 return Ok(Some(UnixStream::from_raw_fd(number)));
             },
@@ -214,7 +215,7 @@ pub fn accept(listener: impl AsFd) -> io::Result<Option<UnixStream>> {
     }
 }
 
-/// Who is at the other end of a UNIX connection: pid and user id, as of its connect(2).
+/// The peer's pid and user id of a UNIX connection, as of its connect(2).
 ///
 /// # Errors
 /// Those of getsockopt(2).
@@ -223,22 +224,22 @@ pub fn peer(connection: impl AsFd) -> io::Result<(i32, u32)> {
     Ok((credentials.pid(), credentials.uid()))
 }
 
-/// What kind of socket is open under a number.
+/// What kind of socket a descriptor is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// `SO_DOMAIN`, where it is one that listeners have.
+    /// `SO_DOMAIN`, if it is one that listeners can have.
     pub domain: Option<Domain>,
-    /// Whether it is of `SOCK_STREAM`.
+    /// Whether it is a `SOCK_STREAM`.
     pub is_stream: bool,
     /// The port that it is bound to.
     pub port: Option<u16>,
     /// The path that it is bound to.
     pub path: Option<PathBuf>,
-    /// The pid of the other end of a UNIX connection, as of its connect(2).
+    /// The peer's pid of a UNIX connection, as of its connect(2).
     pub peer: Option<i32>,
 }
 
-/// A family of sockets.
+/// A socket's address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Domain {
     /// `AF_INET`.
@@ -249,7 +250,7 @@ pub enum Domain {
     Unix,
 }
 
-/// Looks at a socket; `None` when the number is none's.
+/// Inspects a socket; `None` if the descriptor is not one.
 pub fn kind(number: RawFd) -> Option<Kind> {
     let socket = borrow(number);
     let address: SockaddrStorage = getsockname(number).ok()?;
@@ -272,7 +273,7 @@ pub fn kind(number: RawFd) -> Option<Kind> {
     })
 }
 
-/// The largest backlog that the kernel grants, where it says so.
+/// The largest backlog that the kernel allows, where it says so.
 pub fn backlog_max() -> Option<u32> {
     std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
 }

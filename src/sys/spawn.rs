@@ -1,5 +1,6 @@
-//! Starting a program the way posix_spawn(3) does: the child borrows the parent's memory until it
-//! executes, and the parent waits that long. No page is copied, and the outcome is known at once.
+//! Starting a program the way posix_spawn(3) does: the child shares the parent's memory until it
+//! execs, and the parent waits that long. No page is copied, and the outcome is known when the call
+//! returns.
 
 use std::ffi::CString;
 use std::io;
@@ -12,20 +13,20 @@ use crate::sys::limit::Limit;
 use crate::sys::session::Leads;
 use crate::sys::signal::{DEFAULT_ACTION, KERNEL_SET_BYTES, Mask, SIGNAL_MAX};
 
-/// The child's stack until it executes: a few libc wrappers deep, with room to spare. A part of the
-/// parent's own: memory that is mapped and unmapped for each child costs more than its start.
+/// The child's stack until it execs: a few libc wrappers deep, with room to spare. It is on the
+/// parent's own stack, because mapping and unmapping memory costs more than the whole start.
 const STACK_BYTES: usize = 16 * 1024;
 
 /// Which file to execute; PATH is not searched.
 #[derive(Clone, Copy, Debug)]
 pub enum Program<'a> {
-    /// The one that has this name now.
+    /// The file that has this name now.
     Path(&'a CString),
-    /// The one that is open under this number, whatever its name means by now.
+    /// The file open as this descriptor, even if its name has changed.
     Descriptor(RawFd),
 }
 
-/// What to start, and how.
+/// A program to start, and with what settings.
 #[derive(Debug)]
 pub struct Plan<'a> {
     /// The file to execute.
@@ -36,15 +37,15 @@ pub struct Plan<'a> {
     pub environment: &'a [CString],
     /// Its working directory; the parent's when absent.
     pub directory: Option<&'a CString>,
-    /// Descriptors above 2 that it gets, under the same numbers; all others are close-on-exec.
+    /// Descriptors above 2 that it inherits, under the same numbers; all others are close-on-exec.
     pub inherited: &'a [RawFd],
-    /// What becomes its standard input, output and error; the parent's when absent.
+    /// Its standard input, output and error; the parent's when absent.
     pub stdio: Option<[RawFd; 3]>,
-    /// Of what it becomes the leader.
+    /// What it becomes the leader of.
     pub leads: Leads,
-    /// Its signal mask. Dispositions are the default ones.
+    /// Its signal mask. Dispositions are reset to their defaults.
     pub mask: Mask,
-    /// Its descriptor limit.
+    /// Its limit of open files.
     pub open_files: Limit,
     /// Its nice level, if it is to be set.
     pub nice: Option<i32>,
@@ -52,24 +53,24 @@ pub struct Plan<'a> {
     pub death_signal: Option<i32>,
 }
 
-/// A program that runs.
+/// A program that was started.
 #[derive(Debug)]
 pub struct Spawned {
-    /// Its pid, which is its process group too.
+    /// Its pid, which is also its process group.
     pub pid: i32,
-    /// Why its nice level could not be set, if it could not; it runs all the same.
+    /// Why its nice level could not be set, if that failed; it runs all the same.
     pub nice_error: Option<io::Error>,
 }
 
-/// What the child leaves for the parent in the memory that they share.
+/// What the child reports to the parent in their shared memory.
 #[derive(Clone, Copy, Default)]
 struct Outcome {
-    failed: i32,
-    has_no_directory: bool,
-    nice_failed: i32,
+    exec_errno: i32,
+    chdir_failed: bool,
+    nice_errno: i32,
 }
 
-/// What the child works from: everything that takes memory was made before.
+/// The child's input; everything that needs allocation is made before the clone.
 struct Child<'a> {
     plan: &'a Plan<'a>,
     arguments: Vec<*const libc::c_char>,
@@ -81,8 +82,8 @@ struct Child<'a> {
 /// Starts a program.
 ///
 /// # Errors
-/// Those of clone(2) and execve(2), and one that names the directory when that cannot be entered.
-/// Nothing is left running then.
+/// Those of clone(2) and execve(2), and one that names the directory if that cannot be entered. No
+/// process is left running.
 pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
     let mut child = Child {
         plan,
@@ -92,9 +93,9 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
         outcome: Outcome::default(),
     };
     let mut stack = [const { MaybeUninit::<u128>::uninit() }; STACK_BYTES / size_of::<u128>()];
-    // SAFETY: CLONE_VFORK suspends this thread until the child has executed or exited, so `child`
-    // and `stack` outlive the child's use of them and nothing else runs in this memory meanwhile.
-    // The stack grows down from its aligned end. Signals that have a handler are blocked (see
+    // SAFETY: CLONE_VFORK suspends this thread until the child has exec'd or exited, so `child` and
+    // `stack` outlive the child's use of them and nothing else runs in this memory meanwhile. The
+    // stack grows down from its aligned end. Signals that have a handler are blocked (see
     // `sys::signal`), so no handler runs in the child.
     let pid = unsafe {
         libc::clone(
@@ -105,13 +106,13 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
         )
     };
     let pid = Errno::result(pid)?;
-    // SAFETY: `outcome` was initialised above; the child wrote it through a pointer the compiler
-    // has seen escape, and has ended its use of this memory.
+    // SAFETY: `outcome` was initialised above; the child wrote it through a pointer that the
+    // compiler has seen escape, and no longer uses this memory.
     let outcome = unsafe { (&raw const child.outcome).read_volatile() };
-    if outcome.failed != 0 {
-        collect(pid);
-        let error = io::Error::from_raw_os_error(outcome.failed);
-        return Err(match plan.directory.filter(|_| outcome.has_no_directory) {
+    if outcome.exec_errno != 0 {
+        wait_for(pid);
+        let error = io::Error::from_raw_os_error(outcome.exec_errno);
+        return Err(match plan.directory.filter(|_| outcome.chdir_failed) {
             None => error,
             Some(directory) => {
                 let directory = directory.to_string_lossy();
@@ -119,30 +120,30 @@ pub fn spawn(plan: &Plan<'_>) -> io::Result<Spawned> {
             }
         });
     }
-    let nice_error = match outcome.nice_failed {
+    let nice_error = match outcome.nice_errno {
         0 => None,
         errno => Some(io::Error::from_raw_os_error(errno)),
     };
     Ok(Spawned { pid, nice_error })
 }
 
-/// Reaps a child that is exiting, so that it is never taken for a worker.
-fn collect(pid: libc::pid_t) {
+/// Reaps a child that failed to exec, so that it is never taken for a worker.
+fn wait_for(pid: libc::pid_t) {
     // SAFETY: a null status and rusage are allowed; the child is past its last instruction.
     while unsafe { libc::wait4(pid, std::ptr::null_mut(), 0, std::ptr::null_mut()) } < 0
         && Errno::last() == Errno::EINTR
     {}
 }
 
-/// The pointers of strings, ended by null, as execve(2) wants them.
+/// A null-terminated list of pointers to strings, as execve(2) wants it.
 pub(super) fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// Executes a program; returns only when that failed, and errno says why.
+/// Executes a program; returns only if that failed, with errno set.
 ///
 /// # Safety
-/// Every pointer but the last, null one must be to a terminated string.
+/// Both lists must end with null, and every other pointer must be to a terminated string.
 pub(super) unsafe fn execute(
     program: Program<'_>,
     arguments: &[*const libc::c_char],
@@ -168,8 +169,8 @@ pub(super) unsafe fn execute(
     }
 }
 
-/// The child, from clone to exec. Calls nothing but the kernel: it must not allocate, panic or
-/// unwind in memory that is the parent's.
+/// The child, from clone to exec. Makes system calls only: it must not allocate, panic or unwind in
+/// memory that is the parent's.
 extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `argument` is the `Child` of `spawn`, which waits and does not touch it meanwhile.
     // Every pointer in it is to memory that `spawn` keeps alive. The calls are raw system calls
@@ -182,13 +183,13 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
             Leads::Group => libc::setpgid(0, 0),
             Leads::Session => libc::setsid(),
         };
-        // Before the mask opens: a handler must not run here, and an ignored signal would stay
-        // ignored in the program. Not by libc's wrapper: it refuses signals 32 and 33, its own,
-        // which a launcher that used posix_spawn(3) of glibc has left ignored.
-        let no_answer: *mut libc::c_void = std::ptr::null_mut();
+        // Before signals are unblocked: a handler must not run here, and an ignored signal would
+        // stay ignored in the program. Raw system calls, because libc's wrapper rejects its own
+        // signals 32 and 33, which a launcher that used glibc's posix_spawn(3) has left ignored.
+        let old_action: *mut libc::c_void = std::ptr::null_mut();
         let (action, size) = (DEFAULT_ACTION.as_ptr(), KERNEL_SET_BYTES);
         for number in 1..=SIGNAL_MAX {
-            libc::syscall(libc::SYS_rt_sigaction, number, action, no_answer, size);
+            libc::syscall(libc::SYS_rt_sigaction, number, action, old_action, size);
         }
         if let Some(number) = plan.death_signal {
             libc::prctl(libc::PR_SET_PDEATHSIG, number);
@@ -203,7 +204,7 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
         if let Some(level) = plan.nice
             && libc::setpriority(libc::PRIO_PROCESS, 0, level) != 0
         {
-            child.outcome.nice_failed = Errno::last_raw();
+            child.outcome.nice_errno = Errno::last_raw();
         }
         for number in plan.inherited {
             libc::fcntl(*number, libc::F_SETFD, 0);
@@ -214,14 +215,14 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
         if let Some(directory) = plan.directory
             && libc::chdir(directory.as_ptr()) != 0
         {
-            child.outcome.failed = Errno::last_raw();
-            child.outcome.has_no_directory = true;
+            child.outcome.exec_errno = Errno::last_raw();
+            child.outcome.chdir_failed = true;
             libc::_exit(127)
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, plan.mask.as_ptr(), std::ptr::null_mut());
         execute(plan.program, &child.arguments, &child.environment);
-        child.outcome.failed = Errno::last_raw();
-        // Not `exit`: that would run the parent's exit handlers.
+        child.outcome.exec_errno = Errno::last_raw();
+        // Not `exit`, which would run the parent's exit handlers.
         libc::_exit(127)
     }
 }
@@ -257,11 +258,11 @@ mod tests {
     fn a_child_starts_in_its_directory() {
         let (read, write) = descriptor::pipe().unwrap();
         let started = start(&CString::from(c"/usr"), write.as_raw_fd()).unwrap();
-        collect(started.pid);
+        wait_for(started.pid);
         drop(write);
-        let mut told = String::new();
-        File::from(read).read_to_string(&mut told).unwrap();
-        assert_eq!(told, "/usr\n");
+        let mut output = String::new();
+        File::from(read).read_to_string(&mut output).unwrap();
+        assert_eq!(output, "/usr\n");
         let (_read, write) = descriptor::pipe().unwrap();
         let error = start(&CString::from(c"/nowhere"), write.as_raw_fd()).unwrap_err();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What ps(1) shows.
+//! The names that ps(1) shows for this process.
 
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -8,16 +8,16 @@ use std::os::unix::ffi::OsStrExt;
 /// Replaces the command line that ps(1) shows, as far as the old one left room.
 ///
 /// # Errors
-/// `/proc` that is not there or cannot be read.
+/// Those of reading `/proc/self/stat`.
 pub fn set(title: &str) -> io::Result<()> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let (start, end) = argument_area(&stat).ok_or(io::ErrorKind::InvalidData)?;
     let room = end.saturating_sub(start).saturating_sub(1);
     let title = &title.as_bytes()[..title.len().min(room)];
-    // SAFETY: start..end is the memory in which the kernel laid this process's arguments, which
-    // stays mapped and writable for its life (proc(5), arg_start). Its keeper is `main`: it has
-    // copied the arguments before, and the process has one thread. The last byte stays zero, so
-    // every pointer of argv still points at a terminated string.
+    // SAFETY: start..end is the memory where the kernel put this process's arguments, which stays
+    // mapped and writable (proc(5), arg_start). `main` owns it: it has copied the arguments before,
+    // and the process has one thread. The last byte stays zero, so every pointer of argv still
+    // points at a terminated string.
     unsafe {
         let area = std::ptr::with_exposed_provenance_mut::<u8>(start);
         area.write_bytes(0, room + 1);
@@ -26,7 +26,7 @@ pub fn set(title: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the name of this process that ps(1) and pgrep(1) go by; the kernel keeps 15 bytes of it.
+/// Sets the process name that ps(1) and pgrep(1) match; the kernel keeps 15 bytes of it.
 pub fn set_process_name(name: &OsStr) {
     if let Ok(name) = CString::new(name.as_bytes()) {
         // SAFETY: the kernel reads a terminated string, which lives through the call.
@@ -34,7 +34,7 @@ pub fn set_process_name(name: &OsStr) {
     }
 }
 
-/// Fields 48 and 49 of `/proc/PID/stat`; the second field may hold anything, parentheses too.
+/// Fields 48 and 49 of `/proc/PID/stat`; the second field may contain anything, parentheses too.
 fn argument_area(stat: &str) -> Option<(usize, usize)> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(48 - 3);

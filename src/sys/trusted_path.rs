@@ -1,6 +1,6 @@
-//! A name in a folder that was opened once: what is made, read, replaced or removed under the name
-//! happens in that folder, wherever its path leads by then, and never through a symbolic link that
-//! somebody else may have planted.
+//! A name in a folder that is opened once: everything done with the name happens in that folder,
+//! wherever its path leads by then, and never through a symbolic link that another user may have
+//! planted.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -17,15 +17,15 @@ use nix::unistd::{UnlinkatFlags, getegid, geteuid, unlinkat};
 
 use crate::sys::clock::realtime_nanos;
 
-/// How many symbolic links one path may lead through: as many as the kernel follows; see
+/// How many symbolic links one path may lead through: the kernel's own limit; see
 /// path_resolution(7).
 const LINKS_MAX: u32 = 40;
 
-/// What is looked at and not touched: opening a device or a FIFO so does nothing to it.
-const LOOK: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+/// Opens a file without touching it: `O_PATH` on a device or a FIFO has no effect on it.
+const PATH_FLAGS: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-/// Whatever has the name, nobody is waited for and no terminal is taken.
-const AT_ONCE: OFlag =
+/// Opening blocks on no FIFO and acquires no controlling terminal, whatever has the name.
+const OPEN_FLAGS: OFlag =
     OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 
 /// A name in an open folder.
@@ -33,46 +33,46 @@ const AT_ONCE: OFlag =
 pub struct Entry {
     folder: OwnedFd,
     name: OsString,
-    /// Whether nobody else can lead the path to another folder.
-    is_settled: bool,
+    /// Whether no other user can make the path lead to another folder.
+    is_path_trusted: bool,
 }
 
 impl Entry {
-    /// Finds the name that a path means in the end; a symbolic link there is followed, also to
-    /// nothing yet. On all the way a link must belong to root or to this user, in a folder that
-    /// nobody else can write to.
+    /// Resolves a path to its final name, following a symbolic link there too, even a dangling one.
+    /// Every link on the way must belong to root or this user, in a folder that no other user can
+    /// write to.
     ///
     /// # Errors
-    /// Those of open(2); a link is not followed, and why.
+    /// Those of open(2), and why a link was not followed.
     pub fn followed(path: &Path) -> io::Result<Entry> {
-        find(path, true)
+        resolve(path, true)
     }
 
-    /// The same, but takes a symbolic link at the end for what it is.
+    /// Like [`Entry::followed`], but does not follow a symbolic link at the end.
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Entry::followed`].
     pub fn at(path: &Path) -> io::Result<Entry> {
-        find(path, false)
+        resolve(path, false)
     }
 
-    /// The path to bind a socket to: `path`, which led here, where that cannot lead elsewhere by
-    /// now; the open folder otherwise, where `/proc` is mounted.
+    /// The path to bind a socket to: `path`, which resolved to this entry, if it cannot lead
+    /// elsewhere by now; otherwise one through the open folder, if `/proc` is mounted.
     pub fn path_to_bind(&self, path: &Path) -> PathBuf {
         let by_folder = proc_path(&self.folder);
-        match self.is_settled || !by_folder.exists() {
+        match self.is_path_trusted || !by_folder.exists() {
             true => path.to_owned(),
             false => by_folder.join(&self.name),
         }
     }
 
-    /// The folder, open for locking it. `None` where that is not allowed.
+    /// Opens the folder, for locking it; `None` if that fails.
     pub fn open_folder(&self) -> Option<File> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         openat(&self.folder, ".", flags, Mode::empty()).ok().map(File::from)
     }
 
-    /// What has the name, if anything has.
+    /// The status of the file, if it exists.
     ///
     /// # Errors
     /// Those of fstatat(2).
@@ -84,8 +84,8 @@ impl Entry {
         }
     }
 
-    /// Whether `/dev/null` has the name, whatever the name: nothing is kept there, and nothing is
-    /// anybody's.
+    /// Whether the file is the null device, whatever its name: it keeps no data and cannot be
+    /// owned.
     ///
     /// # Errors
     /// Those of fstatat(2).
@@ -95,24 +95,24 @@ impl Entry {
         Ok(self.stat()?.is_some_and(is_null))
     }
 
-    /// What has the name, opened to be looked at and not touched; `None` when nothing has.
+    /// Opens the file with `O_PATH`; `None` if it does not exist.
     ///
     /// # Errors
     /// Those of openat(2).
-    pub fn look(&self) -> io::Result<Option<OwnedFd>> {
-        match openat(&self.folder, self.name.as_os_str(), LOOK, Mode::empty()) {
+    pub fn open_path(&self) -> io::Result<Option<OwnedFd>> {
+        match openat(&self.folder, self.name.as_os_str(), PATH_FLAGS, Mode::empty()) {
             Ok(found) => Ok(Some(found)),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// Opens the regular file of the name; `None` when nothing has the name.
+    /// Opens a regular file; `None` if it does not exist.
     ///
     /// # Errors
-    /// Those of openat(2); something else has the name.
+    /// Those of openat(2); the file is not a regular one.
     pub fn open(&self, access: Access) -> io::Result<Option<File>> {
-        // A device or a FIFO is not opened for nothing: that alone may do something.
+        // Opening a device or a FIFO may have side effects.
         match self.stat()? {
             None => return Ok(None),
             Some(found) if !is_regular(&found) => return Err(not_regular()),
@@ -123,47 +123,47 @@ impl Entry {
             Access::ReadWrite => OFlag::O_RDWR,
         };
         let opened =
-            match openat(&self.folder, self.name.as_os_str(), AT_ONCE | access, Mode::empty()) {
+            match openat(&self.folder, self.name.as_os_str(), OPEN_FLAGS | access, Mode::empty()) {
                 Err(Errno::ENOENT) => return Ok(None),
                 other => other?,
             };
-        // Something else may have taken the name since.
+        // Another file may have taken the name since.
         match is_regular(&fstat(&opened)?) {
             true => Ok(Some(opened.into())),
             false => Err(not_regular()),
         }
     }
 
-    /// Opens the regular file of the name, which must be there.
+    /// Opens a regular file that must exist.
     ///
     /// # Errors
-    /// Those of [`Entry::open`]; nothing has the name.
-    pub fn open_there(&self, access: Access) -> io::Result<File> {
+    /// Those of [`Entry::open`]; ENOENT if it does not exist.
+    pub fn open_existing(&self, access: Access) -> io::Result<File> {
         self.open(access)?.ok_or_else(|| Errno::ENOENT.into())
     }
 
-    /// Makes a file that was not there, for reading and writing; the umask is taken off `mode`.
+    /// Creates a new file for reading and writing; the umask applies to `mode`.
     ///
     /// # Errors
-    /// Those of openat(2), `AlreadyExists` among them.
+    /// Those of openat(2), such as `AlreadyExists`.
     pub fn create(&self, mode: u32) -> io::Result<File> {
-        let flags = AT_ONCE | OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
+        let flags = OPEN_FLAGS | OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
         let mode = Mode::from_bits_truncate(mode);
         Ok(openat(&self.folder, self.name.as_os_str(), flags, mode)?.into())
     }
 
-    /// Puts a new file in the place of what has the name, whole or not at all: a reader sees the
-    /// one or the other. Returns the new file.
+    /// Replaces the file atomically: a reader sees either the old or the new one. Returns the new
+    /// file.
     ///
     /// # Errors
-    /// Those of openat(2) and renameat(2), and of `fill`; nothing has changed then.
+    /// Those of openat(2), renameat(2) and `fill`; nothing has changed then.
     pub fn replace(
         &self,
         mode: u32,
         fill: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<File> {
-        // Nobody can have taken a name that nobody can foretell.
-        let new = self.beside(&format!(".{}.new", realtime_nanos()))?;
+        // An unpredictable name cannot have been taken in advance.
+        let new = self.sibling(&format!(".{}.new", realtime_nanos()))?;
         let mut file = new.create(mode)?;
         let filled = fill(&mut file).and_then(|()| {
             Ok(renameat(&new.folder, new.name.as_os_str(), &self.folder, self.name.as_os_str())?)
@@ -171,14 +171,14 @@ impl Entry {
         match filled {
             Ok(()) => Ok(file),
             Err(error) => {
-                // What went wrong before is the one to report.
+                // The first error is the one to report.
                 let _ = new.remove();
                 Err(error)
             }
         }
     }
 
-    /// Removes what has the name.
+    /// Removes the file.
     ///
     /// # Errors
     /// Those of unlinkat(2).
@@ -186,19 +186,19 @@ impl Entry {
         Ok(unlinkat(&self.folder, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?)
     }
 
-    fn beside(&self, suffix: &str) -> io::Result<Entry> {
+    fn sibling(&self, suffix: &str) -> io::Result<Entry> {
         let mut name = self.name.clone();
         name.push(suffix);
-        Ok(Entry { folder: self.folder.try_clone()?, name, is_settled: self.is_settled })
+        Ok(Entry { folder: self.folder.try_clone()?, name, is_path_trusted: self.is_path_trusted })
     }
 }
 
-/// What an open file is for.
+/// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// To be read.
+    /// For reading.
     Read,
-    /// To be read and written.
+    /// For reading and writing.
     ReadWrite,
 }
 
@@ -215,23 +215,23 @@ pub fn is_socket_file(opened: impl AsFd) -> io::Result<bool> {
     Ok(kind(&fstat(opened)?) == SFlag::S_IFSOCK)
 }
 
-/// Whether an open file is this user's, and has one name only.
+/// Whether an open file belongs to this user and has one link only.
 ///
 /// # Errors
 /// Those of fstat(2).
-pub fn is_own_and_unshared(opened: impl AsFd) -> io::Result<bool> {
+pub fn is_own_with_one_link(opened: impl AsFd) -> io::Result<bool> {
     let found = fstat(opened)?;
     Ok(found.st_uid == geteuid().as_raw() && found.st_nlink == 1)
 }
 
-/// Whether only root and this user can change a file or a folder. A group of the number of a plain
-/// user may, if the process runs as both: on most systems it is that user's own.
+/// Whether only root and this user can write to a file or a folder. A group that has this user's
+/// number may too, if the process runs as both: on most systems it is the user's private group.
 ///
 /// # Errors
 /// Those of fstat(2).
-pub fn is_ours_alone(opened: impl AsFd) -> io::Result<bool> {
+pub fn is_writable_only_by_us(opened: impl AsFd) -> io::Result<bool> {
     let found = fstat(&opened)?;
-    // With an access control list these are the bits of all that it names.
+    // With an access control list these bits are its mask, which covers all named users and groups.
     let is_group_writable = found.st_mode & 0o020 != 0;
     let own = geteuid().as_raw();
     let is_own_group = own != 0 && own == found.st_gid && own == getegid().as_raw();
@@ -240,54 +240,54 @@ pub fn is_ours_alone(opened: impl AsFd) -> io::Result<bool> {
     Ok(is_trusted(found.st_uid) && !is_open)
 }
 
-/// Whether nobody else can have put a link of a trusted owner into a folder. A file system that is
-/// mounted read-only, such as a volume of Kubernetes, takes none.
-fn takes_no_links(folder: &OwnedFd) -> io::Result<bool> {
-    Ok(is_ours_alone(folder)? || fstatvfs(folder)?.flags().contains(FsFlags::ST_RDONLY))
+/// Whether no other user can have put a link into a folder, not even one owned by a trusted user. A
+/// read-only file system, such as a volume of Kubernetes, takes no links.
+fn are_links_trusted(folder: &OwnedFd) -> io::Result<bool> {
+    Ok(is_writable_only_by_us(folder)? || fstatvfs(folder)?.flags().contains(FsFlags::ST_RDONLY))
 }
 
-/// Whether a user is root or this one, who may lead this process anywhere.
+/// Whether a user is root or this one; both may redirect this process anyway.
 fn is_trusted(user: u32) -> bool {
     user == 0 || user == geteuid().as_raw()
 }
 
-fn find(path: &Path, is_end_followed: bool) -> io::Result<Entry> {
-    let mut folder = start_of(path)?;
-    let mut rest = parts(path);
+fn resolve(path: &Path, follow_last: bool) -> io::Result<Entry> {
+    let mut folder = start_folder(path)?;
+    let mut rest = components(path);
     let mut links_left = LINKS_MAX;
-    let mut is_settled = true;
+    let mut is_path_trusted = true;
     while let Some(name) = rest.pop_front() {
         let is_last = rest.is_empty();
-        let opened = match look(&folder, &name, is_last) {
-            Err(Errno::ENOENT) if is_last => return Ok(Entry { folder, name, is_settled }),
+        let opened = match open_component(&folder, &name, is_last) {
+            Err(Errno::ENOENT) if is_last => return Ok(Entry { folder, name, is_path_trusted }),
             other => other?,
         };
         let found = fstat(&opened)?;
-        if kind(&found) == SFlag::S_IFLNK && (!is_last || is_end_followed) {
-            refuse_planted(&folder, &found, &name)?;
+        if kind(&found) == SFlag::S_IFLNK && (!is_last || follow_last) {
+            refuse_untrusted_link(&folder, &found, &name)?;
             links_left = links_left.checked_sub(1).ok_or(Errno::ELOOP)?;
             let target = PathBuf::from(readlinkat(&opened, "")?);
             if target.is_absolute() {
-                folder = start_of(&target)?;
+                folder = start_folder(&target)?;
             }
-            let mut ahead = parts(&target);
+            let mut ahead = components(&target);
             ahead.append(&mut rest);
             rest = ahead;
         } else if is_last {
-            return Ok(Entry { folder, name, is_settled });
+            return Ok(Entry { folder, name, is_path_trusted });
         } else {
-            is_settled &= is_ours_alone(&folder)?;
-            // What is no folder fails with the next name.
+            is_path_trusted &= is_writable_only_by_us(&folder)?;
+            // A file that is not a folder fails with the next name.
             folder = opened;
         }
     }
     Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder"))
 }
 
-/// Looks at a name. One on the way is asked for as a folder first, which mounts what is mounted
-/// when it is needed; see open(2), `O_PATH`.
-fn look(folder: &OwnedFd, name: &OsStr, is_last: bool) -> nix::Result<OwnedFd> {
-    let open = |flags| openat(folder, name, LOOK | flags, Mode::empty());
+/// Opens one component with `O_PATH`. One in the middle is tried as a folder first, which triggers
+/// automounts; see open(2), `O_PATH`.
+fn open_component(folder: &OwnedFd, name: &OsStr, is_last: bool) -> nix::Result<OwnedFd> {
+    let open = |flags| openat(folder, name, PATH_FLAGS | flags, Mode::empty());
     match is_last {
         true => open(OFlag::empty()),
         false => match open(OFlag::O_DIRECTORY) {
@@ -297,13 +297,13 @@ fn look(folder: &OwnedFd, name: &OsStr, is_last: bool) -> nix::Result<OwnedFd> {
     }
 }
 
-/// Refuses a symbolic link that somebody else may have planted, and so would choose what is read,
-/// replaced or removed.
-fn refuse_planted(folder: &OwnedFd, link: &FileStat, name: &OsStr) -> io::Result<()> {
+/// Refuses a symbolic link that another user may have planted to choose what is read, replaced or
+/// removed.
+fn refuse_untrusted_link(folder: &OwnedFd, link: &FileStat, name: &OsStr) -> io::Result<()> {
     let (owner, own, name) = (link.st_uid, geteuid(), name.display());
     let why = if !is_trusted(owner) {
         format!("belongs to user {owner}, who is neither root nor user {own}")
-    } else if !takes_no_links(folder)? {
+    } else if !are_links_trusted(folder)? {
         "is in a folder that others can write to".to_owned()
     } else {
         return Ok(());
@@ -312,15 +312,13 @@ fn refuse_planted(folder: &OwnedFd, link: &FileStat, name: &OsStr) -> io::Result
     Err(io::Error::new(ErrorKind::PermissionDenied, why))
 }
 
-/// The folder that a path begins in.
-fn start_of(path: &Path) -> io::Result<OwnedFd> {
+fn start_folder(path: &Path) -> io::Result<OwnedFd> {
     let start = if path.is_absolute() { "/" } else { "." };
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(openat(AT_FDCWD, start, flags, Mode::empty())?)
 }
 
-/// The names that a path goes through.
-fn parts(path: &Path) -> VecDeque<OsString> {
+fn components(path: &Path) -> VecDeque<OsString> {
     let name = |part: Component<'_>| match part {
         Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
         part => Some(part.as_os_str().to_owned()),
@@ -336,8 +334,8 @@ fn not_regular() -> io::Error {
     io::Error::other("it is not a regular file; it was left alone")
 }
 
-/// A path by which the kernel finds an open file again, where `/proc` is mounted: what the file is
-/// opened, connected or executed by cannot be exchanged any more.
+/// A path to an open file through `/proc`, if that is mounted: what is opened, connected or
+/// executed by it cannot be replaced any more.
 pub fn proc_path(opened: impl AsFd) -> PathBuf {
     format!("/proc/self/fd/{}", opened.as_fd().as_raw_fd()).into()
 }

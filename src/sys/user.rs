@@ -33,7 +33,7 @@ pub fn group_id(name: &str) -> io::Result<Option<u32>> {
     Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
 }
 
-/// Any id but the one that chown(2) takes for "leave it as it is".
+/// Any id except the one that means "leave it as it is" to chown(2).
 fn valid_id(number: u32) -> io::Result<Option<u32>> {
     match number {
         u32::MAX => {
@@ -45,11 +45,10 @@ fn valid_id(number: u32) -> io::Result<Option<u32>> {
     }
 }
 
-/// Gives an open file to a user and a group, also one that was opened to be looked at only; what is
-/// `None` stays.
+/// Changes the owner of an open file, even one opened with `O_PATH`; `None` leaves one as it is.
 ///
 /// # Errors
-/// Those of fchownat(2): only root may give files away.
+/// Those of fchownat(2), such as EPERM: only root may give files away.
 pub fn chown(file: impl AsFd, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
     let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
     Ok(fchownat(file, "", user, group, AtFlags::AT_EMPTY_PATH)?)

@@ -40,7 +40,7 @@ fn starts(way: &str) -> Samples {
 pub(crate) fn time_starts(way: &str, count: usize) {
     let environment = fleet::environment(None);
     let arguments = fleet::words(roles::NOTHING);
-    let mask = signal::take_over().unwrap();
+    let mask = signal::set_up().unwrap();
     let plan = spawn::Plan {
         program: spawn::Program::Path(&arguments[0]),
         arguments: &arguments,

@@ -1,7 +1,7 @@
 //! What programs are told of a command: each event is as docs/events.schema.json has it.
 
 use einhorn::outcome::Outcome;
-use einhorn::protocol::{End, News, NewsFailure, NewsStage, Numbers, Progress};
+use einhorn::protocol::{End, Numbers, Progress, ProgressStage, ReplyEvent, WorkerFailure};
 use serde_json::{Value, json};
 
 use crate::json_schema::breach;
@@ -17,8 +17,8 @@ const NUMBERS: Numbers = Numbers {
     elapsed_ms: u64::MAX,
 };
 
-fn end(outcome: Outcome, release: Option<&str>, failures: Vec<NewsFailure>) -> News {
-    News::End(End {
+fn end(outcome: Outcome, release: Option<&str>, failures: Vec<WorkerFailure>) -> ReplyEvent {
+    ReplyEvent::End(End {
         outcome,
         exit_status: outcome.exit_status(),
         numbers: NUMBERS,
@@ -29,8 +29,8 @@ fn end(outcome: Outcome, release: Option<&str>, failures: Vec<NewsFailure>) -> N
 }
 
 /// An event of every kind, with every word.
-fn events() -> Vec<News> {
-    let failure = |pid, last_words: Option<&str>| NewsFailure {
+fn events() -> Vec<ReplyEvent> {
+    let failure = |pid, last_words: Option<&str>| WorkerFailure {
         pid,
         slot: 4,
         what: "exit status 3".to_owned(),
@@ -38,8 +38,8 @@ fn events() -> Vec<News> {
         last_words: last_words.map(str::to_owned),
     };
     let failures = vec![failure(Some(17), Some("Traceback")), failure(None, None)];
-    let progress = NewsStage::ALL.iter().map(|stage| {
-        News::Progress(Progress { stage: *stage, numbers: NUMBERS, message: String::new() })
+    let progress = ProgressStage::ALL.iter().map(|stage| {
+        ReplyEvent::Progress(Progress { stage: *stage, numbers: NUMBERS, message: String::new() })
     });
     let ends = Outcome::ALL.iter().map(|outcome| end(*outcome, None, Vec::new()));
     let failed = end(Outcome::Failed, Some("/srv/web/releases/42"), failures);
@@ -51,7 +51,7 @@ fn events_are_as_the_schema_has_them_and_come_back() {
     for event in events() {
         let json = event.to_json();
         assert_eq!(breach(SCHEMA, &json), None);
-        assert_eq!(News::parse(&json), Ok(event));
+        assert_eq!(ReplyEvent::parse(&json), Ok(event));
     }
 }
 

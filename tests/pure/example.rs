@@ -140,7 +140,7 @@ pub(crate) fn ended(status: ExitStatus, report: Option<CandidateReport>, words: 
             report,
             pin: None,
             last_words,
-            is_cut: false,
+            is_truncated: false,
         },
     }
 }

@@ -350,7 +350,7 @@ fn a_hand_back_wants_a_ruby_einhorn_in_the_process_that_was_started() {
         assert!(told[0].0 && told[0].1.contains(why), "{told:?}");
         assert_eq!(master.state.reexec, None);
     }
-    let cut = ruby::unfit("[MASTER 7] INFO: Using Bundler 2", Pid(7), true).unwrap();
+    let cut = ruby::candidate_error("[MASTER 7] INFO: Using Bundler 2", Pid(7), true).unwrap();
     assert!(cut.contains("or writes too much after it"), "{cut}");
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
-use einhorn::protocol::News;
+use einhorn::protocol::ReplyEvent;
 use einhorn::state::{
     AckMode, Config, ConnectionId, ExitStatus, Failure, LAST_WORDS_MAX, Pid, RolloutBounds,
     TAIL_MAX,
@@ -50,9 +50,9 @@ fn ends(master: &mut Master, pid: i32, said: &[u8]) -> Option<einhorn::protocol:
 /// The last line of the client that waits.
 fn end(actions: Vec<Action>) -> Option<einhorn::protocol::End> {
     actions.into_iter().find_map(|action| match action {
-        Action::Reply { reply, .. } => match News::parse(&reply.event?).unwrap() {
-            News::End(end) => Some(end),
-            News::Progress(_) => None,
+        Action::Reply { reply, .. } => match ReplyEvent::parse(&reply.event?).unwrap() {
+            ReplyEvent::End(end) => Some(end),
+            ReplyEvent::Progress(_) => None,
         },
         _ => None,
     })

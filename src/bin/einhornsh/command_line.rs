@@ -1,8 +1,8 @@
-//! What a person types, as commands.
+//! Splits lines into commands, and commands into words.
 
 use std::fmt;
 
-/// Why a line is no sequence of commands; nothing of it is sent.
+/// Why a line cannot be parsed, as a message for the user; none of its commands are sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadLine(pub(crate) String);
 
@@ -12,10 +12,10 @@ impl fmt::Display for BadLine {
     }
 }
 
-/// The commands of a line, each as its words. Empty ones have none.
+/// Splits a line into commands, each into words; an empty command has none.
 ///
 /// # Errors
-/// A quote without its end anywhere in the line.
+/// A quote that is not closed.
 pub(crate) fn parse(line: &str) -> Result<Vec<Vec<String>>, BadLine> {
     let words = |command: &str| {
         let unbalanced = |_| BadLine(format!("a closing quote is missing: {}", command.trim()));
@@ -24,12 +24,12 @@ pub(crate) fn parse(line: &str) -> Result<Vec<Vec<String>>, BadLine> {
     separate(line).into_iter().map(words).collect()
 }
 
-/// Cuts at every `;` and newline that a POSIX shell would take for a separator: not at the quoted,
-/// not at the escaped, not at those of a comment.
+/// Splits at every `;` and newline that separates commands in a POSIX shell: not at those that are
+/// quoted, escaped or in a comment.
 pub(crate) fn separate(line: &str) -> Vec<&str> {
     let mut commands = Vec::new();
     let mut start = 0;
-    // The quote that is open, or `#` in a comment.
+    // The open quote, or `#` in a comment.
     let mut inside = None;
     let mut characters = line.char_indices();
     while let Some((at, character)) = characters.next() {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_quote_anywhere_spoils_the_line() {
+    fn an_open_quote_is_an_error_of_the_whole_line() {
         let error = parse("inc; signal \"HUP; dec").unwrap_err();
         assert_eq!(error.to_string(), "a closing quote is missing: signal \"HUP; dec");
     }

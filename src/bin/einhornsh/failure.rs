@@ -1,4 +1,4 @@
-//! Why not everything was done, and the exit status that says so.
+//! Errors of einhornsh itself, and their exit statuses.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -8,21 +8,21 @@ use einhorn::outcome::Outcome;
 
 use super::command_line::BadLine;
 
-/// A command line or commands that cannot be understood; the usual status for it.
+/// Exit status for an invalid command line or command, as is conventional.
 pub(crate) const EXIT_USAGE: u8 = 2;
 
-/// No master could be reached, or it was lost.
+/// Exit status if the master cannot be reached or the connection is lost.
 const EXIT_LOST: u8 = 1;
 
-/// The outcome of a command whose end came too late for `--timeout`.
+/// The outcome of a command that did not finish within `--timeout`.
 pub(crate) const NOT_WAITED: &str = "not_waited";
 
-/// Why not everything was done.
+/// An error that ends a line of commands.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The master cannot be reached, or did not answer.
     Client(ClientError),
-    /// A line that is no sequence of commands; nothing of it was sent.
+    /// A line that cannot be parsed; none of its commands were sent.
     Line(BadLine),
     /// Standard input cannot be read.
     Input(io::Error),
@@ -39,7 +39,7 @@ impl Failure {
         }
     }
 
-    /// The same in a word of an event; nobody could be told of output that cannot be written.
+    /// The outcome in an event; none if standard output, which would show it, has failed.
     pub(crate) fn outcome(&self) -> Option<&'static str> {
         match self {
             Failure::Client(ClientError::Connect { .. }) => Some("unreachable"),
@@ -68,8 +68,8 @@ impl fmt::Display for Failure {
         match self {
             Failure::Client(error @ ClientError::Connect { .. }) => write!(
                 out,
-                "{error}\nHint: give the master's name with -c NAME, or its command socket with \
-                 -d PATH, as einhorn was given them."
+                "{error}\nHint: give einhornsh the same -c NAME or -d PATH that einhorn was \
+                 started with."
             ),
             Failure::Client(error) => error.fmt(out),
             Failure::Line(error) => error.fmt(out),
@@ -79,7 +79,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Says on standard error what went wrong; if nobody reads that, nobody is told.
-pub(crate) fn complain(what: &dyn fmt::Display) {
+/// Prints an error on standard error; if that fails, there is nowhere to report it.
+pub(crate) fn print_error(what: &dyn fmt::Display) {
     let _ = writeln!(io::stderr(), "einhornsh: {what}");
 }

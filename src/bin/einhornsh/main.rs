@@ -19,28 +19,31 @@ use clap::{CommandFactory, Parser};
 use einhorn::cli::{default_folder, default_path, expand_abbreviations};
 use einhorn::client::Client;
 
-use failure::{EXIT_USAGE, Failure, complain};
+use failure::{EXIT_USAGE, Failure, print_error};
 use options::Options;
 use screen::Screen;
 use shell::Shell;
 
-/// Talk to a running einhorn: a prompt on a terminal, else commands from standard input.
+/// Control a running einhorn: with commands typed at a prompt, given by -e, or read from standard
+/// input.
 #[derive(Debug, Parser)]
 #[command(name = "einhornsh", version, args_override_self = true)]
-#[command(after_help = "Commands of a line are separated by `;`, their arguments are split as \
-                        shell words. `help` lists the commands.")]
+#[command(
+    after_help = "A line may hold several commands, separated by `;`. Arguments are split as \
+                        shell words. The command `help` lists the commands."
+)]
 struct Args {
-    /// The name of the master, as given to `einhorn -c`
+    /// Connect to the master of this name (`einhorn -c`)
     #[arg(value_name = "NAME", conflicts_with = "command_name")]
     name: Option<String>,
-    /// The same
+    /// Same as the argument NAME
     #[arg(short, long, value_name = "NAME")]
     command_name: Option<String>,
-    /// The command socket, as given to `einhorn -d`
-    /// [default: einhorn.sock or einhorn-NAME.sock in $TMPDIR or /tmp]
+    /// Connect to the command socket PATH (`einhorn -d`) [default: einhorn.sock, or
+    /// einhorn-NAME.sock with a name, in $TMPDIR or /tmp]
     #[arg(short = 'd', long, value_name = "PATH")]
     socket_path: Option<PathBuf>,
-    /// Run these commands and exit; may be repeated
+    /// Run these commands and exit (repeatable)
     #[arg(short, long, value_name = "COMMANDS")]
     execute: Vec<String>,
     #[command(flatten)]
@@ -48,14 +51,14 @@ struct Args {
 }
 
 impl Args {
-    /// The command socket that is meant.
+    /// The path of the command socket.
     fn socket(&self) -> PathBuf {
         let name = self.command_name.as_deref().or(self.name.as_deref());
         let folder = default_folder(std::env::var_os("TMPDIR"));
         self.socket_path.clone().unwrap_or_else(|| default_path(&folder, name, "sock"))
     }
 
-    /// The options that lead to it again, for a person to copy.
+    /// The options that select the same master, for users to copy.
     fn address(&self) -> String {
         let path = self.socket_path.as_ref().map(|path| ("-d", path.to_string_lossy()));
         let name = self.command_name.as_deref().or(self.name.as_deref());
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
     let arguments = match expand_abbreviations(&command, std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(why) => {
-            complain(&why);
+            print_error(&why);
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -93,7 +96,7 @@ fn main() -> ExitCode {
 
 impl Shell {
     fn run(&mut self, args: &Args) -> Result<(), Failure> {
-        // Before anybody is spoken to: where something is not understood, nothing is sent.
+        // Parse everything before connecting: if anything is invalid, nothing is sent.
         let lines = args.execute.iter().map(|line| self.commands(line));
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
         let path = args.socket();
@@ -102,7 +105,7 @@ impl Shell {
             return self.run_all(&mut client, &lines.concat()).map(drop);
         }
         if io::stdin().is_terminal() {
-            return prompt::converse(self, client, &path);
+            return prompt::interact(self, client, &path);
         }
         for line in io::stdin().lock().lines() {
             let commands = self.commands(&line.map_err(Failure::Input)?)?;

@@ -1,42 +1,42 @@
-//! How an answer is told, and for how long it is awaited.
+//! How replies are printed, and how long to wait for them.
 
 use std::time::Duration;
 
-use einhorn::cli::above_zero;
+use einhorn::cli::positive_seconds;
 
 use super::command_line::BadLine;
 
-/// What a person wishes of the answer to a command.
+/// Options of einhornsh, for all commands or for one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub(crate) struct Options {
-    /// Wait at most T seconds for the end of each command
-    #[arg(long, value_name = "T", value_parser = above_zero)]
+    /// Wait at most SECONDS for each command to finish [default: no limit]
+    #[arg(long, value_name = "SECONDS", value_parser = positive_seconds)]
     pub(crate) timeout: Option<Duration>,
-    /// Do not wait for what a command sets going
+    /// Return after the first reply to each command, without waiting for the command to finish
     #[arg(long)]
     pub(crate) detach: bool,
-    /// Print what arrives as lines of JSON, and `status` as a JSON document
+    /// Print replies as JSON events, one per line, and `status` as a JSON document
     #[arg(long)]
     pub(crate) json: bool,
-    /// Repeat `status` every so many seconds [default: 2]
+    /// Repeat `status` every SECONDS, or every 2 seconds, until the master is gone
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "2", value_parser = above_zero)]
+    #[arg(default_missing_value = "2", value_parser = positive_seconds)]
     pub(crate) watch: Option<Duration>,
 }
 
-/// The command that may be repeated.
+/// The command that `--watch` can repeat.
 const WATCHABLE: &str = "status";
 
-/// The pause between two looks of `--watch`.
+/// The default interval of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 impl Options {
-    /// Takes the words out of a command that are meant for us; they come on top of these options.
-    /// All others are the master's.
+    /// Separates the options of einhornsh from the words of a command that are for the master, and
+    /// adds them to these.
     ///
     /// # Errors
-    /// A value that is missing or out of bounds.
-    pub(crate) fn taken_from(&self, words: Vec<String>) -> Result<Command, BadLine> {
+    /// A value is missing or out of bounds.
+    pub(crate) fn split_from(&self, words: Vec<String>) -> Result<Command, BadLine> {
         let mut options = self.clone();
         let mut rest = Vec::with_capacity(words.len());
         let mut words = words.into_iter().peekable();
@@ -67,10 +67,10 @@ impl Options {
 }
 
 fn seconds(name: &str, value: &str) -> Result<Duration, BadLine> {
-    above_zero(value).map_err(|why| BadLine(format!("{name} {value:?}: {why}")))
+    positive_seconds(value).map_err(|why| BadLine(format!("{name} {value:?}: {why}")))
 }
 
-/// A command with what is wished of its answer.
+/// A command and its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Command {
     /// The words for the master, the command's name first; none in an empty command.
@@ -82,12 +82,12 @@ pub(crate) struct Command {
 mod tests {
     use super::*;
 
-    fn taken(line: &str) -> Result<Command, BadLine> {
-        Options::default().taken_from(line.split_whitespace().map(str::to_owned).collect())
+    fn split(line: &str) -> Result<Command, BadLine> {
+        Options::default().split_from(line.split_whitespace().map(str::to_owned).collect())
     }
 
     #[test]
-    fn our_words_are_taken_and_those_of_the_master_left() {
+    fn options_are_split_from_the_words_for_the_master() {
         let seconds = |seconds| Some(Duration::from_secs_f64(seconds));
         let none = Options::default();
         for (line, words, options) in [
@@ -110,31 +110,31 @@ mod tests {
             ("inc --detach=yes --jso", "inc --detach=yes --jso", none.clone()),
         ] {
             let words = words.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(taken(line), Ok(Command { words, options }), "{line}");
+            assert_eq!(split(line), Ok(Command { words, options }), "{line}");
         }
     }
 
     #[test]
-    fn words_come_on_top_of_options() {
+    fn options_of_a_command_are_added_to_those_of_the_shell() {
         let options =
             Options { json: true, timeout: Some(Duration::from_secs(9)), ..Options::default() };
         let words = ["inc", "--timeout", "3"].map(str::to_owned).to_vec();
-        let command = options.taken_from(words).unwrap();
+        let command = options.split_from(words).unwrap();
         assert_eq!(command.options.timeout, Some(Duration::from_secs(3)));
         assert!(command.options.json);
     }
 
     #[test]
-    fn a_value_that_is_missing_or_bad_is_told() {
-        for (line, told) in [
+    fn a_missing_or_invalid_value_is_an_error() {
+        for (line, error) in [
             ("upgrade --timeout", "--timeout \"\": must be a number of seconds"),
             ("upgrade --timeout soon", "--timeout \"soon\": must be a number of seconds"),
             ("upgrade --timeout=0", "--timeout \"0\": must be above 0 "),
             ("status --watch=often", "--watch \"often\": must be a number of seconds"),
             ("status --watch -1", "--watch \"-1\": must be above 0 "),
         ] {
-            let BadLine(why) = taken(line).unwrap_err();
-            assert!(why.starts_with(told), "{line}: {why}");
+            let BadLine(why) = split(line).unwrap_err();
+            assert!(why.starts_with(error), "{line}: {why}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The conversation on a terminal: prompt, history, completion.
+//! The interactive prompt: line editing, history, completion.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,37 +18,36 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use super::command_line::separate;
-use super::failure::{Failure, complain};
+use super::failure::{Failure, print_error};
 use super::shell::Shell;
 
-/// Asks for lines and runs them until somebody leaves.
-pub(crate) fn converse(shell: &mut Shell, mut client: Client, path: &Path) -> Result<(), Failure> {
+/// Reads lines from the terminal and runs them, until the user quits.
+pub(crate) fn interact(shell: &mut Shell, mut client: Client, path: &Path) -> Result<(), Failure> {
     greet(shell, &mut client)?;
-    shell.screen.print("Enter `help` if you are not sure what to do; `quit` or `exit` leaves.")?;
+    shell.screen.print("Enter `help` for a list of commands, `quit` or `exit` to leave.")?;
     let mut prompt = Prompt::new()?;
-    while let Some(line) = prompt.ask()? {
-        let told = shell.commands(&line).and_then(|all| shell.run_all(&mut client, &all));
-        shell.screen.leave();
-        // A person has seen how it ended.
+    while let Some(line) = prompt.read_line()? {
+        let result = shell.commands(&line).and_then(|all| shell.run_all(&mut client, &all));
+        shell.screen.keep_live_line();
+        // The user has seen the outcome; the prompt exits with 0.
         shell.status = 0;
-        match told {
+        match result {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
             Err(failure @ Failure::Client(ClientError::Lost(_) | ClientError::ReplyTooLong)) => {
-                complain(&failure);
+                print_error(&failure);
                 client = Client::connect(path)?;
                 greet(shell, &mut client)?;
-                let told = "Connected again. Nothing of the line was sent a second time.";
-                shell.screen.print(told)?;
+                shell.screen.print("Reconnected. No command was sent a second time.")?;
             }
-            Err(failure @ (Failure::Client(_) | Failure::Line(_))) => complain(&failure),
+            Err(failure @ (Failure::Client(_) | Failure::Line(_))) => print_error(&failure),
             Err(failure @ (Failure::Input(_) | Failure::Output(_))) => return Err(failure),
         }
     }
     shell.screen.print("Goodbye!")
 }
 
-/// Says who is there and prints the answer.
+/// Sends `ehlo` and prints the greeting.
 fn greet(shell: &mut Shell, client: &mut Client) -> Result<(), Failure> {
     let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
     let user = name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| "you".to_owned());
@@ -61,42 +60,42 @@ fn greet(shell: &mut Shell, client: &mut Client) -> Result<(), Failure> {
 /// The line editor with its history.
 struct Prompt {
     editor: Editor<Completion, DefaultHistory>,
-    /// Where the history is kept; without it, it ends with the shell.
+    /// The history file; without one, the history ends with the shell.
     history: Option<PathBuf>,
 }
 
 impl Prompt {
     fn new() -> Result<Prompt, Failure> {
         let config = Config::builder().completion_type(CompletionType::List).build();
-        let mut editor = Editor::with_config(config).map_err(terminal)?;
+        let mut editor = Editor::with_config(config).map_err(terminal_failure)?;
         editor.set_helper(Some(Completion));
         let history = history_file(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"));
         let history = history.filter(|history| is_private(history));
         if let Some(history) = &history {
-            // There may be none yet.
+            // It may not exist yet.
             let _ = editor.load_history(history);
         }
         Ok(Prompt { editor, history })
     }
 
-    /// The next line; `None` when no more will come.
-    fn ask(&mut self) -> Result<Option<String>, Failure> {
+    /// Reads the next line; `None` at end of input.
+    fn read_line(&mut self) -> Result<Option<String>, Failure> {
         loop {
             match self.editor.readline("> ") {
                 Ok(line) => {
-                    self.remember(&line);
+                    self.add_to_history(&line);
                     return Ok(Some(line));
                 }
-                // Ctrl-C takes back what was typed.
+                // Ctrl-C discards the line.
                 Err(ReadlineError::Interrupted | ReadlineError::Signal(_)) => {}
                 Err(ReadlineError::Eof) => return Ok(None),
-                Err(error) => return Err(terminal(error)),
+                Err(error) => return Err(terminal_failure(error)),
             }
         }
     }
 
-    /// Notes a line in the history. A history that cannot be written is no reason to complain.
-    fn remember(&mut self, line: &str) {
+    /// Adds a line to the history, ignoring a history file that cannot be written.
+    fn add_to_history(&mut self, line: &str) {
         if self.editor.add_history_entry(line).unwrap_or(false)
             && let Some(history) = &self.history
         {
@@ -105,8 +104,9 @@ impl Prompt {
     }
 }
 
-/// The editor reads and writes; only a closed pipe can tell which of the two failed.
-fn terminal(error: ReadlineError) -> Failure {
+/// Converts an error of the editor, which reads and writes: a closed pipe is the only sign that
+/// writing failed.
+fn terminal_failure(error: ReadlineError) -> Failure {
     let error = match error {
         ReadlineError::Io(error) => error,
         ReadlineError::Errno(error) => error.into(),
@@ -118,7 +118,7 @@ fn terminal(error: ReadlineError) -> Failure {
     }
 }
 
-/// In the folder for the state of programs where somebody has one, else hidden in their home.
+/// The history file: in `$XDG_STATE_HOME` if it is set, else hidden in the home directory.
 fn history_file(state_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     let folder =
         |variable: Option<OsString>| variable.map(PathBuf::from).filter(|p| p.is_absolute());
@@ -126,11 +126,11 @@ fn history_file(state_home: Option<OsString>, home: Option<OsString>) -> Option<
     in_state_home.or_else(|| folder(home).map(|folder| folder.join(".einhornsh_history")))
 }
 
-/// Whether nobody else can lead the history to another file, as the owner of a home could in which
-/// root keeps one.
+/// Whether no other user can replace the history file by a link, as the owner of a home directory
+/// could if root keeps its history there.
 fn is_private(history: &Path) -> bool {
     let folder = Entry::at(history).ok().and_then(|entry| entry.open_folder());
-    folder.is_some_and(|folder| trusted_path::is_ours_alone(folder).unwrap_or(false))
+    folder.is_some_and(|folder| trusted_path::is_writable_only_by_us(folder).unwrap_or(false))
 }
 
 /// Completes the words of a line.
@@ -160,34 +160,33 @@ impl Validator for Completion {}
 
 impl Helper for Completion {}
 
-/// The word at the end of a line, which is still being typed.
+/// The word at the end of a line, which the user is typing.
 fn last_word(line: &str) -> &str {
     line.rsplit([' ', '\t', '\n', ';']).next().unwrap_or_default()
 }
 
-/// What the last word of a line may become: a command that people use, a signal's name, or one of
-/// the words that begin with `-`.
+/// Completions of the last word of a line: commands, signals, or options.
 fn candidates(line: &str) -> Vec<String> {
     let command = separate(line).pop().unwrap_or_default();
     let word = last_word(line);
     let before: Vec<&str> = command[..command.len() - word.len()].split_whitespace().collect();
     match before.as_slice() {
         [] => commands(word),
-        [command, ..] if word.starts_with('-') => long_words(command, word),
+        [command, ..] if word.starts_with('-') => options(command, word),
         ["signal", ..] | ["die"] => signals(word),
         _ => Vec::new(),
     }
 }
 
-fn commands(beginning: &str) -> Vec<String> {
+fn commands(prefix: &str) -> Vec<String> {
     let of_the_master =
         COMMANDS.iter().filter(|command| command.help.is_some()).map(|command| command.name);
     let all = of_the_master.chain(["exit", "quit"]);
-    all.filter(|name| name.starts_with(beginning)).map(str::to_owned).collect()
+    all.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect()
 }
 
-/// What a command may be given besides its arguments, to the master or to us.
-fn long_words(command: &str, beginning: &str) -> Vec<String> {
+/// Options of a command, both those for the master and those for einhornsh.
+fn options(command: &str, prefix: &str) -> Vec<String> {
     let own: &[&str] = match command {
         "reload" | "upgrade" | "upgrade_fleet" => &["--detach", "--to-ruby"],
         "dec" | "die" | "inc" | "set_workers" => &["--detach", "--wait"],
@@ -195,15 +194,15 @@ fn long_words(command: &str, beginning: &str) -> Vec<String> {
         _ => &[],
     };
     let all = own.iter().chain(&["--json", "--timeout"]);
-    all.filter(|word| word.starts_with(beginning)).map(|word| (*word).to_owned()).collect()
+    all.filter(|word| word.starts_with(prefix)).map(|word| (*word).to_owned()).collect()
 }
 
-/// Signals by name, with `SIG` where that was typed.
-fn signals(beginning: &str) -> Vec<String> {
-    let beginning = beginning.to_ascii_uppercase();
-    let sig = if beginning.starts_with("SIG") { "SIG" } else { "" };
+/// Names of signals, with `SIG` if the user typed that.
+fn signals(prefix: &str) -> Vec<String> {
+    let prefix = prefix.to_ascii_uppercase();
+    let sig = if prefix.starts_with("SIG") { "SIG" } else { "" };
     let all = Signal::ALL.iter().map(|signal| format!("{sig}{signal}"));
-    all.filter(|name| name.starts_with(&beginning)).collect()
+    all.filter(|name| name.starts_with(&prefix)).collect()
 }
 
 #[cfg(test)]
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_complete_where_they_are_wanted() {
+    fn signals_complete_after_signal_and_die() {
         assert_eq!(candidates("signal us"), ["USR1", "USR2"]);
         assert_eq!(candidates("inc; signal HUP SIGUS"), ["SIGUSR1", "SIGUSR2"]);
         assert_eq!(candidates("die q"), ["QUIT"]);
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn long_words_complete_where_they_mean_something() {
+    fn options_complete_after_their_commands() {
         assert_eq!(candidates("upgrade --t"), ["--to-ruby", "--timeout"]);
         assert_eq!(candidates("inc; die QUIT -"), ["--detach", "--wait", "--json", "--timeout"]);
         assert_eq!(candidates("status --json --w"), ["--watch"]);
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_was_typed_completion_survives() {
+    fn completion_accepts_any_line() {
         for line in ["signal 'a;", "signal 'a; b", "a \\;", "'", "ü;ü ü", " ;; ", "# a;", "a\nb"]
         {
             candidates(line);
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_history_lies_where_the_user_keeps_such_things() {
+    fn the_history_file_is_in_the_state_folder_or_home() {
         let file =
             |state, home| history_file(Some(OsString::from(state)), Some(OsString::from(home)));
         assert_eq!(file("/state", "/home/a"), Some("/state/einhornsh_history".into()));

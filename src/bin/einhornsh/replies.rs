@@ -1,24 +1,24 @@
-//! A command, and how it goes on: messages as lines, on a terminal as one live line, or events as
-//! lines of JSON. What it ends with becomes the exit status.
+//! Runs a command of the master and prints its replies: as lines, as one live line on a terminal,
+//! or as JSON events. The last reply determines the exit status.
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use einhorn::client::{Client, ClientError};
 use einhorn::outcome::Outcome;
-use einhorn::protocol::{End, News, NewsFailure, NewsStage, Progress, Reply};
+use einhorn::protocol::{End, Progress, ProgressStage, Reply, ReplyEvent, WorkerFailure};
 use serde_json::{Value, json};
 
-use super::failure::{Failure, NOT_WAITED, complain};
+use super::failure::{Failure, NOT_WAITED, print_error};
 use super::options::{Command, Options};
-use super::screen::{Mood, Screen};
+use super::screen::{Colour, Screen};
 use super::shell::Shell;
 
-/// How often the seconds of the live line are looked at: often enough for them to run evenly.
+/// How often the live line is redrawn: often enough for its seconds to advance evenly.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Carries a command out and tells about it. Answers its exit status.
-pub(crate) fn tell(
+/// Runs a command and prints its replies. Returns its exit status.
+pub(crate) fn run(
     shell: &mut Shell,
     client: &mut Client,
     command: &Command,
@@ -29,10 +29,10 @@ pub(crate) fn tell(
     let mut printer = ReplyPrinter::new(screen, &command.options, name, address);
     let mut replies = client.request_events(name, &args)?;
     loop {
-        let Some(pause) = printer.pause() else { return printer.waited_in_vain() };
-        match replies.next_within(pause) {
+        let Some(wait) = printer.next_wait() else { return printer.time_out() };
+        match replies.next_within(wait) {
             Some(Ok(reply)) => {
-                if let Some(status) = printer.heard(&reply)? {
+                if let Some(status) = printer.print(&reply)? {
                     return Ok(status);
                 }
             }
@@ -43,20 +43,20 @@ pub(crate) fn tell(
     }
 }
 
-/// The answer to one command, while it arrives.
+/// Prints the replies to one command.
 struct ReplyPrinter<'a> {
     screen: &'a mut Screen,
     options: &'a Options,
     command: &'a str,
-    /// What leads to the same master, as options of `einhornsh`.
+    /// The options of einhornsh that select the same master.
     address: &'a str,
-    asked_at: Instant,
-    /// Whether the master has taken it on.
-    is_under_way: bool,
-    /// How it goes on, and since when that is known.
+    sent_at: Instant,
+    /// Whether the master has replied.
+    has_reply: bool,
+    /// The latest progress, and when it arrived.
     progress: Option<(Progress, Instant)>,
-    /// What was being done when that was told last.
-    stage: Option<NewsStage>,
+    /// The latest known stage.
+    stage: Option<ProgressStage>,
 }
 
 impl<'a> ReplyPrinter<'a> {
@@ -71,19 +71,19 @@ impl<'a> ReplyPrinter<'a> {
             options,
             command,
             address,
-            asked_at: Instant::now(),
-            is_under_way: false,
+            sent_at: Instant::now(),
+            has_reply: false,
             progress: None,
             stage: None,
         }
     }
 
-    /// How long to wait for the next reply, for ever in the inner `None`; the outer one says that
-    /// the time is over.
-    fn pause(&self) -> Option<Option<Duration>> {
+    /// How long to wait for the next reply; the inner `None` has no limit, the outer one means that
+    /// `--timeout` is over.
+    fn next_wait(&self) -> Option<Option<Duration>> {
         let tick = self.progress.as_ref().filter(|_| self.is_live()).map(|_| TICK);
         let Some(timeout) = self.options.timeout else { return Some(tick) };
-        let left = timeout.checked_sub(self.asked_at.elapsed()).filter(|left| !left.is_zero())?;
+        let left = timeout.checked_sub(self.sent_at.elapsed()).filter(|left| !left.is_zero())?;
         Some(Some(tick.map_or(left, |tick| tick.min(left))))
     }
 
@@ -91,21 +91,21 @@ impl<'a> ReplyPrinter<'a> {
         self.screen.is_live && !self.options.json
     }
 
-    /// Tells about a reply; answers the exit status where there is no more to wait for.
-    fn heard(&mut self, reply: &Reply) -> Result<Option<u8>, Failure> {
-        self.is_under_way = true;
-        let news = reply.event.as_deref().and_then(|event| News::parse(event).ok());
+    /// Prints a reply. Returns the exit status if it is the last one to wait for.
+    fn print(&mut self, reply: &Reply) -> Result<Option<u8>, Failure> {
+        self.has_reply = true;
+        let event = reply.event.as_deref().and_then(|event| ReplyEvent::parse(event).ok());
         let is_last = !reply.wait || self.options.detach;
         let had_progress = self.progress.is_some();
-        self.progress = match &news {
-            Some(News::Progress(progress)) => Some((progress.clone(), Instant::now())),
+        self.progress = match &event {
+            Some(ReplyEvent::Progress(progress)) => Some((progress.clone(), Instant::now())),
             _ => None,
         };
         self.stage = self.progress.as_ref().map(|(progress, _)| progress.stage).or(self.stage);
-        match news {
+        match event {
             _ if self.options.json => self.screen.print(&as_json(reply))?,
-            Some(News::End(end)) => self.show_end(reply, &end, had_progress)?,
-            Some(News::Progress(_)) if self.screen.is_live && !is_last => self.tick()?,
+            Some(ReplyEvent::End(end)) => self.print_end(reply, &end, had_progress)?,
+            Some(ReplyEvent::Progress(_)) if self.screen.is_live && !is_last => self.tick()?,
             _ => self.screen.print(&reply.message)?,
         }
         Ok(match (is_last, reply.wait) {
@@ -115,77 +115,77 @@ impl<'a> ReplyPrinter<'a> {
         })
     }
 
-    /// Tells people how it ended. What is done at once needs no praise.
-    fn show_end(&mut self, reply: &Reply, end: &End, is_long: bool) -> Result<(), Failure> {
-        let mood = match end.outcome {
-            Outcome::Done => is_long.then_some(Mood::Good),
-            _ => Some(Mood::Bad),
+    /// Prints how a command ended, in green only if it took long enough to show progress.
+    fn print_end(&mut self, reply: &Reply, end: &End, is_long: bool) -> Result<(), Failure> {
+        let colour = match end.outcome {
+            Outcome::Done => is_long.then_some(Colour::Green),
+            _ => Some(Colour::Red),
         };
-        // The last line says how it ended, so what failed on the way to success stands before it.
+        // The last line must say how it ended, so failures before a success are printed first.
         let is_done = end.outcome == Outcome::Done;
-        let mut failures = end.failures.iter().map(block);
+        let mut failures = end.failures.iter().map(failure_text);
         if is_done {
-            failures.try_for_each(|block| self.screen.print(&format!("failed: {block}")))?;
-            return self.screen.print_in(mood, &reply.message);
+            failures.try_for_each(|text| self.screen.print(&format!("failed: {text}")))?;
+            return self.screen.print_in(colour, &reply.message);
         }
-        self.screen.print_in(mood, &reply.message)?;
-        failures.try_for_each(|block| self.screen.print(&block))
+        self.screen.print_in(colour, &reply.message)?;
+        failures.try_for_each(|text| self.screen.print(&text))
     }
 
-    /// Lets the seconds of the live line run.
+    /// Redraws the live line with the current time.
     fn tick(&mut self) -> Result<(), Failure> {
         match &self.progress {
             Some((progress, since)) if self.is_live() => {
                 let elapsed = Duration::from_millis(progress.numbers.elapsed_ms) + since.elapsed();
-                // What is asked for anew begins with us.
-                let elapsed = elapsed.max(self.asked_at.elapsed());
+                // The time before the master received a new command counts too.
+                let elapsed = elapsed.max(self.sent_at.elapsed());
                 self.screen.draw(&live_line(progress, elapsed))
             }
             _ => Ok(()),
         }
     }
 
-    /// Says that `--timeout` is over, and what can be done now.
-    fn waited_in_vain(&mut self) -> Result<u8, Failure> {
-        if !self.is_under_way {
+    /// Reports that `--timeout` is over, and what the user can do.
+    fn time_out(&mut self) -> Result<u8, Failure> {
+        if !self.has_reply {
             return Err(ClientError::TimedOut.into());
         }
         let seconds = self.options.timeout.unwrap_or_default().as_secs_f64();
         let shell = format!("einhornsh{}", self.address);
         let message = match self.stage {
-            None | Some(NewsStage::Settling | NewsStage::Stopping) => {
-                format!("not done within {seconds}s; it goes on")
+            None | Some(ProgressStage::Settling | ProgressStage::Stopping) => {
+                format!("not finished within {seconds}s; it continues")
             }
             Some(_) => format!(
-                "not done within {seconds}s; the upgrade goes on: attach again with \
+                "not finished within {seconds}s; the upgrade continues: wait for it with \
                  `{shell} -e wait`, or stop it with `{shell} -e abort`"
             ),
         };
         let status = Outcome::TimedOut.exit_status();
-        self.screen.leave();
+        self.screen.keep_live_line();
         if self.options.json {
-            self.screen.print(&own_end(NOT_WAITED, status, &message))?;
+            self.screen.print(&end_event(NOT_WAITED, status, &message))?;
         }
-        complain(&message);
+        print_error(&message);
         Ok(status)
     }
 }
 
-/// A reply as an event, which is the master's own if it sent one.
+/// Formats a reply as an event: the master's, or else one with the message.
 pub(crate) fn as_json(reply: &Reply) -> String {
     let message = || json!({"event": "message", "message": reply.message}).to_string();
     reply.event.clone().unwrap_or_else(message)
 }
 
-/// What the client itself says at the end, as an event.
-pub(crate) fn own_end(outcome: &str, exit_status: u8, message: &str) -> String {
+/// An end event of einhornsh itself.
+pub(crate) fn end_event(outcome: &str, exit_status: u8, message: &str) -> String {
     let end = json!({"event": "end", "outcome": outcome, "exit_status": exit_status,
                      "message": message});
     end.to_string()
 }
 
-/// What the last reply to a command means. Without an event, from an original master or one of a
-/// release before events, its words must do.
+/// The exit status for the last reply to a command. A reply without an event, from an original
+/// master or an old release, is judged by its words.
 pub(crate) fn exit_status(command: &str, reply: &Reply) -> u8 {
     let event = reply.event.as_deref().and_then(|event| Value::from_str(event).ok());
     let status = event.and_then(|event| event["exit_status"].as_u64()?.try_into().ok());
@@ -201,7 +201,7 @@ pub(crate) fn exit_status(command: &str, reply: &Reply) -> u8 {
     }
 }
 
-/// How the last line of an upgrade begins, and what that means. The original ends a reload with its
+/// How the last line of an upgrade begins, and its outcome. The original ends a reload with its
 /// first line.
 const WORDS: &[(&str, Outcome)] = &[
     ("Unrecognized command", Outcome::NotUnderstood),
@@ -214,12 +214,11 @@ const WORDS: &[(&str, Outcome)] = &[
     ("Rolled back", Outcome::RolledBack),
 ];
 
-/// How it goes on, in one line.
+/// Formats progress as one line.
 fn live_line(progress: &Progress, elapsed: Duration) -> String {
     let Progress { stage, numbers, message } = progress;
     let (seconds, words) = (elapsed.as_secs(), stage.words());
-    if matches!(stage, NewsStage::Preflight | NewsStage::HandingOver) {
-        // There are no new workers yet.
+    if matches!(stage, ProgressStage::Preflight | ProgressStage::HandingOver) {
         return format!("{words}: {seconds}s | {message}");
     }
     let failed = match numbers.failed {
@@ -232,8 +231,8 @@ fn live_line(progress: &Progress, elapsed: Duration) -> String {
     )
 }
 
-/// A failed worker with its last words, in lines.
-fn block(failure: &NewsFailure) -> String {
+/// Formats a failure of a worker, with its last output on indented lines.
+fn failure_text(failure: &WorkerFailure) -> String {
     let worker = match failure.pid {
         Some(pid) => format!("worker {pid}"),
         None => "a worker".to_owned(),

@@ -1,4 +1,4 @@
-//! Standard output: lines, and on a terminal one live line below them.
+//! Writes to standard output: lines, and on a terminal one live line below them.
 
 use std::env;
 use std::fmt::Write as _;
@@ -8,84 +8,86 @@ use einhorn::sys::terminal::{self, Size};
 
 use super::failure::Failure;
 
-/// How large a terminal is taken to be that does not say.
+/// The assumed size of a terminal that does not report one.
 const SIZE_DEFAULT: Size = Size { columns: 80, rows: 24 };
 
-/// Where everything is printed.
+/// Standard output.
 #[derive(Debug)]
 pub(crate) struct Screen {
-    /// Whether a person looks on who sees a line change.
+    /// Whether it is a terminal that can redraw a line.
     pub(crate) is_live: bool,
     pub(crate) has_colour: bool,
     is_terminal: bool,
     /// Whether the line above the cursor is the live one.
     is_drawn: bool,
-    /// Whether whoever read has seen enough: `einhornsh -e state | head -1`. What was asked for
-    /// goes on all the same, and so does the exit status that it will have.
-    pub(crate) is_unread: bool,
+    /// Whether the reader has closed it, as in `einhornsh -e state | head -1`. Commands still run,
+    /// and determine the exit status.
+    pub(crate) is_closed: bool,
 }
 
-/// What a colour says.
+/// The colour of a message's first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mood {
-    Good,
-    Bad,
+pub(crate) enum Colour {
+    Green,
+    Red,
 }
 
 impl Screen {
-    /// Standard output as it is.
+    /// Detects what standard output can do.
     pub(crate) fn new() -> Screen {
         let is_terminal = io::stdout().is_terminal();
         let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_live = is_terminal && env::var_os("TERM").is_some_and(|kind| kind != "dumb");
         // See no-color.org.
         let has_colour = is_live && !is_set("NO_COLOR");
-        Screen { is_live, has_colour, is_terminal, is_drawn: false, is_unread: false }
+        Screen { is_live, has_colour, is_terminal, is_drawn: false, is_closed: false }
     }
 
-    /// Prints a message at once: the lines of an upgrade arrive as it goes on. In place of the live
-    /// line, if there is one.
+    /// Prints a message and flushes it; replaces the live line, if there is one.
     pub(crate) fn print(&mut self, message: &str) -> Result<(), Failure> {
         self.print_in(None, message)
     }
 
-    /// The same, its first line coloured where there are colours.
-    pub(crate) fn print_in(&mut self, mood: Option<Mood>, message: &str) -> Result<(), Failure> {
-        let harmless = if self.is_terminal { harmless(message) } else { message.to_owned() };
-        let text = match mood.filter(|_| self.has_colour) {
-            None => harmless,
-            Some(mood) => {
-                let colour = if mood == Mood::Good { 32 } else { 31 };
-                let (first, rest) =
-                    harmless.split_at(harmless.find('\n').unwrap_or(harmless.len()));
-                format!("\x1b[{colour}m{first}\x1b[0m{rest}")
+    /// Like [`Screen::print`], with the first line in a colour if the terminal has colours.
+    pub(crate) fn print_in(
+        &mut self,
+        colour: Option<Colour>,
+        message: &str,
+    ) -> Result<(), Failure> {
+        let safe = if self.is_terminal { escape_controls(message) } else { message.to_owned() };
+        let text = match colour.filter(|_| self.has_colour) {
+            None => safe,
+            Some(colour) => {
+                let code = if colour == Colour::Green { 32 } else { 31 };
+                let (first, rest) = safe.split_at(safe.find('\n').unwrap_or(safe.len()));
+                format!("\x1b[{code}m{first}\x1b[0m{rest}")
             }
         };
         self.print_raw(&text)
     }
 
-    /// Prints what may hold control sequences of our own.
+    /// Prints text that may contain control sequences.
     pub(crate) fn print_raw(&mut self, text: &str) -> Result<(), Failure> {
         let end = if text.ends_with('\n') { "" } else { "\n" };
         let before = if std::mem::take(&mut self.is_drawn) { ERASE } else { "" };
         self.write(&format!("{before}{text}{end}"))
     }
 
-    /// Draws the live line, in place of the one before. The cursor waits in the line below:
-    /// there it is found by whoever writes next, whatever ends this program.
+    /// Draws the live line, in place of the previous one. The cursor stays on the line below, so
+    /// that other output, even after this program is killed, begins there.
     pub(crate) fn draw(&mut self, line: &str) -> Result<(), Failure> {
         let columns = size().columns;
         let before = if std::mem::replace(&mut self.is_drawn, true) { ERASE } else { "" };
         self.write(&format!("{before}{NO_WRAP}{}{WRAP}\n", cut(line, columns)))
     }
 
-    /// Leaves the live line as it is, for something else to be written below it.
-    pub(crate) fn leave(&mut self) {
+    /// Keeps the live line: the next output goes below it.
+    pub(crate) fn keep_live_line(&mut self) {
         self.is_drawn = false;
     }
 
-    /// Fills the terminal with lines, in place of all that it shows; what does not fit is left out.
-    pub(crate) fn turn_to(&mut self, page: &str) -> Result<(), Failure> {
+    /// Replaces the contents of the terminal by these lines; those that do not fit are left out.
+    pub(crate) fn show_page(&mut self, page: &str) -> Result<(), Failure> {
         self.is_drawn = false;
         let lines: String = page
             .lines()
@@ -95,12 +97,12 @@ impl Screen {
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
-        if self.is_unread {
+        if self.is_closed {
             return Ok(());
         }
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.is_unread = true,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.is_closed = true,
             other => other.map_err(Failure::Output)?,
         }
         Ok(())
@@ -111,27 +113,28 @@ fn size() -> Size {
     terminal::size(io::stdout()).unwrap_or(SIZE_DEFAULT)
 }
 
-/// Control sequences, by ECMA-48: up one line, to its beginning, and everything from there erased;
-/// to the upper left; and erased to an end.
+/// Control sequences of ECMA-48: up one line and erase from its beginning; move to the upper left;
+/// erase to the end of the line or page.
 const ERASE: &str = "\x1b[A\r\x1b[J";
 const HOME: &str = "\x1b[H";
 const TO_END_OF_LINE: &str = "\x1b[K";
 const TO_END_OF_PAGE: &str = "\x1b[J";
 
-/// What is too long although it was cut, such as characters of two columns, is cut by the terminal.
+/// Let the terminal cut a line that is still too long, such as one with characters of two columns.
 const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
 
-/// A line that fits into a terminal: one column stays free, because some go on to the next line as
-/// soon as the last one is used.
+/// Cuts a line to the width of the terminal, less one column: some terminals wrap as soon as the
+/// last column is used.
 fn cut(line: &str, columns: usize) -> String {
     let line = line.lines().next().unwrap_or_default();
     let blank = |character: char| if character.is_control() { ' ' } else { character };
     line.chars().map(blank).take(columns.saturating_sub(1)).collect()
 }
 
-/// A message without what would command the terminal: the last words of a stranger may be in it.
-fn harmless(message: &str) -> String {
+/// Escapes control characters, which could control the terminal: a message may contain the output
+/// of any program.
+fn escape_controls(message: &str) -> String {
     let mut text = String::with_capacity(message.len());
     for character in message.chars() {
         match character {
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_cannot_command_the_terminal() {
-        assert_eq!(harmless("a\tü\n\x1b]0;title\x07\r"), "a\tü\n\\u{1b}]0;title\\u{7}\\r");
+    fn a_message_cannot_control_the_terminal() {
+        assert_eq!(escape_controls("a\tü\n\x1b]0;title\x07\r"), "a\tü\n\\u{1b}]0;title\\u{7}\\r");
     }
 }

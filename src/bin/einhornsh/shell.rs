@@ -1,23 +1,23 @@
-//! What is the same for all commands of a session.
+//! The state of a session.
 
 use super::options::Options;
 use super::screen::Screen;
 
-/// What is the same for all commands.
+/// A session of einhornsh.
 pub(crate) struct Shell {
     pub(crate) screen: Screen,
     pub(crate) options: Options,
-    /// The options that lead to the same master again.
+    /// The options that select the same master.
     pub(crate) address: String,
-    /// Whether somebody who reads JSON wants to know of failures too.
+    /// Whether errors are also printed as JSON, because a command or einhornsh was given `--json`.
     pub(crate) is_json_wanted: bool,
-    /// The exit status: the first one of the commands that is not 0.
+    /// The exit status: the first of a command that is not 0.
     pub(crate) status: u8,
 }
 
 impl Shell {
-    /// Keeps the first status that is not 0.
-    pub(crate) fn note(&mut self, status: u8) {
+    /// Records the status of a command; the first that is not 0 counts.
+    pub(crate) fn record(&mut self, status: u8) {
         if self.status == 0 {
             self.status = status;
         }

@@ -1,4 +1,5 @@
-//! Clients come, and are answered, for as long as signals and workers may wait.
+//! Accepting clients and handling their requests, within time limits that keep signals and workers
+//! responsive.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -11,30 +12,29 @@ use crate::protocol::Request;
 use crate::sys::poll::Interest;
 use crate::sys::{socket, user};
 
-/// How many connections are accepted in one turn.
+/// How many connections are accepted in one turn of the loop.
 const ACCEPTS_PER_TURN: usize = 64;
 
-/// How long clients are answered before the loop looks at everything else again.
-const ANSWERING_MAX: Duration = Duration::from_millis(10);
+/// How long requests are handled before the loop looks at other events.
+const REQUESTS_TIME_MAX: Duration = Duration::from_millis(10);
 
-/// How long nothing is accepted after the kernel refused a descriptor and no client could be
-/// dropped for it.
+/// How long accepting pauses when the process is out of descriptors and no client could be evicted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 impl Master {
-    /// Answers the clients, for as long as signals and workers may wait.
-    pub(in crate::master) fn answer_clients(&mut self) {
+    /// Handles pending requests, at most for [`REQUESTS_TIME_MAX`].
+    pub(in crate::master) fn handle_requests(&mut self) {
         let begun = now().monotonic;
         while let Some((connection, request)) = self.clients.connections.next_request() {
-            // Nobody is there to hear; what it told us to do is done all the same.
-            let is_in_vain = request.as_ref().is_ok_and(Request::only_asks)
+            // A query whose client has gone is dropped; a command is carried out all the same.
+            let is_unread = request.as_ref().is_ok_and(Request::is_query)
                 && self.clients.connections.is_gone(connection);
-            if is_in_vain {
+            if is_unread {
                 continue;
             }
             self.events.push_back(Event::Requested { connection, request });
-            self.tell_events();
-            if now().monotonic.since(begun) >= ANSWERING_MAX {
+            self.dispatch_events();
+            if now().monotonic.since(begun) >= REQUESTS_TIME_MAX {
                 return;
             }
         }
@@ -42,7 +42,7 @@ impl Master {
 
     pub(in crate::master) fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            if self.clients.connections.is_full() && !self.make_room("there are too many") {
+            if self.clients.connections.is_full() && !self.evict_idle_client("there are too many") {
                 return;
             }
             match socket::accept(&self.clients.command_socket) {
@@ -52,7 +52,7 @@ impl Master {
                     return self.pause_accepting(&error);
                 }
                 Err(error) => {
-                    if !self.make_room(&format!("no more can be accepted: {error}")) {
+                    if !self.evict_idle_client(&format!("no more can be accepted: {error}")) {
                         return;
                     }
                 }
@@ -60,7 +60,7 @@ impl Master {
         }
     }
 
-    /// Takes in a client, if it may talk to us.
+    /// Adds a client's connection if its user is this one or root.
     pub(in crate::master) fn admit(&mut self, stream: UnixStream) {
         let own = user::effective_id();
         match socket::peer(&stream) {
@@ -80,21 +80,21 @@ impl Master {
             Ok(connection) => self.events.push_back(Event::Opened { connection }),
             Err(error) => self.log(Level::Error, &format!("Cannot watch a connection: {error}")),
         }
-        self.tell_events();
+        self.dispatch_events();
     }
 
-    /// Drops the client that has been silent longest, if somebody waits for its place. Answers
-    /// whether there is room now; if not, another turn will tell who is silent.
-    fn make_room(&mut self, why: &str) -> bool {
-        // Without a free descriptor, accept(2) fails even when nobody waits.
-        if !socket::is_awaited(&self.clients.command_socket) {
+    /// Evicts the longest idle client, if a connection is waiting for its place. Returns whether
+    /// there is room now; if no client is idle yet, a later turn retries.
+    fn evict_idle_client(&mut self, why: &str) -> bool {
+        // Without a free descriptor, accept(2) fails even when no connection is pending.
+        if !socket::has_pending_connection(&self.clients.command_socket) {
             return false;
         }
-        let Some(connection) = self.clients.connections.most_silent() else { return false };
+        let Some(connection) = self.clients.connections.longest_idle() else { return false };
         self.clients.connections.remove(&self.wakeups.poll, connection);
         self.events.push_back(Event::Closed { connection });
         self.log(Level::Error, &format!("Closed the connection of the longest idle client: {why}"));
-        self.tell_events();
+        self.dispatch_events();
         true
     }
 

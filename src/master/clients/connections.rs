@@ -1,4 +1,4 @@
-//! The connections of the command socket: bytes in, lines out, everything bounded.
+//! Connections of the command socket: buffered input and output, all of it bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,52 +13,51 @@ use crate::schema::CarriedConnection;
 use crate::state::ConnectionId;
 use crate::sys::poll::{Interest, Poll, Ready};
 
-/// Clients at once, connections given by `-g` not counted. When one more comes, the one that has
-/// been silent longest makes room, so that idle clients never keep a worker's ACK out.
+/// How many clients may be connected at once, not counting workers' own connections (`-g`). One
+/// more evicts the longest idle client, so idle clients cannot keep a worker's ACK out.
 pub const CLIENTS_MAX: usize = 4096;
 
-/// How much is read from one connection in one turn, so that a flood is taken in turns with
-/// everybody else.
+/// How much is read from one connection in one turn, so that one busy client cannot starve the
+/// others.
 const READ_CHUNK: usize = 16 * 1024;
 
-/// While more than this is owed to a client that does not read, its requests wait. One reply may
-/// come on top: the largest, the metrics of ten thousand workers, are about 3 MB.
-const OWED_MAX: usize = 64 * 1024;
+/// While a client has more unread output than this, its requests wait. One reply may exceed it: the
+/// largest, the metrics of ten thousand workers, are about 3 MB.
+const OUTPUT_MAX: usize = 64 * 1024;
 
-/// What may be owed to all clients together; beyond it, the client that would get more is closed.
-const OWED_TOTAL_MAX: usize = 64 * 1024 * 1024;
+/// Limit on the buffered output of all clients; a client whose reply would exceed it is closed.
+const OUTPUT_TOTAL_MAX: usize = 64 * 1024 * 1024;
 
-/// One connection.
 #[derive(Debug)]
 struct Connection {
     stream: UnixStream,
     input: LineBuffer,
     output: Vec<u8>,
-    /// `-g` gave it to a worker: it is never evicted.
-    is_given: bool,
-    /// The other end will send no more.
+    /// A worker's own connection (`-g`), which is never evicted.
+    is_worker: bool,
+    /// The client has shut down its writing side.
     read_closed: bool,
-    /// The other end is wholly gone.
+    /// The client has closed the connection (EPOLLHUP or EPOLLERR).
     is_hung_up: bool,
-    /// It reads no more replies. What it has asked is done all the same.
+    /// Writing failed: replies are discarded, but its requests are still carried out.
     write_closed: bool,
-    /// Nothing more can be done with it.
+    /// Unusable; removed at the end of the turn.
     is_broken: bool,
-    /// It is to be closed as soon as what it is owed is written.
+    /// To be closed once its output is written.
     is_closing: bool,
-    /// The turn in which it last sent something.
+    /// The turn in which it was last read.
     last_active: u64,
     interest: Interest,
 }
 
 impl Connection {
-    /// One that is watched for reading and has said nothing yet.
-    fn new(stream: UnixStream, is_given: bool, turn: u64) -> Connection {
+    /// A new connection, watched for reading.
+    fn new(stream: UnixStream, is_worker: bool, turn: u64) -> Connection {
         Connection {
             stream,
             input: LineBuffer::default(),
             output: Vec::new(),
-            is_given,
+            is_worker,
             read_closed: false,
             is_hung_up: false,
             write_closed: false,
@@ -69,76 +68,75 @@ impl Connection {
         }
     }
 
-    /// Whether it may be owed one more reply.
+    /// Whether its output has room for one more reply.
     fn has_write_room(&self) -> bool {
-        self.output.len() <= OWED_MAX
+        self.output.len() <= OUTPUT_MAX
     }
 
-    /// Whether a request of it can be answered now.
+    /// Whether it has a request that can be handled now.
     fn has_request(&self) -> bool {
         !self.is_closing && !self.is_broken && self.has_write_room() && self.input.has_line()
     }
 
-    /// What to wait for: no more is read before the lines that are here are answered.
-    fn wanted(&self) -> Interest {
-        let is_answered = self.has_write_room() && !self.input.has_line();
+    /// The events to wait for; nothing more is read while complete lines are waiting.
+    fn wanted_interest(&self) -> Interest {
+        let has_room = self.has_write_room() && !self.input.has_line();
         Interest {
-            read: is_answered && !self.read_closed && !self.is_closing,
+            read: has_room && !self.read_closed && !self.is_closing,
             write: !self.output.is_empty(),
         }
     }
 
-    /// Whether nobody is there to read an answer.
+    /// Whether the client can no longer read a reply.
     fn is_gone(&self) -> bool {
         self.is_hung_up || self.write_closed || self.is_broken
     }
 
-    /// Whether nothing is left to do for it.
     fn is_done(&self) -> bool {
-        let has_all = self.output.is_empty();
-        let says_no_more = self.read_closed && !self.input.has_line();
-        self.is_broken || (has_all && (self.is_closing || says_no_more))
+        let is_flushed = self.output.is_empty();
+        let has_no_more_requests = self.read_closed && !self.input.has_line();
+        self.is_broken || (is_flushed && (self.is_closing || has_no_more_requests))
     }
 }
 
-/// All connections.
+/// All connections of the command socket.
 #[derive(Debug)]
 pub struct Connections {
     table: BTreeMap<ConnectionId, Connection>,
     next_id: ConnectionId,
-    /// Those that something happened to in this turn.
+    /// Connections to look at when this turn ends.
     touched: BTreeSet<ConnectionId>,
-    /// Those with requests that can be answered though nothing new is heard.
-    asking: BTreeSet<ConnectionId>,
-    /// Who was answered last: the next one is the next by number, round and round.
+    /// Connections with requests that can be handled without reading more.
+    with_requests: BTreeSet<ConnectionId>,
+    /// The connection handled last: the next one is the next by id, round-robin.
     last_answered: ConnectionId,
-    given_count: usize,
-    owed_total: usize,
+    worker_count: usize,
+    output_total: usize,
     turn: u64,
     clients_max: usize,
-    /// What is read into, kept so that it is cleared once.
+    /// Read buffer, kept so that it is zeroed only once.
     chunk: Box<[u8]>,
 }
 
 impl Connections {
-    /// None yet; `descriptors_max` is how many descriptors this process may have.
+    /// No connections yet; `descriptors_max` is this process's descriptor limit.
     pub fn new(descriptors_max: u64) -> Connections {
         let half = usize::try_from(descriptors_max / 2).unwrap_or(CLIENTS_MAX);
         Connections {
             table: BTreeMap::new(),
             next_id: FIRST_CONNECTION,
             touched: BTreeSet::new(),
-            asking: BTreeSet::new(),
+            with_requests: BTreeSet::new(),
             last_answered: ConnectionId(0),
-            given_count: 0,
-            owed_total: 0,
+            worker_count: 0,
+            output_total: 0,
             turn: 0,
             clients_max: CLIENTS_MAX.min(half.max(1)),
             chunk: vec![0; READ_CHUNK].into(),
         }
     }
 
-    /// Takes in a non-blocking connection.
+    /// Adds a non-blocking connection.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -146,17 +144,17 @@ impl Connections {
         &mut self,
         poll: &Poll,
         stream: UnixStream,
-        is_given: bool,
+        is_worker: bool,
     ) -> io::Result<ConnectionId> {
         let id = self.next_id;
         poll.add(&stream, Source::Connection(id), Interest::READ)?;
         self.next_id = ConnectionId(id.0 + 1);
-        self.given_count += usize::from(is_given);
-        self.table.insert(id, Connection::new(stream, is_given, self.turn));
+        self.worker_count += usize::from(is_worker);
+        self.table.insert(id, Connection::new(stream, is_worker, self.turn));
         Ok(id)
     }
 
-    /// What travels to the next image: the buffers, and the descriptors under the same ids.
+    /// What is handed over to the next image: the buffers, and the descriptors under the same ids.
     pub fn carried(&self) -> Vec<(CarriedConnection, RawFd)> {
         let carry = |(id, connection): (&ConnectionId, &Connection)| {
             let (input, is_discarding) = connection.input.parts();
@@ -165,7 +163,7 @@ impl Connections {
                 input: input.to_vec(),
                 is_discarding,
                 output: connection.output.clone(),
-                is_given: connection.is_given,
+                is_given: connection.is_worker,
                 read_closed: connection.read_closed,
                 is_closing: connection.is_closing,
             };
@@ -174,17 +172,17 @@ impl Connections {
         self.table.iter().map(carry).collect()
     }
 
-    /// The id that the next connection gets.
+    /// The id of the next new connection.
     pub fn next_id(&self) -> ConnectionId {
         self.next_id
     }
 
-    /// Takes in connections of the image before this one; they are watched already, for reading.
+    /// Adopts the connections of the previous image; the poll watches them for reading already.
     pub fn adopt(&mut self, connections: Vec<(CarriedConnection, OwnedFd)>, next: ConnectionId) {
         self.next_id = next;
         for (carried, stream) in connections {
-            self.given_count += usize::from(carried.is_given);
-            self.owed_total += carried.output.len();
+            self.worker_count += usize::from(carried.is_given);
+            self.output_total += carried.output.len();
             self.touched.insert(carried.id);
             let connection = Connection {
                 input: LineBuffer::from_parts(carried.input, carried.is_discarding),
@@ -197,20 +195,20 @@ impl Connections {
         }
     }
 
-    /// Whether there is no room for one more client.
+    /// Whether the limit of clients is reached.
     pub fn is_full(&self) -> bool {
-        self.table.len() - self.given_count >= self.clients_max
+        self.table.len() - self.worker_count >= self.clients_max
     }
 
     /// Whether there is any client.
     pub fn has_clients(&self) -> bool {
-        self.table.len() > self.given_count
+        self.table.len() > self.worker_count
     }
 
-    /// The client that has been silent longest; `None` when all came or spoke in this turn.
-    pub fn most_silent(&self) -> Option<ConnectionId> {
-        let is_silent = |connection: &Connection| connection.last_active < self.turn;
-        let clients = self.table.iter().filter(|(_, c)| !c.is_given && is_silent(c));
+    /// The longest idle client; `None` when every client connected or sent something in this turn.
+    pub fn longest_idle(&self) -> Option<ConnectionId> {
+        let is_idle = |connection: &Connection| connection.last_active < self.turn;
+        let clients = self.table.iter().filter(|(_, c)| !c.is_worker && is_idle(c));
         clients.min_by_key(|(_, connection)| connection.last_active).map(|(id, _)| *id)
     }
 
@@ -219,20 +217,20 @@ impl Connections {
         self.turn += 1;
     }
 
-    /// Whether requests wait that can be answered without hearing anything new.
-    pub fn is_asked(&self) -> bool {
-        !self.asking.is_empty()
+    /// Whether there are requests that can be handled without reading more.
+    pub fn has_requests(&self) -> bool {
+        !self.with_requests.is_empty()
     }
 
-    /// Takes the next request, of everybody in turns.
+    /// Takes the next request, round-robin over the connections.
     pub fn next_request(&mut self) -> Option<(ConnectionId, Result<Request, BadRequest>)> {
         loop {
             let after = (Bound::Excluded(self.last_answered), Bound::Unbounded);
-            let id = *self.asking.range(after).next().or(self.asking.first())?;
+            let id = *self.with_requests.range(after).next().or(self.with_requests.first())?;
             self.last_answered = id;
-            let asking = self.table.get_mut(&id).filter(|connection| connection.has_request());
-            let Some(line) = asking.and_then(|connection| connection.input.next_line()) else {
-                self.asking.remove(&id);
+            let connection = self.table.get_mut(&id).filter(|connection| connection.has_request());
+            let Some(line) = connection.and_then(|connection| connection.input.next_line()) else {
+                self.with_requests.remove(&id);
                 continue;
             };
             self.touched.insert(id);
@@ -248,7 +246,7 @@ impl Connections {
             connection.last_active = self.turn;
             receive(connection, &mut self.chunk);
             if connection.has_request() {
-                self.asking.insert(id);
+                self.with_requests.insert(id);
             }
         }
         connection.is_hung_up |= ready.hung_up;
@@ -257,33 +255,33 @@ impl Connections {
         }
     }
 
-    /// Whether nobody is there to read an answer.
+    /// Whether a client can no longer read a reply.
     pub fn is_gone(&self, id: ConnectionId) -> bool {
         self.table.get(&id).is_none_or(Connection::is_gone)
     }
 
-    /// Whether a client may be owed one more line.
+    /// Whether a client's output has room for one more reply.
     pub fn has_write_room(&self, id: ConnectionId) -> bool {
         self.table.get(&id).is_some_and(Connection::has_write_room)
     }
 
-    /// Owes a client a line, and writes at once what it takes.
+    /// Queues a line for a client, and writes what its socket takes at once.
     pub fn send(&mut self, id: ConnectionId, line: &str) {
         let Some(connection) = self.table.get_mut(&id) else { return };
         self.touched.insert(id);
         if connection.write_closed {
             return;
         }
-        if self.owed_total + line.len() > OWED_TOTAL_MAX {
+        if self.output_total + line.len() > OUTPUT_TOTAL_MAX {
             connection.is_broken = true;
             return;
         }
         connection.output.extend_from_slice(line.as_bytes());
-        self.owed_total += line.len();
+        self.output_total += line.len();
         self.write(id);
     }
 
-    /// Closes a connection once it has what it is owed.
+    /// Closes a connection once its output is written.
     pub fn close(&mut self, id: ConnectionId) {
         if let Some(connection) = self.table.get_mut(&id) {
             connection.is_closing = true;
@@ -291,10 +289,10 @@ impl Connections {
         }
     }
 
-    /// Ends a turn: removes the connections that are done, which are the answer, and makes the
-    /// others wait for the right things.
+    /// Ends a turn: removes the connections that are done, and updates what the poll waits for on
+    /// the others. Returns the removed ones.
     ///
-    /// Those that wait for news stay, though they have said that they will send no more.
+    /// A connection in `waiting` stays, even if its client has shut down its writing side.
     pub fn finish_turn(
         &mut self,
         poll: &Poll,
@@ -303,9 +301,9 @@ impl Connections {
         let mut gone = Vec::new();
         for id in std::mem::take(&mut self.touched) {
             let Some(connection) = self.table.get_mut(&id) else { continue };
-            let interest = connection.wanted();
-            let is_awaited = waiting.contains(&id) && !connection.is_gone();
-            let is_done = |connection: &Connection| !is_awaited && connection.is_done();
+            let interest = connection.wanted_interest();
+            let is_waiting = waiting.contains(&id) && !connection.is_gone();
+            let is_done = |connection: &Connection| !is_waiting && connection.is_done();
             if interest != connection.interest && !is_done(connection) {
                 connection.interest = interest;
                 let changed = poll.change(&connection.stream, Source::Connection(id), interest);
@@ -315,20 +313,20 @@ impl Connections {
                 self.remove(poll, id);
                 gone.push(id);
             } else if connection.has_request() {
-                self.asking.insert(id);
+                self.with_requests.insert(id);
             }
         }
         gone
     }
 
-    /// Drops a connection at once.
+    /// Closes a connection at once.
     pub fn remove(&mut self, poll: &Poll, id: ConnectionId) {
         let Some(connection) = self.table.remove(&id) else { return };
-        self.given_count -= usize::from(connection.is_given);
-        self.owed_total -= connection.output.len();
-        self.asking.remove(&id);
-        // A candidate in its preflight may hold the description too: the client is to see the end
-        // now, and the loop is to hear of it no more.
+        self.worker_count -= usize::from(connection.is_worker);
+        self.output_total -= connection.output.len();
+        self.with_requests.remove(&id);
+        // A candidate may hold the same open file description: shut it down so that the client sees
+        // the end now, and remove it so that the poll does not report it again.
         let _ = connection.stream.shutdown(Shutdown::Both);
         let _ = poll.remove(&connection.stream);
     }
@@ -339,12 +337,12 @@ impl Connections {
             match connection.stream.write(&connection.output) {
                 Ok(count) => {
                     connection.output.drain(..count);
-                    self.owed_total -= count;
+                    self.output_total -= count;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    self.owed_total -= connection.output.len();
+                    self.output_total -= connection.output.len();
                     connection.output.clear();
                     connection.write_closed = true;
                 }
@@ -353,7 +351,6 @@ impl Connections {
     }
 }
 
-/// Reads one chunk.
 fn receive(connection: &mut Connection, chunk: &mut [u8]) {
     match connection.stream.read(chunk) {
         Ok(0) => connection.read_closed = true,

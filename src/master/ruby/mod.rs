@@ -1,4 +1,4 @@
-//! A Ruby Einhorn before this master, or after it.
+//! Taking over from a Ruby Einhorn, and handing back to one.
 
 mod handback;
 pub(super) mod takeover;

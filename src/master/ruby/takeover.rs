@@ -1,5 +1,5 @@
-//! Taking over from a Ruby master: what it left in a pipe is read, what is really there is looked
-//! at, and what it does not hold itself is taken (docs/migrating.md).
+//! Taking over from a Ruby master: reads the state that it left in a pipe, inspects the
+//! descriptors, and acquires what the original does not hold (docs/migrating.md).
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -22,26 +22,26 @@ use crate::master::source::FIRST_CONNECTION;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
 use crate::schema::{self, Handover, Role};
 use crate::state::{Family, Pid};
-use crate::sys::file::{self, Owned};
+use crate::sys::file::{self, OwnedFile};
 use crate::sys::trusted_path::{Access, Entry};
 use crate::sys::{descriptor, limit, memfd, pipe, process, socket};
 
-/// How long the process that passes the state may take; it only writes what it has.
-const READING_MAX: Duration = Duration::from_secs(60);
+/// How long the process that writes the state into the pipe may take; it has nothing else to do.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What to log, and how important it is.
+/// A line to log, with its level.
 pub type Note = (Level, String);
 
-/// How long a check waits for a Ruby master that runs it to have written its state.
-const PEEKING_MAX: Duration = Duration::from_secs(5);
+/// How long a check waits for the Ruby master that runs it to write its state.
+const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The state that is under a number, whoever wrote it.
+/// Reads the state from a descriptor: a pipe of a Ruby master, or a memfd of einhorn's own.
 ///
 /// # Errors
-/// It cannot be read, in words.
+/// It cannot be read, or is too long.
 pub fn read_state(number: RawFd) -> Result<Vec<u8>> {
     let bytes = match pipe::is_reading_end(number) {
-        true => pipe::read_to_end(number, ruby::STATE_MAX, READING_MAX),
+        true => pipe::read_to_end(number, ruby::STATE_MAX, READ_TIMEOUT),
         false => memfd::read_all(number, schema::STATE_MAX),
     };
     bytes.map_err(|error| match error.kind() {
@@ -50,19 +50,19 @@ pub fn read_state(number: RawFd) -> Result<Vec<u8>> {
                 true => ruby::STATE_MAX,
                 false => schema::STATE_MAX,
             };
-            anyhow!("the state under {number} has more than {max} bytes")
+            anyhow!("the state in descriptor {number} has more than {max} bytes")
         }
         io::ErrorKind::NotSeekable => {
-            anyhow!("what is open under {number} is neither a pipe nor a file, and no state")
+            anyhow!("descriptor {number} is neither a pipe nor a file")
         }
         _ => anyhow!("cannot read the state under {number}: {error}"),
     })
 }
 
-/// Looks whether the state could be taken over, and takes nothing.
+/// Checks whether the state could be taken over, without taking anything over.
 ///
 /// # Errors
-/// Why it could not, by the name of the field.
+/// Why it could not, naming the field.
 pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover> {
     let original = read(bytes)?;
     let parent = process::own_parent();
@@ -74,7 +74,7 @@ pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover> {
     }
     let facts = facts(&original, launch, number, parent);
     let taken = take_over(&original, &facts)?;
-    // Lines that are missing at the end leave no other trace.
+    // A dump cut at the end is still valid; a client that it lacks is the only trace.
     let bound = socket::kind(original.command_socket()).and_then(|kind| kind.path);
     let is_client = |number: i32| {
         let kind = socket::kind(number).filter(|kind| bound.is_some() && kind.path == bound);
@@ -89,32 +89,32 @@ pub fn check(bytes: &[u8], launch: &Launch, number: RawFd) -> Result<Takeover> {
     }
 }
 
-/// Whether the master is not the parent of this process but the parent of that.
+/// Whether the master is this process's grandparent instead of its parent.
 fn is_grandchild(original: &Original, parent: i32) -> bool {
     let Ok(Some(grandparent)) = process::parent_of(parent) else { return false };
-    if is_named_as_master(parent) != is_named_as_master(grandparent) {
-        return is_named_as_master(grandparent);
+    if has_master_title(parent) != has_master_title(grandparent) {
+        return has_master_title(grandparent);
     }
     let mut pids = original.workers().peekable();
-    let is_nephew =
+    let is_sibling =
         |pid: i32| process::parent_of(pid).is_ok_and(|found| found == Some(grandparent));
-    grandparent > 1 && pids.peek().is_some() && pids.all(is_nephew)
+    grandparent > 1 && pids.peek().is_some() && pids.all(is_sibling)
 }
 
-/// Whether a process goes in ps by the name that the original gives itself.
-fn is_named_as_master(pid: i32) -> bool {
+/// Whether a process has the title that the original sets for itself.
+fn has_master_title(pid: i32) -> bool {
     fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|name| name.starts_with(b"einhorn: "))
 }
 
-/// The state that a master which goes on as the Ruby one begins with, and what to log of it. There
-/// is no way back to that: its pid file is locked, and its command socket and connections wait for
-/// nobody any more.
+/// Builds the state of a master that continues from the Ruby one, and the lines to log. There is no
+/// roll-back from here: the pid file is locked, and the command socket and connections are made
+/// non-blocking.
 ///
 /// # Errors
-/// Why it cannot go on, by the name of the field.
-pub fn adopt(bytes: &[u8], launch: &Launch, state_number: RawFd) -> Result<(Handover, Vec<Note>)> {
+/// Why it cannot continue, naming the field.
+pub fn adopt(bytes: &[u8], launch: &Launch, state_fd: RawFd) -> Result<(Handover, Vec<Note>)> {
     let original = read(bytes)?;
-    let mut facts = facts(&original, launch, state_number, process::own_pid());
+    let mut facts = facts(&original, launch, state_fd, process::own_pid());
     let mut notes = Vec::new();
     let pidfile = original.file_path("pid", &facts).map_err(Error::msg)?;
     let pidfile = claim_pidfile(&pidfile, facts.master_pid).map_err(|why| {
@@ -125,19 +125,20 @@ pub fn adopt(bytes: &[u8], launch: &Launch, state_number: RawFd) -> Result<(Hand
         let found = identity(open.as_raw_fd())?;
         facts.files.push((Role::Pidfile, open.as_raw_fd(), found));
     }
-    let Takeover { mut handover, notes: told } = take_over(&original, &facts)?;
-    notes.extend(told.into_iter().map(|note| (Level::Info, note)));
-    make_ready(&original);
+    let Takeover { mut handover, notes: from_state } = take_over(&original, &facts)?;
+    notes.extend(from_state.into_iter().map(|note| (Level::Info, note)));
+    prepare_sockets(&original);
     let owned = pidfile.map(|(open, owned)| {
         let _ = open.into_raw_fd();
         owned
     });
     let path = &handover.state.config.socket_path;
-    // Bound by this very socket, so that it is removed at the end like one of ours.
+    // The path is bound by this very socket, so that the file is removed on exit like any that the
+    // master owns.
     let command_socket =
         bound_path(&original, &launch.directory).filter(|bound| bound == path).and_then(|path| {
             let found = Entry::at(&path).ok()?.stat().ok()??;
-            Some(Owned::found(&path, &found))
+            Some(OwnedFile::found(&path, &found))
         });
     let owned = command_socket.into_iter().chain(owned);
     handover.files = owned.map(|file| carried_file(&file)).collect();
@@ -148,7 +149,7 @@ fn read(bytes: &[u8]) -> Result<Original> {
     Original::read(bytes).map_err(Error::msg).context("the Ruby master's state")
 }
 
-/// The state as one of ours, which can be handed on like one of ours.
+/// Converts the state to einhorn's own, and checks that it can be encoded for a hand-over.
 fn take_over(original: &Original, facts: &Facts) -> Result<Takeover> {
     let taken = original.take_over(facts);
     let taken = taken.map_err(Error::msg).context("the Ruby master's state")?;
@@ -156,17 +157,17 @@ fn take_over(original: &Original, facts: &Facts) -> Result<Takeover> {
     Ok(taken)
 }
 
-fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: i32) -> Facts {
+fn facts(original: &Original, launch: &Launch, state_fd: RawFd, master_pid: i32) -> Facts {
     let open_files = limit::open_files().unwrap_or(limit::Limit::open_files(1024, 1024));
     let numbers: Vec<i32> = original.descriptors().iter().map(|(number, _)| *number).collect();
-    let found = numbers.iter().filter_map(|number| Some((*number, found(*number)?)));
-    let is_inherited = |n: &&i32| !numbers.contains(n) && **n != state_number;
+    let found = numbers.iter().filter_map(|number| Some((*number, inspect(*number)?)));
+    let is_inherited = |n: &&i32| !numbers.contains(n) && **n != state_fd;
     let inherited_fds = launch.open_at_start.iter().filter(is_inherited);
     let tmpdir = variable(&launch.environment, "TMPDIR");
     let parentage = |pid: i32| match process::parent_of(pid) {
         Ok(Some(parent)) if parent == master_pid => Parentage::Ours,
         Ok(Some(_)) => Parentage::Foreign,
-        // Of which nothing is known; whether it lives is asked of the kernel when it is adopted.
+        // Nothing is known of it; adoption asks the kernel whether it is alive.
         Ok(None) | Err(_) => Parentage::Gone,
     };
     Facts {
@@ -186,7 +187,7 @@ fn facts(original: &Original, launch: &Launch, state_number: RawFd, master_pid: 
     }
 }
 
-fn found(number: RawFd) -> Option<Found> {
+fn inspect(number: RawFd) -> Option<Found> {
     let identity = identity(number).ok()?;
     let socket = socket::kind(number).map(|kind| ruby::Socket {
         family: kind.domain.map(|domain| match domain {
@@ -207,19 +208,20 @@ fn bound_path(original: &Original, directory: &Path) -> Option<PathBuf> {
     Some(directory.join(socket::kind(number)?.path?))
 }
 
-/// What the original left blocking, or with a short queue.
-fn make_ready(original: &Original) {
+/// Makes the sockets non-blocking, which the original does not, and lengthens the backlog of the
+/// command socket.
+fn prepare_sockets(original: &Original) {
     let _ = socket::start_listening(descriptor::borrow(original.command_socket()), COMMAND_BACKLOG);
     for number in original.clients().chain([original.command_socket()]) {
-        // Whether one waits shows when it is used: nothing is asked of one that is not ready.
+        // A failure can be ignored: a blocking socket is used only when it is ready.
         let _ = socket::set_nonblocking(descriptor::borrow(number));
     }
 }
 
-/// The pid file, if it is this master's, locked against others.
-fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned)> {
+/// Opens and locks the pid file, if it contains this master's pid.
+fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, OwnedFile)> {
     let entry = Entry::followed(path)?;
-    let open = entry.open_there(Access::ReadWrite)?;
+    let open = entry.open_existing(Access::ReadWrite)?;
     let mut text = Vec::new();
     (&open).take(PIDFILE_MAX).read_to_end(&mut text)?;
     let text = String::from_utf8_lossy(&text);
@@ -227,46 +229,46 @@ fn claim_pidfile(path: &Path, own: Pid) -> Result<(File, Owned)> {
         bail!("it says {:?}", text.trim().chars().take(20).collect::<String>());
     }
     file::lock_for_writing(&open).context("it cannot be locked")?;
-    let owned = Owned::of(path, &open)?;
+    let owned = OwnedFile::of(path, &open)?;
     Ok((open, owned))
 }
 
-/// What is known of the state of a Ruby master that asks whether this program can start.
+/// What a check found out about the state of a Ruby master that runs it.
 #[derive(Debug)]
-pub enum Peeked {
-    /// No Ruby master runs this.
-    Nothing,
-    /// The state, and under which number it is.
-    Found(Vec<u8>, RawFd),
-    /// It could not be looked at, and why.
-    Hidden(String),
-    /// Nothing was written, and nobody is left to write.
-    Lost,
+pub enum Peek {
+    /// No Ruby master runs this check.
+    NoRubyMaster,
+    /// The state, and the descriptor of its pipe.
+    State(Vec<u8>, RawFd),
+    /// The state could not be read, and why.
+    Unreadable(String),
+    /// The pipe is empty, and its writer has closed it.
+    WriterGone,
 }
 
-/// Looks at the state that a Ruby master which runs this check is about to hand over: it leaves it
-/// in a pipe that its check inherits. Nothing is taken out of the pipe.
-pub fn peek(open_at_start: &[RawFd]) -> Peeked {
+/// Peeks at the state that a Ruby master running this check is about to hand over: it is in a pipe
+/// that the check inherits. Nothing is taken out of the pipe.
+pub fn peek(open_at_start: &[RawFd]) -> Peek {
     let parent = process::own_parent();
     let ancestors = [Some(parent), process::parent_of(parent).ok().flatten()];
-    if !ancestors.into_iter().flatten().any(is_named_as_master) {
-        return Peeked::Nothing;
+    if !ancestors.into_iter().flatten().any(has_master_title) {
+        return Peek::NoRubyMaster;
     }
-    let deadline = Instant::now() + PEEKING_MAX;
+    let deadline = Instant::now() + PEEK_TIMEOUT;
     let pipes = open_at_start.iter().copied().filter(|number| pipe::is_reading_end(*number));
     let pipes: Vec<RawFd> = pipes.collect();
-    let number = match pipe::find(&pipes, ruby::BEGINNING, deadline) {
+    let number = match pipe::find(&pipes, ruby::STATE_PREFIX, deadline) {
         Ok(Some(number)) => number,
-        Ok(None) if pipes.iter().any(|number| pipe::is_spent(*number)) => return Peeked::Lost,
-        Ok(None) => return Peeked::Hidden("no pipe with it is open here".to_owned()),
-        Err(error) => return Peeked::Hidden(error.to_string()),
+        Ok(None) if pipes.iter().any(|number| pipe::is_at_eof(*number)) => return Peek::WriterGone,
+        Ok(None) => return Peek::Unreadable("no pipe with it is open here".to_owned()),
+        Err(error) => return Peek::Unreadable(error.to_string()),
     };
     match pipe::peek(number, deadline) {
-        Ok(bytes) => Peeked::Found(bytes, number),
-        Err(error) => Peeked::Hidden(match error.kind() {
+        Ok(bytes) => Peek::State(bytes, number),
+        Err(error) => Peek::Unreadable(match error.kind() {
             io::ErrorKind::FileTooLarge => "it is more than its pipe holds".to_owned(),
             io::ErrorKind::TimedOut => {
-                format!("it is still written after {} s", PEEKING_MAX.as_secs())
+                format!("it is still being written after {} s", PEEK_TIMEOUT.as_secs())
             }
             _ => error.to_string(),
         }),

@@ -1,4 +1,4 @@
-//! The file of `--metrics-file`: kept up to date, whole at any moment, and never a reason to fail.
+//! The file of `--metrics-file`: replaced atomically; a failure to write it is only logged.
 
 use std::fs::Permissions;
 use std::io::{self, Write};
@@ -7,57 +7,57 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::state::Monotonic;
-use crate::sys::file::Owned;
+use crate::sys::file::OwnedFile;
 use crate::sys::trusted_path::{self, Entry};
 
-/// How long after it was written the file is written again because something has happened: whoever
-/// reads it looks every few seconds, and a storm of exits is one piece of news.
+/// Minimum time between writes when something has happened: a collector reads it every few seconds,
+/// and a storm of exits needs one write only.
 const REWRITE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long after that though nothing has: memory and queues change without a word. As often as
-/// programs that keep figures usually look; it is all that wakes an idle master.
+/// Time between writes when nothing has happened, since memory and queues change without an event.
+/// Collectors usually scrape at about this interval; it is all that wakes an idle master.
 const REWRITE_PERIOD: Duration = Duration::from_secs(15);
 
-/// Who may read it: everybody, whatever the umask; the program that collects it is another user's.
+/// World-readable whatever the umask is: the collector runs as another user.
 const MODE: u32 = 0o644;
 
-/// How far the file is.
+/// When and whether the file was last written.
 #[derive(Debug, Default)]
 pub struct MetricsFile {
-    /// When it was last written, or could not be.
+    /// When it was last written, or failed to be.
     pub(super) tried_at: Option<Monotonic>,
-    /// Whether something has happened since.
-    pub(super) is_outdated: bool,
-    /// Whether that failed, and was logged.
+    /// Whether anything has happened since then.
+    pub(super) is_stale: bool,
+    /// Whether the last attempt failed, and was logged.
     pub(super) has_failed: bool,
 }
 
 impl MetricsFile {
-    /// Something has happened.
-    pub fn outdate(&mut self) {
-        self.is_outdated = true;
+    /// Marks the file as older than the last event.
+    pub fn mark_stale(&mut self) {
+        self.is_stale = true;
     }
 
-    /// When it is to be written again.
+    /// When it is due to be written again.
     pub fn due_at(&self) -> Monotonic {
-        let pause = if self.is_outdated { REWRITE_PAUSE } else { REWRITE_PERIOD };
+        let pause = if self.is_stale { REWRITE_PAUSE } else { REWRITE_PERIOD };
         self.tried_at.map_or(Monotonic(0), |at| at + pause)
     }
 }
 
-/// Puts a new file in the place of the old one. What has the name and is no regular file, such as a
-/// device, stays.
+/// Replaces the file atomically. A name that belongs to something other than a regular file, such
+/// as a device, is left alone.
 ///
 /// # Errors
-/// It cannot be written.
-pub fn replace(path: &Path, text: &str) -> io::Result<Owned> {
+/// The file cannot be written.
+pub fn replace(path: &Path, text: &str) -> io::Result<OwnedFile> {
     let entry = Entry::followed(path)?;
     if entry.stat()?.is_some_and(|found| !trusted_path::is_regular(&found)) {
-        return Err(io::Error::other("what has this name is not a regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let file = entry.replace(MODE, |file| {
         file.set_permissions(Permissions::from_mode(MODE))?;
         file.write_all(text.as_bytes())
     })?;
-    Owned::of(path, &file)
+    OwnedFile::of(path, &file)
 }

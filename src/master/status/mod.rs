@@ -1,5 +1,5 @@
-//! How the master is, for whoever asks.
+//! The status of the master, for clients and the metrics file.
 
-mod keep_metrics;
 pub(super) mod metrics_file;
 mod report;
+mod update_metrics_file;

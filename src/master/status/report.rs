@@ -1,4 +1,4 @@
-//! How the master is: what the kernel says of it is gathered, and told to whoever asks.
+//! Status reports: gathers what the kernel knows and renders the document.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use crate::master::Master;
 use crate::master::now::now;
 use crate::master::workers::deployment;
 use crate::state::{Address, Listener, Pid};
-use crate::status::{self, Kernel, Queue, Status, Style, Unit};
+use crate::status::{self, Measurements, Queue, Status, Style, Unit};
 use crate::sys::{descriptor, process, queue};
 
-/// How long the memory of workers is asked for in one report: a file of `/proc` each, some
-/// thousands of them in this time unless the machine is overloaded. That of the others is not told.
+/// How long one report may take to read the memory of workers, one file of `/proc` each: some
+/// thousands of them unless the machine is overloaded. Workers beyond that are reported without it.
 const MEASURING_MAX: Duration = Duration::from_millis(50);
 
 impl Master {
@@ -27,13 +27,13 @@ impl Master {
     }
 
     fn status(&self) -> Status {
-        let kernel = Kernel {
+        let measured = Measurements {
             uptime: process::own_age(),
             memory: self.memory(),
             queues: self.state.listeners.iter().map(waiting).collect(),
             is_release_gone: deployment::is_gone(&self.state, self.state.generation),
         };
-        status::report(&self.state, now(), &kernel)
+        status::report(&self.state, now(), &measured)
     }
 
     /// The resident memory of the master and the workers.
@@ -47,7 +47,7 @@ impl Master {
     }
 }
 
-/// What waits in a listener, where the kernel tells it.
+/// The queue of a listener, where the kernel reports it.
 fn waiting(listener: &Listener) -> Option<Queue> {
     let socket = descriptor::borrow(listener.descriptor);
     let (queue, unit) = match listener.bind.address {

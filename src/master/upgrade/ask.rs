@@ -1,5 +1,5 @@
-//! A preflight: a candidate, started with the real state, says whether it could take over.
-//! The loop goes on meanwhile.
+//! A preflight: a candidate is started with the real state and reports whether it could take over.
+//! The loop keeps running meanwhile.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -24,11 +24,11 @@ use crate::sys::session::Leads;
 use crate::sys::spawn::{Plan, spawn};
 use crate::sys::{descriptor, limit, memfd, process, signal};
 
-/// How much is kept of what a candidate writes, from its end: its last words say why it failed.
+/// How many bytes of a candidate's output are kept, from the end: its last lines say why it failed.
 const OUTPUT_KEPT: usize = 4 * 1024;
 
 impl Master {
-    /// Starts a candidate.
+    /// Starts the candidate of an upgrade.
     pub(in crate::master) fn start_preflight(&mut self) {
         self.upgrade.candidate = None;
         let event = match self.try_preflight() {
@@ -45,7 +45,7 @@ impl Master {
     }
 
     fn try_preflight(&self) -> Result<(Pid, Preflight, Option<Deployment>)> {
-        let deployment = deployment::next(&self.state)?;
+        let deployment = deployment::resolve_for_upgrade(&self.state)?;
         let directory = deployment.as_ref().and_then(|deployment| deployment.directory.as_ref());
         let candidate =
             Candidate::find(&self.state.config, &self.origin, directory.map(PathBuf::as_path))?;
@@ -60,7 +60,7 @@ impl Master {
             .context("cannot make a memfd for the state")?;
         let output_number = output_end.as_raw_fd();
         let standard = [nothing.as_raw_fd(), output_number, output_number];
-        // A Ruby Einhorn says nothing there, and is executed as ever.
+        // A Ruby Einhorn sends no pin, and is executed by its path as usual.
         let (pin, pin_end) = match self.state.config.reexec_mode {
             ReexecMode::Pinned => Some(PinRequest::new(standard)?).unzip(),
             ReexecMode::Exec => (None, None),
@@ -87,7 +87,7 @@ impl Master {
             // master's place and have that. Stopped by it, it is killed when its time is over.
             leads: Leads::Group,
             mask: self.origin.mask(),
-            // As the hand-over will have it: descriptors that travel need room below the limit.
+            // The limit that the hand-over will set: carried descriptors need room below it.
             open_files: original_limit(&self.origin, &inherited)
                 .or_else(|| limit::open_files().ok())
                 .unwrap_or(self.origin.open_files()),
@@ -107,39 +107,40 @@ impl Master {
         Ok((Pid(spawned.pid), preflight, deployment))
     }
 
-    /// Reads what candidates say: one that was killed may be asked no more and not have ended yet.
-    pub(in crate::master) fn hear_candidates(&mut self) {
+    /// Reads the reports and output of candidates. There may be several: one that was killed may
+    /// not have exited yet.
+    pub(in crate::master) fn drain_candidates(&mut self) {
         for child in self.children.values_mut() {
             if let Child::Candidate(preflight) = child {
-                preflight.hear(&self.wakeups.poll);
+                preflight.drain(&self.wakeups.poll);
             }
         }
     }
 
-    /// Ends candidates and everything that they started.
+    /// Kills the process groups of all candidates.
     pub(in crate::master) fn kill_preflight(&mut self) {
         let is_candidate = |(_, child): &(&Pid, &Child)| matches!(child, Child::Candidate(_));
         let candidates = self.children.iter().filter(is_candidate).map(|(pid, _)| *pid);
         for pid in candidates.collect::<Vec<Pid>>() {
-            self.kill_all_of(pid, "the candidate");
+            self.kill_group(pid, "the candidate");
         }
     }
 
-    /// Takes the end of a candidate.
+    /// Handles the exit of a candidate.
     pub(in crate::master) fn candidate_ended(
         &mut self,
         pid: Pid,
         mut preflight: Preflight,
         status: ExitStatus,
     ) {
-        preflight.hear(&self.wakeups.poll);
-        preflight.forget(&self.wakeups.poll);
-        // What a wrapper has left running must not outlive its purpose.
+        preflight.drain(&self.wakeups.poll);
+        preflight.unwatch(&self.wakeups.poll);
+        // Processes that a wrapper left running must not outlive it.
         let _ = process::kill_group(pid.0);
         let subject = if preflight.candidate.is_wrapper() { "the wrapper" } else { "it" };
-        let pin = preflight.pin.take().map(|asked| asked.answer(subject));
-        let pin = pin.map(|answer| {
-            answer.map(|(executable, pinned)| preflight.candidate.pin(executable, pinned))
+        let pin = preflight.pin.take().map(|request| request.receive(subject));
+        let pin = pin.map(|received| {
+            received.map(|(executable, pinned)| preflight.candidate.pin(executable, pinned))
         });
         let pin = pin.map(|pinned| pinned.map_err(|why| format!("{why:#}")));
         let outcome = PreflightOutcome::Ended {
@@ -148,7 +149,7 @@ impl Master {
             report: parse_report(&preflight.report.text()),
             pin,
             last_words: preflight.output.text(),
-            is_cut: preflight.output.is_cut,
+            is_truncated: preflight.output.is_truncated,
         };
         self.upgrade.candidate = Some(preflight.candidate);
         self.events.push_back(Event::PreflightEnded { outcome });

@@ -1,4 +1,4 @@
-//! The program that the master may become, and the command that asks it or becomes it
+//! The program that the master may become, and its command line for a preflight or a hand-over
 //! (docs/handover.md).
 
 use std::ffi::{CString, OsStr, OsString};
@@ -18,33 +18,33 @@ use crate::state::Config;
 use crate::sys::descriptor;
 use crate::sys::spawn::Program;
 
-/// A program that was found, and the words before our own options.
+/// A program, and the arguments that come before our own options.
 #[derive(Debug)]
 pub struct Candidate {
     path: PathBuf,
     words: Vec<OsString>,
-    /// The file itself, for a program that is executed by its very inode: what was checked is what
-    /// runs, whatever the name means by then.
+    /// The open file, for a program that is executed by its inode: what was checked is what runs,
+    /// even if the name has changed by then.
     image: Option<Image>,
     /// How it was executed, where it is to be executed again like that.
     pinned: Option<Pinned>,
 }
 
-/// As what a candidate goes on.
+/// What kind of image to hand over to.
 #[derive(Clone, Copy, Debug)]
 pub enum NextImage {
-    /// A release of ours.
+    /// A release of this einhorn.
     Einhorn,
     /// A Ruby Einhorn.
     Ruby,
 }
 
 impl Candidate {
-    /// Looks up what to become: `--reexec-as`, or our own path as it was typed, anew. It is
-    /// executed in the directory given, which is where a relative `--reexec-as` is.
+    /// Finds the program to become: `--reexec-as`, or our own path as it was typed, looked up
+    /// again. It is executed in `directory`, which a relative `--reexec-as` refers to.
     ///
     /// # Errors
-    /// What is missing or cannot be executed, in words.
+    /// What is missing or cannot be executed.
     pub fn find(config: &Config, origin: &Origin, directory: Option<&Path>) -> Result<Candidate> {
         if let Some(name) = config.reexec_as.first() {
             let path = find_program(name, origin.path()).context("--reexec-as")?;
@@ -72,7 +72,7 @@ impl Candidate {
         Ok(Candidate { path, words: vec![origin.own_name.clone()], image, pinned: None })
     }
 
-    /// What is executed.
+    /// The program to execute; `path` comes from [`Candidate::path`].
     pub fn program<'a>(&'a self, path: &'a CString) -> Program<'a> {
         match &self.image {
             Some(image) => Program::Descriptor(image.file.as_raw_fd()),
@@ -80,7 +80,7 @@ impl Candidate {
         }
     }
 
-    /// Makes it the program that a candidate has executed, with what is known of that.
+    /// Replaces it by the program that the candidate actually ran, and how it was executed.
     pub fn pin(&mut self, file: OwnedFd, pinned: Pinned) {
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
         self.path = fs::read_link(link).unwrap_or_else(|_| self.path.clone());
@@ -98,22 +98,22 @@ impl Candidate {
         Ok(CString::new(self.path.as_os_str().as_bytes())?)
     }
 
-    /// Whether a script runs before the next image does.
+    /// Whether a wrapper script runs before the next image does.
     pub fn is_wrapper(&self) -> bool {
         self.image.is_none()
     }
 
-    /// Its command line: our options first, where wrapper scripts look for them.
+    /// Its command line: our options first, where wrapper scripts expect them.
     ///
     /// # Errors
-    /// A word with a zero byte.
+    /// An argument that contains a NUL.
     pub fn arguments(
         &self,
-        state_number: RawFd,
+        state_fd: RawFd,
         options: &[&str],
         config: &Config,
     ) -> io::Result<Vec<CString>> {
-        let number = state_number.to_string();
+        let number = state_fd.to_string();
         let ours = options.iter().copied().chain(["--with-state-fd", &number, "--"]);
         let words = self.words.iter().map(OsString::as_os_str);
         let words = words.chain(ours.map(OsStr::new));
@@ -121,11 +121,11 @@ impl Candidate {
         Ok(words.map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?)
     }
 
-    /// Whether the file is still what was checked: one that is written in place changes under the
-    /// same inode.
+    /// Verifies that the file has not changed since it was checked: a file written in place keeps
+    /// its inode.
     ///
     /// # Errors
-    /// A sentence that says what has changed.
+    /// What has changed.
     pub fn verify_unchanged(&self) -> Result<()> {
         let Some(image) = &self.image else { return Ok(()) };
         match fingerprint(&image.file) {
@@ -138,7 +138,7 @@ impl Candidate {
         }
     }
 
-    /// An error of executing it, in words.
+    /// Explains an error of executing it.
     pub fn explain(&self, error: &io::Error) -> Error {
         explain(&self.path, error)
     }

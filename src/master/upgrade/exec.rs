@@ -1,4 +1,4 @@
-//! The exec by which another image goes on where this one stops.
+//! The exec of the next image.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -12,23 +12,23 @@ use crate::sys::exec::{Exec, exec};
 use crate::sys::limit::Limit;
 use crate::sys::signal::ForeignImage;
 
-/// What the next image gets.
+/// What the next image inherits.
 pub struct ExecRequest<'a> {
-    /// The state, written down.
+    /// The encoded state.
     pub state: &'a OwnedFd,
-    /// The descriptors, that of the state left aside.
+    /// Descriptors to carry over, besides that of the state.
     pub carried: Vec<RawFd>,
-    /// The limit of open files.
+    /// The limit of open files to set; unchanged if `None`.
     pub open_files: Option<Limit>,
-    /// What it is, if it does not take signals over at once.
+    /// Set if the image does not handle signals from its first statement on.
     pub foreign_image: Option<ForeignImage>,
 }
 
 impl Master {
-    /// Becomes the candidate.
+    /// Execs the candidate; returns only if that failed.
     ///
     /// # Errors
-    /// Why it failed, or was not tried; nothing has changed then.
+    /// Why it failed or was not tried; nothing has changed.
     pub(in crate::master) fn execute(
         &self,
         candidate: &Candidate,
@@ -41,7 +41,7 @@ impl Master {
         if let Some(pinned) = candidate.pinned() {
             let error = pinned
                 .execute(program, state.as_raw_fd(), carried)
-                .context("what would be put back")?;
+                .context("the settings to restore")?;
             return Err(candidate.explain(&error));
         }
         let limits: Vec<Limit> = open_files.into_iter().collect();

@@ -1,5 +1,5 @@
-//! The hand-over: this image writes down everything that it has and becomes the candidate; the next
-//! one adopts it, or gives it back (docs/handover.md). Both halves stand here, side by side.
+//! The hand-over: the old image encodes its state and execs the candidate; the new image adopts the
+//! state, or rolls back (docs/handover.md). Both halves are here, side by side.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -13,12 +13,12 @@ use crate::master::Master;
 use crate::master::child::{Child, status};
 use crate::master::clients::connections::Connections;
 use crate::master::descriptors::{
-    carried_file, identity, owned_file, skipped, used_numbers, verify_descriptors,
+    carried_file, identity, owned_file, skipped_section_note, used_fds, verify_descriptors,
 };
-use crate::master::environment::without_ours;
+use crate::master::environment::without_own_variables;
 use crate::master::log::Log;
 use crate::master::ruby::takeover::{self, Note};
-use crate::master::running::{Clients, Held, Wakeups};
+use crate::master::running::{Clients, Resources, Wakeups};
 use crate::master::source::Source;
 use crate::master::upgrade::candidate::{Candidate, NextImage};
 use crate::master::upgrade::exec::ExecRequest;
@@ -34,22 +34,22 @@ use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::{self, ForeignImage, Signals};
 use crate::sys::{descriptor, limit, memfd, pidfd, process, title};
 
-/// How long a script may run in our place before the next image does. Nothing is served meanwhile
-/// by the master; a script that takes longer has hung, and a supervisor can start afresh. Builds
-/// for tests only wait less.
+/// How long a wrapper script may take to exec the next image. The master serves nothing meanwhile;
+/// a script that takes longer has hung, and a supervisor can restart the master. Shorter in test
+/// builds.
 const WRAPPER_SECONDS_MAX: u32 = if cfg!(feature = "next") { 5 } else { 60 };
 
 // ---- the old image ----
 
 impl Master {
-    /// Becomes the candidate that was found fit. Returns only when that failed, or when it is not
-    /// wanted any more; nothing has changed then.
+    /// Execs the candidate that passed its preflight. Returns only if that failed, or if the
+    /// upgrade was aborted meanwhile; nothing has changed.
     pub(in crate::master) fn hand_over(&mut self, next_image: NextImage) {
-        // What has arrived is taken in before the state is written down.
+        // Events that have arrived must be in the state before it is encoded.
         self.deliver_pending_signals();
         self.reap_children();
         self.drain_signals();
-        self.tell_events();
+        self.dispatch_events();
         if !matches!(self.state.reexec, Some(Reexec { stage: Stage::HandingOver, .. })) {
             return;
         }
@@ -61,10 +61,10 @@ impl Master {
         let Err(why) = tried;
         let why = format!("{why:#}");
         self.upgrade.candidate = None;
-        // The signals of exits meanwhile are gone where a wrapper was to be executed.
+        // SIGCHLD may have been lost if a wrapper was to be executed.
         self.reap_children();
         self.events.push_back(Event::HandOverFailed { why });
-        self.tell_events();
+        self.dispatch_events();
     }
 
     fn try_hand_over(&self, candidate: &Candidate, next_image: NextImage) -> Result<Infallible> {
@@ -77,13 +77,13 @@ impl Master {
     }
 
     fn hand_over_to(&self, candidate: &Candidate) -> Result<Infallible> {
-        // Shells reap children that are not theirs; a pidfd still tells of those.
+        // Shells reap children that they did not start; a pidfd still reports their exit.
         let pidfds = match candidate.is_wrapper() {
             true => self.open_pidfds(),
             false => Vec::new(),
         };
         let handover = self.handover(&pidfds).context("cannot list descriptors")?;
-        let rollback = self.held.image.as_ref().map(|image| image.as_raw_fd());
+        let rollback = self.resources.image.as_ref().map(|image| image.as_raw_fd());
         let bytes = schema::encode(&handover, rollback, None)?;
         let state =
             memfd::sealed("einhorn-state", &bytes).context("cannot make a memfd for the state")?;
@@ -100,19 +100,21 @@ impl Master {
         self.state.workers.keys().filter_map(open).collect()
     }
 
-    /// Everything that the next image needs, as of now.
+    /// Collects everything that the next image needs.
     pub(in crate::master) fn handover(&self, pidfds: &[(Pid, OwnedFd)]) -> io::Result<Handover> {
         let connections = self.clients.connections.carried();
         let mut numbers = vec![(Role::CommandSocket, self.clients.command_socket.as_raw_fd())];
         let listeners = self.state.listeners.iter().map(|listener| listener.descriptor);
         numbers.extend((0..).map(Role::Listener).zip(listeners));
         numbers.extend(connections.iter().map(|(c, number)| (Role::Connection(c.id), *number)));
-        let socket_lock = self.held.socket_lock.iter();
+        let socket_lock = self.resources.socket_lock.iter();
         numbers.extend(socket_lock.map(|file| (Role::SocketLock, file.as_raw_fd())));
-        numbers.extend(self.held.lock.iter().map(|file| (Role::Lock, file.as_raw_fd())));
-        numbers.extend(self.held.pidfile.iter().map(|file| (Role::Pidfile, file.as_raw_fd())));
+        numbers.extend(self.resources.lock.iter().map(|file| (Role::Lock, file.as_raw_fd())));
+        numbers.extend(self.resources.pidfile.iter().map(|file| (Role::Pidfile, file.as_raw_fd())));
         numbers.extend(pidfds.iter().map(|(pid, fd)| (Role::Worker(*pid), fd.as_raw_fd())));
-        numbers.extend(self.held.inherited_fds.iter().map(|fd| (Role::Inherited, fd.as_raw_fd())));
+        numbers.extend(
+            self.resources.inherited_fds.iter().map(|fd| (Role::Inherited, fd.as_raw_fd())),
+        );
         let carry = |(role, number): (Role, RawFd)| -> io::Result<Carried> {
             Ok(Carried { role, number, identity: identity(number)? })
         };
@@ -124,7 +126,7 @@ impl Master {
             connections: connections.into_iter().map(|(connection, _)| connection).collect(),
             next_connection: self.clients.connections.next_id(),
             helpers: self.children.iter().filter_map(helper).collect(),
-            files: self.held.files.iter().map(carried_file).collect(),
+            files: self.resources.files.iter().map(carried_file).collect(),
             worker_stderr: self
                 .worker_stderr
                 .as_ref()
@@ -144,27 +146,28 @@ fn helper((pid, child): (&Pid, &Child)) -> Option<(Pid, String)> {
 // ---- the new image ----
 
 impl Master {
-    /// Makes ready to go on where the image before this one stopped.
+    /// Prepares to continue from the previous image.
     ///
     /// # Errors
-    /// Anything that keeps this image from it, in words; without any effect, so that
-    /// [`Adoption::roll_back`] is possible, as it is after a panic.
+    /// Why this image cannot continue. Nothing has been taken over, so [`Adoption::roll_back`] is
+    /// still possible, as it is after a panic.
     pub fn prepare(adoption: &Adoption) -> Result<Prepared> {
-        let bytes = takeover::read_state(adoption.state_number)?;
+        let bytes = takeover::read_state(adoption.state_fd)?;
         fail_point("decode")?;
         let pinned_from = adoption.pinned_from()?;
-        let (handover, mut notes) = match Original::is_meant(&bytes) {
-            true => takeover::adopt(&bytes, &adoption.launch, adoption.state_number)?,
+        let (handover, mut notes) = match Original::is_ruby_state(&bytes) {
+            true => takeover::adopt(&bytes, &adoption.launch, adoption.state_fd)?,
             false => {
                 let decoded = schema::decode(&bytes)?;
-                let notes = decoded.skipped.iter().map(|name| (Level::Info, skipped(name)));
+                let notes =
+                    decoded.skipped.iter().map(|name| (Level::Info, skipped_section_note(name)));
                 (decoded.handover, notes.collect())
             }
         };
         let own = process::own_pid();
         if handover.state.master_pid != Pid(own) {
             let master = handover.state.master_pid;
-            bail!("the state is of process {master}, and this is {own}");
+            bail!("the state belongs to process {master}, but this is {own}");
         }
         fail_point("identity")?;
         verify_descriptors(&handover)?;
@@ -173,15 +176,14 @@ impl Master {
         }
         let open_files =
             current_limit(&handover, pinned_from.as_ref(), adoption.rolled_back.is_some());
-        // Room for what is opened below, and nothing given up that cannot be had back; told about
-        // later if it fails.
+        // Room for what is opened below; a roll-back can undo it. A failure is reported later.
         let _ = limit::open_files().and_then(limit::raise_open_files);
         descriptor::close_inherited_on_exec().context("cannot set flags")?;
         fail_point("workers")?;
         let lost = lost_workers(&handover, &mut notes);
         fail_point("build")?;
         let log = match handover.state.config.syslog {
-            true => Log::to_syslog_once_there(own).context("no log")?,
+            true => Log::to_syslog_when_available(own).context("cannot open the log")?,
             false => Log::to_standard_error(own),
         };
         let signals = Signals::new().context("cannot handle signals")?;
@@ -201,15 +203,15 @@ impl Master {
         })
     }
 
-    /// Goes on where the image before this one stopped. There is no way back from here.
+    /// Continues from the previous image. There is no roll-back from here.
     pub fn adopt(adoption: &Adoption, rollback: Option<RawFd>, prepared: Prepared) -> Master {
         let Prepared { handover, notes, lost, pinned_from, parts } = prepared;
         let old_directory = pinned_from.as_ref().map(|from| from.directory);
-        let spent: Vec<RawFd> =
-            rollback.into_iter().chain(old_directory).chain([adoption.state_number]).collect();
-        let used = used_numbers(&handover, &spent);
-        let is_foreign = |number: &RawFd| !used.contains(number);
-        let foreign = adoption.launch.open_at_start.iter().copied().filter(is_foreign).collect();
+        let to_close: Vec<RawFd> =
+            rollback.into_iter().chain(old_directory).chain([adoption.state_fd]).collect();
+        let used = used_fds(&handover, &to_close);
+        let is_unused = |number: &RawFd| !used.contains(number);
+        let unused = adoption.launch.open_at_start.iter().copied().filter(is_unused).collect();
         let from_release = handover.release.clone();
         let open_files = parts.open_files;
         let mut master = Master::assemble(adoption, handover, parts);
@@ -230,11 +232,11 @@ impl Master {
         if let Some(Err(why)) = pinned_from.as_ref().map(lower_hard_limits) {
             master.log(Level::Error, &format!("{why:#}"));
         }
-        master.confirm(spent, foreign);
+        master.confirm(to_close, unused);
         master
     }
 
-    /// Takes over what was verified.
+    /// Takes ownership of the verified descriptors and builds the master.
     fn assemble(adoption: &Adoption, handover: Handover, parts: Parts) -> Master {
         let mut claimed: BTreeMap<Role, OwnedFd> = BTreeMap::new();
         let mut inherited_fds = Vec::new();
@@ -262,15 +264,15 @@ impl Master {
         origin.open_files_soft = parts.open_files.soft;
         origin.open_files_hard = parts.open_files.hard;
         if adoption.rolled_back.is_none() {
-            // What a wrapper has set is what holds from now on.
-            origin.environment = without_ours(&adoption.launch.environment);
+            // Variables that a wrapper has set apply from now on.
+            origin.environment = without_own_variables(&adoption.launch.environment);
         }
         let check = handover.state.rollout.as_ref().and_then(Rollout::check);
         let helpers = handover.helpers.into_iter().map(|(pid, what)| (pid, Child::Helper(what)));
         let children = helpers.chain(check.map(|pid| (pid, Child::CanaryCheck)));
-        // A shell that ran in our place may have reaped it.
+        // A wrapper's shell may have reaped it.
         let children = children.filter(|(pid, _)| !is_lost(*pid)).collect();
-        let held = Held {
+        let resources = Resources {
             _listeners: listeners,
             socket_lock: take(Role::SocketLock).map(Into::into),
             lock: take(Role::Lock).map(Into::into),
@@ -280,39 +282,40 @@ impl Master {
             files: handover.files.into_iter().map(owned_file).collect(),
         };
         let clients = Clients { command_socket, accept_again_at: None, connections };
-        let open_mask = origin.mask().open();
-        let wakeups = Wakeups { poll: parts.poll, signals: parts.signals, open_mask };
-        let log = parts.log.owing(handover.unlogged);
+        let wait_mask = origin.mask().without_handled();
+        let wakeups = Wakeups { poll: parts.poll, signals: parts.signals, wait_mask };
+        let log = parts.log.with_backlog(handover.unlogged);
         let mut master =
-            Master::new(handover.state, log, origin, clients, worker_stderr, wakeups, held);
+            Master::new(handover.state, log, origin, clients, worker_stderr, wakeups, resources);
         master.children = children;
         master
     }
 
-    /// The point of no return: the way back is closed, and so is what is nobody's.
-    fn confirm(&mut self, spent: Vec<RawFd>, foreign: Vec<RawFd>) {
+    /// The point of no return: closes the rollback image and unused descriptors, and restores what
+    /// the previous image lacked.
+    fn confirm(&mut self, to_close: Vec<RawFd>, unused: Vec<RawFd>) {
         signal::set_alarm(0);
-        for number in spent {
+        for number in to_close {
             drop(descriptor::claim(number));
         }
-        for number in foreign {
+        for number in unused {
             drop(descriptor::claim(number));
             self.log(Level::Info, &format!("Closed descriptor {number}, which is not in use"));
         }
         self.restore_locks();
         self.restore_command_socket();
         if let Some(name) = self.origin.own_path.file_name() {
-            // Older kernels call what was executed by its inode after a number.
+            // Older kernels name a process that was executed by descriptor after its number.
             title::set_process_name(name);
         }
         if let Some(name) = self.state.config.command_name.clone() {
-            // ps would show the command line of the exec.
+            // Until now ps shows the command line of the exec.
             let _ = title::set(&format!("einhorn: {name}"));
         }
     }
 }
 
-/// Everything that is needed to go on, and nothing taken over yet.
+/// Everything needed to continue; nothing is taken over yet.
 #[derive(Debug)]
 pub struct Prepared {
     handover: Handover,
@@ -322,22 +325,21 @@ pub struct Prepared {
     parts: Parts,
 }
 
-/// What the new image makes for itself before it takes anything over.
+/// What the new image creates for itself before it takes anything over.
 #[derive(Debug)]
 struct Parts {
     log: Log,
     signals: Signals,
     poll: Poll,
-    /// What watches the workers' standard error, where it is captured.
+    /// The poll of the workers' standard error, if that is captured.
     worker_stderr: Option<Poll>,
     image: Option<OwnedFd>,
     open_files: limit::Limit,
 }
 
-/// Workers, and the command of `--on-canary`, that somebody else has reaped: a shell that ran in
-/// our place.
+/// Workers, and the `--on-canary` command, that another program reaped: a wrapper's shell.
 fn lost_workers(handover: &Handover, notes: &mut Vec<Note>) -> Vec<(Pid, ExitStatus)> {
-    // The pidfd is asked first: a pid that was reaped may be another process's by now.
+    // The pidfd comes first: the pid of a reaped process may have been reused by now.
     let reaped = |pid: &Pid| -> Option<ExitStatus> {
         let carried = handover.descriptors.iter().find(|c| c.role == Role::Worker(*pid))?;
         match pidfd::exit_state(descriptor::borrow(carried.number)).ok()? {
@@ -348,15 +350,15 @@ fn lost_workers(handover: &Handover, notes: &mut Vec<Note>) -> Vec<(Pid, ExitSta
     let check = handover.state.rollout.as_ref().and_then(Rollout::check);
     let children: Vec<Pid> = handover.state.workers.keys().copied().chain(check).collect();
     if let Some(error) = children.iter().find_map(|pid| process::is_child(pid.0).err()) {
-        let note = format!("Cannot ask which workers live: {error}; they are taken to live");
+        let note = format!("Cannot ask which workers live: {error}; assuming that they do");
         notes.push((Level::Error, note));
     }
     let gone = |pid: &Pid| is_lost(*pid).then_some(ExitStatus::Unknown);
     children.iter().filter_map(|pid| Some((*pid, reaped(pid).or_else(|| gone(pid))?))).collect()
 }
 
-/// Whether a child is known to be gone. One of which the kernel does not tell is taken to live: one
-/// more would be started in its place, and it would be forgotten.
+/// Whether a child is known to be gone. If the kernel does not tell, it counts as alive: otherwise
+/// it would be forgotten, and one worker too many started.
 fn is_lost(pid: Pid) -> bool {
     process::is_child(pid.0).is_ok_and(|is_child| !is_child)
 }
@@ -375,7 +377,7 @@ fn watch(handover: &Handover, signals: &Signals) -> io::Result<Poll> {
     Ok(poll)
 }
 
-/// Fails where a test asks for it, in builds for tests only.
+/// Fails where a test asks for it; test builds only.
 fn fail_point(step: &str) -> Result<()> {
     #[cfg(feature = "next")]
     if std::env::var_os("EINHORN_TEST_FAIL_ADOPT").is_some_and(|wanted| wanted == step) {

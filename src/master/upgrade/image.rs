@@ -1,4 +1,4 @@
-//! The file that a program is executed from.
+//! Executable files and how they are recognised as unchanged.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -6,29 +6,29 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// A file that is executed by its very inode.
+/// A file that is executed by its inode.
 #[derive(Debug)]
 pub struct Image {
-    /// Open for nothing but that, or held by what runs it.
+    /// The file, opened with `O_PATH`.
     pub file: OwnedFd,
-    /// What it was like when it was checked.
+    /// Its fingerprint when it was checked.
     pub fingerprint: Fingerprint,
 }
 
-/// What changes when a file is written in place: size, seconds and nanoseconds of the last change.
+/// What changes when a file is written in place: size, and seconds and nanoseconds of its mtime.
 pub type Fingerprint = (u64, i64, i64);
 
-/// What changes of an open file when it is written in place.
+/// The fingerprint of an open file.
 ///
 /// # Errors
 /// Those of fstat(2).
 pub fn fingerprint(file: &OwnedFd) -> io::Result<Fingerprint> {
-    // An O_PATH descriptor can be looked at by fstat(2) and nothing else.
+    // An O_PATH descriptor allows fstat(2) but no reads.
     let metadata: Metadata = File::from(file.try_clone()?).metadata()?;
     Ok((metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
-/// Whether a file begins with `#!`. One that may be executed but not read is a program.
+/// Whether a file begins with `#!`. A file that may be executed but not read counts as a binary.
 pub fn is_script(path: &Path) -> bool {
     let mut start = [0; 2];
     File::open(path)

@@ -1,4 +1,4 @@
-//! How the master becomes its next release, and comes from the one before (docs/handover.md).
+//! Upgrading the master itself: preflight, hand-over, roll-back (docs/handover.md).
 
 mod ask;
 pub(super) mod candidate;

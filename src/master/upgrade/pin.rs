@@ -1,6 +1,5 @@
-//! `--reexec-mode=pinned`: the candidate tells how it was executed and hands over its executable
-//! and its directory, and the master becomes exactly that (docs/handover.md). Both sides stand
-//! here, side by side.
+//! `--reexec-mode=pinned`: the candidate reports how it was executed and passes its executable and
+//! directory, and the master execs exactly that (docs/handover.md). All sides are here.
 
 use std::ffi::{CString, OsString};
 use std::io;
@@ -24,19 +23,20 @@ use crate::sys::limit::Limit;
 use crate::sys::spawn::Program;
 use crate::sys::{descriptor, memfd, process, process_attributes, scm_rights};
 
-/// What a process has as standard input, output and error.
+/// The names of descriptors 0 to 2.
 const STANDARD: [&str; 3] = ["standard input", "standard output", "standard error"];
 
 // ---- the candidate ----
 
-/// Tells the master how this candidate was executed, if the master wants to know: it holds the
-/// other end of a connection that it says nothing about.
-pub(super) fn offer(launch: &Launch, state_number: RawFd, handover: &Handover) -> io::Result<()> {
+/// Sends the master how this candidate was executed, if the master asks for it: it then holds the
+/// other end of a socket pair that is not listed in the state.
+pub(super) fn send_pin(launch: &Launch, state_fd: RawFd, handover: &Handover) -> io::Result<()> {
     let is_listed = |number: &RawFd| handover.numbers().any(|listed| listed == *number);
     let master = handover.state.master_pid.0;
-    let is_asked = |number: &RawFd| !is_listed(number) && scm_rights::is_end_of(*number, master);
+    let is_asked =
+        |number: &RawFd| !is_listed(number) && scm_rights::is_end_created_by(*number, master);
     let Some(end) = launch.open_at_start.iter().copied().find(is_asked) else { return Ok(()) };
-    match own_pin(launch, state_number) {
+    match own_pin(launch, state_fd) {
         Ok([pin, executable, directory]) => {
             let passed = [pin.as_raw_fd(), executable.as_raw_fd(), directory.as_raw_fd()];
             scm_rights::send(end, PIN_TITLE.as_bytes(), &passed)
@@ -49,14 +49,14 @@ pub(super) fn offer(launch: &Launch, state_number: RawFd, handover: &Handover) -
     }
 }
 
-/// The pin, written down; the executable; the working directory.
-fn own_pin(launch: &Launch, state_number: RawFd) -> Result<[OwnedFd; 3]> {
+/// The encoded pin, the executable, and the working directory.
+fn own_pin(launch: &Launch, state_fd: RawFd) -> Result<[OwnedFd; 3]> {
     let executable = descriptor::own_image().context("its executable")?;
     let directory = open_directory().context("its working directory")?;
     let name = std::iter::once(&launch.own_name);
     let command_line: Vec<OsString> = name.chain(&launch.arguments).cloned().collect();
-    let (before, after) = split_at_state_fd(&command_line, state_number)
-        .context("its command line is another than the re-exec command was given")?;
+    let (before, after) = split_at_state_fd(&command_line, state_fd)
+        .context("its command line differs from the one that the re-exec command was given")?;
     let variable = |(name, value): &(OsString, OsString)| {
         OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat())
     };
@@ -71,12 +71,12 @@ fn own_pin(launch: &Launch, state_number: RawFd) -> Result<[OwnedFd; 3]> {
         after,
         environment: launch.environment.iter().map(variable).collect(),
     };
-    let pin = memfd::sealed("einhorn-pin", &write_pin(&pin)).context("no memfd")?;
+    let pin = memfd::sealed("einhorn-pin", &write_pin(&pin)).context("cannot make a memfd")?;
     Ok([pin, executable, directory])
 }
 
-/// What must be the same of the master and a candidate, where the latter has these three as its
-/// standard input, output and error.
+/// Attributes that must be equal in the master and a candidate, where the candidate's standard
+/// input, output and error are `standard`.
 fn facts(standard: [RawFd; 3]) -> io::Result<Vec<(String, String)>> {
     let mut facts = process_attributes::facts()?;
     for (name, number) in STANDARD.into_iter().zip(standard) {
@@ -92,7 +92,7 @@ fn open_directory() -> io::Result<OwnedFd> {
 
 // ---- the master ----
 
-/// The master's end of the connection on which a candidate is pinned.
+/// The master's end of the socket pair on which a candidate sends its pin.
 #[derive(Debug)]
 pub(super) struct PinRequest {
     end: OwnedFd,
@@ -107,38 +107,38 @@ pub struct Pinned {
 }
 
 impl PinRequest {
-    /// Makes the connection for a candidate that gets these as its standard input, output and
-    /// error; answers the end for it too.
+    /// Creates the socket pair for a candidate whose standard input, output and error are
+    /// `standard`. Also returns the candidate's end.
     ///
     /// # Errors
-    /// What is missing, in words.
+    /// What is missing.
     pub(super) fn new(standard: [RawFd; 3]) -> Result<(PinRequest, OwnedFd)> {
         let expected = facts(standard).context("--reexec-mode=pinned needs /proc")?;
         let (end, theirs) = scm_rights::pair().context("cannot make a socket pair")?;
         Ok((PinRequest { end, expected }, theirs))
     }
 
-    /// Takes what a candidate that has ended said: its executable, and how it was executed.
-    /// `subject` is who is to blame for differences.
+    /// Receives the pin of a candidate that has exited: its executable, and how it was executed.
+    /// `subject` names the cause of a difference in an error.
     ///
     /// # Errors
-    /// Why it cannot be pinned, in words.
-    pub(super) fn answer(self, subject: &str) -> Result<(OwnedFd, Pinned)> {
+    /// Why it cannot be pinned.
+    pub(super) fn receive(self, subject: &str) -> Result<(OwnedFd, Pinned)> {
         let received = scm_rights::receive(&self.end, PIN_MESSAGE_MAX)
-            .context("what it says of that cannot be read")?;
+            .context("its pin cannot be received")?;
         let Some((message, descriptors)) = received else {
             bail!(
                 "it does not tell how it was executed; an older release does not know of \
                         that, and a wrapper may have closed the descriptor for it"
             );
         };
-        let not_understood = "what it says of that is not understood";
+        let not_understood = "its pin is malformed";
         let message = String::from_utf8_lossy(&message);
         let rest = message.strip_prefix(PIN_TITLE).context(not_understood)?;
         let Ok([pin, executable, directory]) = <[OwnedFd; 3]>::try_from(descriptors) else {
             bail!(rest.trim().to_owned());
         };
-        // One that is sealed is in memory, so that reading it waits for nobody.
+        // A sealed file is in memory, so that reading it cannot block.
         if !memfd::is_sealed(&pin) {
             bail!(not_understood);
         }
@@ -152,15 +152,15 @@ impl PinRequest {
 }
 
 impl Pinned {
-    /// What its executable was like while it ran, when nobody could write to it.
+    /// The fingerprint of its executable while it ran, when no process could write to it.
     pub(super) fn fingerprint(&self) -> (u64, i64, i64) {
         self.pin.executable
     }
 
-    /// Becomes it. Answers only when that failed, with everything as it was.
+    /// Execs it. Returns only if that failed, with everything as before.
     ///
     /// # Errors
-    /// What kept it from being tried.
+    /// Why it was not tried.
     pub(super) fn execute(
         &self,
         program: Program<'_>,
@@ -188,14 +188,14 @@ impl Pinned {
         }))
     }
 
-    /// The limits to execute it with, where they are others than this process has, and the same for
-    /// the next image. A hard limit is never lowered: that could not be undone.
+    /// The limits to change for the exec, and their previous values for the next image. A hard
+    /// limit is never lowered: that could not be undone.
     fn changes(&self) -> io::Result<(Vec<Limit>, Vec<ChangedLimit>)> {
         let mut changes = (Vec::new(), Vec::new());
         for PinnedLimit { name, soft, hard } in &self.pin.limits {
-            // One that only a later release knows of stays as it is.
+            // A limit that this release does not know stays as it is.
             let Some(mut limit) = Limit::named(name, *soft, *hard) else { continue };
-            let own = limit.in_force()?;
+            let own = limit.current()?;
             if own != limit {
                 limit.hard = own.hard.max(*hard);
                 changes.0.push(limit);
@@ -209,10 +209,10 @@ impl Pinned {
 
 // ---- the next image ----
 
-/// Looks whether the directory to go back to is there, under a number of its own.
+/// Verifies that the directory for a roll-back is open, under a number that nothing else uses.
 ///
 /// # Errors
-/// It is not, in words.
+/// The descriptor is missing or belongs to something else.
 pub(super) fn verify_directory(from: &PinnedFrom, handover: &Handover) -> Result<()> {
     let number = from.directory;
     let is_other = handover.numbers().any(|carried| carried == number);
@@ -223,7 +223,7 @@ pub(super) fn verify_directory(from: &PinnedFrom, handover: &Handover) -> Result
     }
 }
 
-/// Words that stood between zero bytes.
+/// C strings; the pin separates them by NULs, so none contains one.
 fn strings<'a>(words: impl IntoIterator<Item = &'a OsString>) -> Vec<CString> {
     words.into_iter().filter_map(|word| CString::new(word.as_bytes()).ok()).collect()
 }

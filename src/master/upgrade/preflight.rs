@@ -1,4 +1,4 @@
-//! A preflight under way: a candidate that runs, and what it says.
+//! A preflight in progress: the running candidate, and what it writes.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,38 +9,38 @@ use crate::master::upgrade::pin::PinRequest;
 use crate::sys::descriptor;
 use crate::sys::poll::{Interest, Poll};
 
-/// How often a pipe is read in one turn.
+/// How many reads of one pipe are done in one turn.
 const READS_PER_TURN: usize = 16;
 
-/// A preflight under way.
+/// A preflight in progress.
 #[derive(Debug)]
 pub struct Preflight {
     pub(super) candidate: Candidate,
     pub(super) report: Stream,
-    /// Where it says how it was executed, if that is asked.
+    /// The request for a pin, in pinned mode.
     pub(super) pin: Option<PinRequest>,
     pub(super) output: Stream,
 }
 
-/// The reading end of a pipe, and what came out of it.
+/// The reading end of a pipe, and the data read from it.
 #[derive(Debug)]
 pub struct Stream {
     pipe: OwnedFd,
     bytes: Vec<u8>,
     kept_max: usize,
-    /// Whether more came than was kept.
-    pub(super) is_cut: bool,
+    /// Whether earlier data was dropped.
+    pub(super) is_truncated: bool,
 }
 
 impl Stream {
     pub(super) fn new(pipe: OwnedFd, kept_max: usize) -> Stream {
-        Stream { pipe, bytes: Vec::new(), kept_max, is_cut: false }
+        Stream { pipe, bytes: Vec::new(), kept_max, is_truncated: false }
     }
 
-    /// Reads what is there, keeping the last of it. Answers whether the other end is closed.
+    /// Reads what is available, keeping the last `kept_max` bytes. Returns whether it ended.
     fn drain(&mut self) -> bool {
         let mut chunk = [0; 4096];
-        // A writer that never stops is read on in the next turn.
+        // A writer that never stops is continued in the next turn.
         for _ in 0..READS_PER_TURN {
             match descriptor::read(self.pipe.as_fd(), &mut chunk) {
                 Ok(0) => return true,
@@ -48,7 +48,7 @@ impl Stream {
                     self.bytes.extend_from_slice(&chunk[..count]);
                     let surplus = self.bytes.len().saturating_sub(self.kept_max);
                     self.bytes.drain(..surplus);
-                    self.is_cut |= surplus > 0;
+                    self.is_truncated |= surplus > 0;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
@@ -68,18 +68,18 @@ impl Preflight {
         poll.add(&self.output.pipe, Source::Candidate, Interest::READ)
     }
 
-    pub(super) fn hear(&mut self, poll: &Poll) {
+    pub(super) fn drain(&mut self, poll: &Poll) {
         for stream in [&mut self.report, &mut self.output] {
             if stream.drain() {
-                // A closed pipe is readable for ever.
+                // A closed pipe stays readable for ever.
                 let _ = poll.remove(&stream.pipe);
             }
         }
     }
 
-    pub(super) fn forget(&self, poll: &Poll) {
+    pub(super) fn unwatch(&self, poll: &Poll) {
         for stream in [&self.report, &self.output] {
-            // It may have been removed when it was closed.
+            // A closed pipe was removed already.
             let _ = poll.remove(&stream.pipe);
         }
     }

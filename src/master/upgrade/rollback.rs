@@ -1,4 +1,4 @@
-//! An image that was told to go on where another stopped, and its way back to that.
+//! Rolling back: an image that cannot adopt the state returns it to the previous image.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::RawFd;
@@ -18,33 +18,33 @@ use crate::sys::limit::Limit;
 use crate::sys::memfd;
 use crate::sys::spawn::Program;
 
-/// How this image was told to adopt.
+/// The options with which this image was told to adopt a state.
 #[derive(Debug)]
 pub struct Adoption {
-    /// Under which number the state is.
-    pub state_number: RawFd,
-    /// Why the image after this one gave the state back, if it did.
+    /// The descriptor of the state.
+    pub state_fd: RawFd,
+    /// Why the next image rolled back to this one, if it did.
     pub rolled_back: Option<String>,
-    /// How the process was before this image was executed, if that was pinned, in one word.
+    /// The process's settings before this image was executed, if that was pinned, as one word.
     pub pinned: Option<String>,
     /// What this image was started with.
     pub launch: Launch,
-    /// The program and its arguments, for the command line of the image to go back to.
+    /// The workers' program and its arguments, for the command line of a roll-back.
     pub program: Vec<OsString>,
 }
 
 impl Adoption {
-    /// The number of the image to give the state back to, if it can be read.
-    pub fn way_back(&self) -> Option<RawFd> {
-        let bytes = memfd::read_all(self.state_number, schema::STATE_MAX).ok()?;
-        // Whatever ran in our place may have closed it.
+    /// The descriptor of the image to roll back to, if the state can be read and it is open.
+    pub fn rollback_image(&self) -> Option<RawFd> {
+        let bytes = memfd::read_all(self.state_fd, schema::STATE_MAX).ok()?;
+        // A wrapper may have closed it.
         schema::read_header(&bytes).ok()?.rollback.filter(|number| identity(*number).is_ok())
     }
 
-    /// How the process was before this image was executed, if that was pinned.
+    /// The process's settings before this image was executed, if that was pinned.
     ///
     /// # Errors
-    /// The word for it is none, in words.
+    /// The word of `--pinned` is invalid.
     pub(super) fn pinned_from(&self) -> Result<Option<PinnedFrom>> {
         let parse = |word: &String| {
             PinnedFrom::parse(word).with_context(|| format!("--pinned does not mean {word:?}"))
@@ -52,18 +52,18 @@ impl Adoption {
         self.pinned.as_ref().map(parse).transpose()
     }
 
-    /// Gives the state back to the image before this one, untouched. Returns only when that failed.
+    /// Execs the previous image with the untouched state. Returns only if that failed, and why.
     pub fn roll_back(&self, image: Option<RawFd>, why: &str) -> String {
-        let Some(image) = image else { return "there is no image to go back to".to_owned() };
+        let Some(image) = image else { return "there is no image to roll back to".to_owned() };
         if self.rolled_back.is_some() {
-            return "this is the image that was gone back to".to_owned();
+            return "this image was itself rolled back to".to_owned();
         }
-        let number = self.state_number.to_string();
+        let number = self.state_fd.to_string();
         let why = why.replace('\0', " ");
         let ours = ["einhorn", "--with-state-fd", &number, "--rolled-back", &why, "--"];
         let program = self.program.iter().map(|word| word.as_bytes());
         let words = ours.iter().map(|word| word.as_bytes()).chain(program);
-        // None of them can hold a zero byte.
+        // None of them can contain a NUL.
         let arguments: Vec<CString> = words.filter_map(|word| CString::new(word).ok()).collect();
         let before = self.pinned_from().ok().flatten();
         let directory = before.as_ref().map(|before| before.directory);
@@ -82,21 +82,21 @@ impl Adoption {
         };
         let mut error = exec(&plan);
         if before.is_some() {
-            // Better in another directory than not at all.
+            // Retry without the settings: better in another directory than not at all.
             (plan.directory, plan.umask, plan.limits) = (None, None, &[]);
             error = exec(&plan);
         }
-        format!("going back failed too: {error}")
+        format!("rolling back failed too: {error}")
     }
 
-    /// The environment of the image before this one, which a wrapper may have changed; this one's
-    /// where the state cannot be read.
+    /// The environment of the previous image, which a wrapper may have changed; this one's if the
+    /// state cannot be read.
     fn environment_before(&self) -> Vec<CString> {
         let decode = || {
-            let bytes = memfd::read_all(self.state_number, schema::STATE_MAX).ok()?;
+            let bytes = memfd::read_all(self.state_fd, schema::STATE_MAX).ok()?;
             Some(schema::decode(&bytes).ok()?.handover.origin.environment)
         };
-        // That may be where a bug was met.
+        // Decoding may be what panicked in the first place.
         let before = catch_unwind(AssertUnwindSafe(decode)).ok().flatten();
         assignments(before.as_ref().unwrap_or(&self.launch.environment)).collect()
     }

@@ -12,8 +12,8 @@ use crate::sys::session::{self, AUTOGROUP_PAUSE_MILLIS};
 /// How long until a level is tried again: the kernel's pause, and two ticks of its slowest clock.
 const PAUSE: Duration = Duration::from_millis(AUTOGROUP_PAUSE_MILLIS + 20);
 
-/// How often in a row the kernel may put us off, because somebody else on this machine is always
-/// first, before nothing is tried any more.
+/// How often in a row the kernel may refuse, because another process of this machine is always
+/// first, before the master gives up.
 const REFUSALS_MAX: u32 = 100;
 
 /// The levels that are still to be set.
@@ -24,7 +24,7 @@ pub struct AutogroupLevels {
     try_at: Option<Monotonic>,
     /// In a row.
     refusals: u32,
-    has_told: bool,
+    is_reported: bool,
 }
 
 /// Why a level could not be set.
@@ -50,9 +50,9 @@ impl AutogroupLevels {
         self.try_at
     }
 
-    /// Sets what is due, as far as the kernel lets us. One that was reaped has left its number to
-    /// others: `is_child` tells. Answers the first failure of all: what keeps us from one level
-    /// keeps us from the next.
+    /// Sets what is due, as far as the kernel permits. `is_child` says whether a process was not
+    /// reaped yet, so that its pid is still its own. Returns the first failure and no later one:
+    /// what prevents one level prevents the next.
     pub fn set_due(&mut self, now: Monotonic, is_child: impl Fn(Pid) -> bool) -> Option<Failure> {
         if self.try_at.is_none_or(|at| at > now) {
             return None;
@@ -76,7 +76,7 @@ impl AutogroupLevels {
             }
             failure.get_or_insert(Failure { pid, level, error });
         }
-        failure.filter(|_| !std::mem::replace(&mut self.has_told, true))
+        failure.filter(|_| !std::mem::replace(&mut self.is_reported, true))
     }
 }
 
@@ -87,7 +87,11 @@ fn set(pid: Pid, level: i32) -> io::Result<()> {
         return Ok(());
     }
     match session::set_autogroup_level(pid.0, level) {
-        Err(error) if error.kind() == ErrorKind::NotFound || process::is_gone(&error) => Ok(()),
+        Err(error)
+            if error.kind() == ErrorKind::NotFound || process::is_no_such_process(&error) =>
+        {
+            Ok(())
+        }
         outcome => outcome,
     }
 }

@@ -1,4 +1,4 @@
-//! The command of `--on-canary`: whether a new release does well is for it to say.
+//! The command of `--on-canary`, which judges whether a new release works.
 
 use crate::decide::Event;
 use crate::master::Master;
@@ -7,10 +7,10 @@ use crate::master::workers::deployment;
 use crate::state::{Generation, Pid};
 
 impl Master {
-    /// Starts the command for a worker, in the directory and with the environment of that.
+    /// Starts the command for a worker, in that worker's directory and environment.
     pub(in crate::master) fn run_check(&mut self, worker: Pid, generation: Generation) {
-        let started = deployment::place(&self.state, generation)
-            .and_then(|place| self.start_check(worker, generation, place));
+        let started = deployment::worker_directory(&self.state, generation)
+            .and_then(|directory| self.start_check(worker, generation, directory));
         let event = match started {
             Ok(pid) => {
                 self.children.insert(Pid(pid), Child::CanaryCheck);
@@ -22,8 +22,8 @@ impl Master {
         self.events.push_back(event);
     }
 
-    /// Ends the command and everything that it has started.
+    /// Kills the command and everything that it started.
     pub(in crate::master) fn kill_check(&mut self, check: Pid) {
-        self.kill_all_of(check, "--on-canary");
+        self.kill_group(check, "--on-canary");
     }
 }

@@ -1,5 +1,5 @@
-//! What `--chdir` and `--env-file` mean: looked up when a generation begins, and held to as long as
-//! it can be.
+//! What `--chdir` and `--env-file` resolve to: looked up when a generation begins, and kept for its
+//! workers as long as the directory exists.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -10,72 +10,73 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::cli::parse_variables;
-use crate::master::environment::is_ours;
+use crate::master::environment::is_own_variable;
 use crate::master::program::explain;
 use crate::state::{Config, Deployment, Generation, State, VARIABLES_MAX};
 use crate::sys::trusted_path::{self, Access, Entry};
 use crate::sys::user;
 
-/// The longest file of variables in bytes. What execve(2) takes of arguments and environment
-/// together is some megabytes; a file of a few hundred lines has a few kilobytes.
+/// The largest env file in bytes. execve(2) takes some megabytes of arguments and environment
+/// together; a file of a few hundred lines has a few kilobytes.
 const ENV_FILE_MAX: u64 = 256 * 1024;
 
-const _: () = assert!(ENV_FILE_MAX <= VARIABLES_MAX as u64, "what is read must travel");
+const _: () = assert!(ENV_FILE_MAX <= VARIABLES_MAX as u64, "an env file must fit the state");
 
-/// Looks up what the options mean now; `None` without either of them.
+/// Resolves both options now; `None` if neither is set.
 ///
 /// # Errors
-/// What is missing or cannot be read, in words.
+/// What is missing or cannot be read.
 pub fn resolve(config: &Config) -> Result<Option<Deployment>> {
     if config.chdir.is_none() && config.env_file.is_none() {
         return Ok(None);
     }
-    let directory = config.chdir.as_deref().map(|path| release(path, config)).transpose()?;
+    let directory =
+        config.chdir.as_deref().map(|path| release_directory(path, config)).transpose()?;
     let environment = config.env_file.as_deref().map(read_variables).transpose()?;
     Ok(Some(Deployment { directory, environment: environment.unwrap_or_default() }))
 }
 
-/// The same for the upgrade that is under way. A reload begins no code: it takes the environment
-/// anew, and stays where the code is that it has.
+/// Resolves the options for the upgrade in progress. A reload starts no new code: it reads the env
+/// file again, but stays in the current directory.
 ///
 /// # Errors
-/// The same.
-pub fn next(state: &State) -> Result<Option<Deployment>> {
+/// Those of [`resolve`].
+pub fn resolve_for_upgrade(state: &State) -> Result<Option<Deployment>> {
     if state.reexec.is_some_and(|reexec| reexec.kind.rollout().is_some()) {
         return resolve(&state.config);
     }
     let stays = Config { chdir: None, ..state.config.clone() };
     let next = resolve(&stays)?.unwrap_or_default();
-    let directory = place(state, state.generation).unwrap_or_default();
+    let directory = worker_directory(state, state.generation).unwrap_or_default();
     let is_deployed = state.config.chdir.is_some() || state.config.env_file.is_some();
     Ok(is_deployed.then_some(Deployment { directory, ..next }))
 }
 
-/// The directory that `--chdir` means now, with the program in it.
-fn release(path: &Path, config: &Config) -> Result<PathBuf> {
-    let directory = follow(path)?;
+/// The directory that `--chdir` resolves to now; it must contain the program.
+fn release_directory(path: &Path, config: &Config) -> Result<PathBuf> {
+    let directory = resolve_directory(path)?;
     let program = Path::new(&config.command[0]);
-    // The program of the first start was found by then, or the master was not started.
+    // An absolute program was found by the start, or the master would not run.
     if program.is_relative() {
-        executable(&directory.join(program))?;
+        verify_executable(&directory.join(program))?;
     }
     Ok(directory)
 }
 
-fn follow(path: &Path) -> Result<PathBuf> {
+fn resolve_directory(path: &Path) -> Result<PathBuf> {
     let directory = fs::canonicalize(path)
         .with_context(|| format!("--chdir: there is no release directory {}", path.display()))?;
     match directory.is_dir() {
         true => Ok(directory),
-        false => Err(anyhow!("--chdir: {} is no directory", path.display())),
+        false => Err(anyhow!("--chdir: {} is not a directory", path.display())),
     }
 }
 
-/// Whether a program can be executed, as far as its permissions tell.
+/// Verifies that a program can be executed, as far as its permissions tell.
 ///
 /// # Errors
-/// What keeps it from that, with its path.
-pub fn executable(program: &Path) -> Result<()> {
+/// Why it cannot, with its path.
+pub fn verify_executable(program: &Path) -> Result<()> {
     let found = fs::metadata(program).map_err(|error| explain(program, &error))?;
     match found.is_file() && found.permissions().mode() & 0o111 != 0 {
         true => Ok(()),
@@ -83,7 +84,6 @@ pub fn executable(program: &Path) -> Result<()> {
     }
 }
 
-/// The variables of a file, in its order.
 fn read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>> {
     try_read_variables(path).with_context(|| format!("--env-file {}", path.display()))
 }
@@ -101,26 +101,26 @@ fn try_read_variables(path: &Path) -> Result<Vec<(OsString, OsString)>> {
         if value.contains('\0') {
             bail!("{name} has a NUL in its value");
         }
-        if is_ours(OsStr::new(&name)) {
+        if is_own_variable(OsStr::new(&name)) {
             bail!("{name} is set by einhorn itself");
         }
-        // Of a name that stands twice the last value holds.
+        // The last assignment to a name wins.
         variables.retain(|(known, _)| *known != *name);
         variables.push((name.into(), value.into()));
     }
     Ok(variables)
 }
 
-/// Opens a file of variables; `None` for `/dev/null`. Whoever can change it decides what this user
-/// runs: `LD_PRELOAD` is a variable too.
+/// Opens an env file; `None` for `/dev/null`. A user who can change it decides what this user runs:
+/// `LD_PRELOAD` is a variable too.
 fn open_variables(path: &Path) -> Result<Option<File>> {
     let entry = Entry::followed(path)?;
     if entry.is_null_device()? {
         return Ok(None);
     }
-    let file = entry.open_there(Access::Read)?;
+    let file = entry.open_existing(Access::Read)?;
     let found = file.metadata()?;
-    match trusted_path::is_ours_alone(&file)? {
+    match trusted_path::is_writable_only_by_us(&file)? {
         true => Ok(Some(file)),
         false => bail!(
             "it belongs to user {} (mode {:04o}), and only root and user {} may be able to change \
@@ -132,30 +132,30 @@ fn open_variables(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Where a worker of a generation is started: where that has begun, or, if that is gone, where
-/// `--chdir` leads now. A generation that still has to take over has no such choice: what the
-/// upgrade was about is what it reports.
+/// The directory to start a worker of a generation in: the one that the generation began in, or, if
+/// that is gone, what `--chdir` resolves to now. A generation still being rolled out has no such
+/// fallback: it must run what the upgrade reports.
 ///
 /// # Errors
-/// Neither is there, or the first of them was needed.
-pub fn place(state: &State, generation: Generation) -> Result<Option<PathBuf>> {
+/// Neither exists, or the generation needs its own.
+pub fn worker_directory(state: &State, generation: Generation) -> Result<Option<PathBuf>> {
     let Some(chdir) = &state.config.chdir else { return Ok(None) };
-    match state.began_in(generation) {
-        Some(directory) if is_there(directory) => Ok(Some(directory.to_owned())),
+    match state.directory_of(generation) {
+        Some(directory) if may_exist(directory) => Ok(Some(directory.to_owned())),
         Some(gone) if state.rollout.is_some() && generation == state.generation => {
             Err(anyhow!("--chdir: the release directory {} is gone", gone.display()))
         }
-        _ => follow(chdir).map(Some),
+        _ => resolve_directory(chdir).map(Some),
     }
 }
 
-/// Whether the directory in which a generation began is no longer there.
+/// Whether the directory that a generation began in is gone.
 pub fn is_gone(state: &State, generation: Generation) -> bool {
-    state.began_in(generation).is_some_and(|directory| !is_there(directory))
+    state.directory_of(generation).is_some_and(|directory| !may_exist(directory))
 }
 
-/// Whether a directory is there, or may be: a file system that does not answer has not lost it.
-fn is_there(directory: &Path) -> bool {
+/// Whether a directory exists or may exist: an unresponsive file system has not lost it.
+fn may_exist(directory: &Path) -> bool {
     match fs::metadata(directory) {
         Ok(found) => found.is_dir(),
         Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_name_that_stands_twice_the_last_value_holds() {
+    fn the_last_assignment_to_a_name_wins() {
         let expected = [("B", "2"), ("A", "3")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         assert_eq!(read(b"A=1\nB=2\nA=3\n").unwrap(), expected);
     }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_variable_is_refused() {
+    fn invalid_variables_are_refused() {
         assert!(read(b"A=1\nSECRET opensesame\n").unwrap_err().contains("FILE: line 2 is no"));
         assert!(read(b"A='\0'\n").unwrap_err().contains("a NUL"));
         assert!(read(b"A=\xff\n").unwrap_err().contains("UTF-8"));

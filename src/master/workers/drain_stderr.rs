@@ -1,41 +1,41 @@
-//! What workers say on their standard error is heard while whoever reads the log keeps up.
+//! Draining the workers' standard error into the log, at the pace of the log's reader.
 
 use std::time::Duration;
 
 use crate::master::Master;
 use crate::master::now::now;
 
-/// How long a master that leaves waits for a reader who is slow to take what workers have said.
+/// How long an exiting master waits for a slow log reader to take the workers' output.
 const DRAIN_ON_EXIT_MAX: Duration = Duration::from_secs(1);
 
 impl Master {
-    /// Passes on what workers say.
+    /// Forwards the workers' output to the log.
     pub(in crate::master) fn drain_worker_stderr(&mut self) {
         if let Some(worker_stderr) = &mut self.worker_stderr {
-            worker_stderr.hear(&mut self.log);
+            worker_stderr.drain(&mut self.log);
         }
     }
 
-    /// Listens to workers while whoever reads the log keeps up.
+    /// Watches the workers' output only while the log keeps up.
     pub(in crate::master) fn watch_worker_stderr(&mut self) {
         if let Some(worker_stderr) = &mut self.worker_stderr {
             worker_stderr.watch(&self.wakeups.poll, !self.log.is_behind());
         }
     }
 
-    /// Passes on what is there before the master leaves: nobody will read it after that.
+    /// Forwards the remaining output before the master exits: no process would read it later.
     pub(in crate::master) fn drain_stderr_on_exit(&mut self) {
         let Some(worker_stderr) = &mut self.worker_stderr else { return };
         let deadline = now().monotonic + DRAIN_ON_EXIT_MAX;
         loop {
-            let is_more = worker_stderr.hear(&mut self.log);
+            let is_more = worker_stderr.drain(&mut self.log);
             let left = deadline.since(now().monotonic);
-            // What was heard is passed on once the log's reader has taken it.
+            // Output already read is written once the log's reader catches up.
             if !(is_more || self.log.is_behind()) || left.is_zero() {
                 return;
             }
             if self.log.is_behind()
-                && self.log.wait_for_room(left, &self.wakeups.open_mask).is_err()
+                && self.log.wait_until_writable(left, &self.wakeups.wait_mask).is_err()
             {
                 return;
             }

@@ -1,4 +1,4 @@
-//! Workers, and what else is started beside them.
+//! Starting workers and the helpers around them, and reading their standard error.
 
 pub(super) mod autogroup;
 mod canary_check;

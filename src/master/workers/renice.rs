@@ -1,4 +1,4 @@
-//! Nice levels that the command of `--nice` sets.
+//! Setting nice levels by the command of `--nice`.
 
 use crate::decide::Level;
 use crate::master::Master;
@@ -6,7 +6,7 @@ use crate::master::child::Child;
 use crate::state::Pid;
 
 impl Master {
-    /// Lets the command of `--nice` set a level, if one was given.
+    /// Runs the command of `--nice` to set a process's level, if one is configured.
     pub(in crate::master) fn renice(&mut self, level: i32, pid: i32) {
         let Some(words) = &self.state.config.nice.renice_command else { return };
         let arguments = [level.to_string(), "-p".to_owned(), pid.to_string()];
@@ -20,7 +20,7 @@ impl Master {
         }
     }
 
-    /// The same for the master.
+    /// Runs it for the master, if the master has a level.
     pub(in crate::master) fn renice_master(&mut self) {
         if let Some(level) = self.state.config.nice.master {
             self.renice(level, self.state.master_pid.0);

@@ -1,4 +1,4 @@
-//! A worker that was ordered is started, and taken in.
+//! Spawning the workers that `decide` orders.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,7 @@ use crate::master::workers::stderr::WorkerStderr;
 use crate::state::{ConnectionId, Generation, Pid, Slot};
 
 impl Master {
-    /// Starts a worker that was ordered.
+    /// Spawns a worker and queues the event of its success or failure.
     pub(in crate::master) fn spawn(&mut self, slot: Slot, generation: Generation) {
         let (started, directory) = match self.try_spawn(slot, generation) {
             Ok(started) => started,
@@ -40,10 +40,11 @@ impl Master {
         slot: Slot,
         generation: Generation,
     ) -> Result<(Started, Option<PathBuf>)> {
-        let directory = deployment::place(&self.state, generation)?;
+        let directory = deployment::worker_directory(&self.state, generation)?;
         let pipe = self.worker_stderr.as_ref().map(WorkerStderr::pipe).transpose();
         let pipe = pipe.context("cannot make a pipe for its standard error")?;
-        // The worker's end is closed here at the end: the pipe ends with those who have it.
+        // The master's copy of the worker's end is closed on return, so that the pipe ends with its
+        // other holders.
         let (ours, theirs) = pipe.unzip();
         let standard_error = theirs.as_ref().map(AsRawFd::as_raw_fd);
         let started = self.start_worker(slot, generation, directory.as_deref(), standard_error)?;
@@ -53,7 +54,6 @@ impl Master {
         Ok((started, directory))
     }
 
-    /// Takes in the master's end of a worker's own connection.
     fn add_worker_connection(&mut self, pid: i32, ours: UnixStream) -> Option<ConnectionId> {
         match self.clients.connections.add(&self.wakeups.poll, ours, true) {
             Ok(id) => Some(id),

@@ -1,4 +1,4 @@
-//! Starting workers: what they are given, built as data before the process exists
+//! Starting workers and helpers: what they inherit, built as data before the process exists
 //! (behaviour.md section 2).
 
 use std::ffi::{CString, OsStr, OsString};
@@ -18,21 +18,20 @@ use crate::sys::process;
 use crate::sys::signal;
 use crate::sys::spawn::{Plan, Program, Spawned, spawn};
 
-/// A worker that runs.
+/// A worker that was started.
 #[derive(Debug)]
 pub struct Started {
     /// The process.
     pub process: Spawned,
-    /// The master's end of the connection that `-g` gave it, non-blocking.
+    /// The master's end of the worker's own connection (`-g`), non-blocking.
     pub connection: Option<UnixStream>,
 }
 
 impl Master {
-    /// Starts a worker, in the master's directory and with its standard error unless there is
-    /// another.
+    /// Starts a worker. Its directory and standard error are the master's unless given.
     ///
     /// # Errors
-    /// What failed, on which path, and why, in words.
+    /// What failed, on which path, and why.
     pub(super) fn start_worker(
         &self,
         slot: Slot,
@@ -41,7 +40,7 @@ impl Master {
         standard_error: Option<RawFd>,
     ) -> Result<Started> {
         let state = &self.state;
-        let given = match state.config.command_socket_as_fd {
+        let connection = match state.config.command_socket_as_fd {
             true => {
                 let pair = UnixStream::pair().and_then(|(ours, theirs)| {
                     ours.set_nonblocking(true)?;
@@ -51,15 +50,15 @@ impl Master {
             }
             false => None,
         };
-        let theirs = given.as_ref().map(|(_, theirs)| theirs.as_raw_fd());
+        let theirs = connection.as_ref().map(|(_, theirs)| theirs.as_raw_fd());
         let mut inherited: Vec<i32> = state.listeners.iter().map(|l| l.descriptor).collect();
         inherited.extend(theirs);
-        let deployed = deployed(state, generation, directory);
+        let deployed = deployment_variables(state, generation, directory);
         let environment = self.worker_environment(slot, theirs, &deployed);
         let config = &state.config;
         let nice = match (&config.nice.renice_command, config.nice.worker) {
             (None, Some(level)) => Some(level),
-            // Back to the level of the first start: the master's own is not for workers.
+            // The master's own level is not for workers: back to that of the first start.
             _ => config.nice.master.is_some().then_some(self.origin.nice),
         };
         let death_signal = config.kill_children_on_exit.then(|| signal::number("USR2")).flatten();
@@ -72,20 +71,17 @@ impl Master {
             standard_error,
         };
         let process = self.start_process(&config.command, &start)?;
-        Ok(Started { process, connection: given.map(|(ours, _)| ours) })
+        Ok(Started { process, connection: connection.map(|(ours, _)| ours) })
     }
 
-    /// The nice level that workers run at, whoever sets it.
+    /// The nice level that workers run at, whether the master or the renice command sets it.
     pub(super) fn worker_level(&self) -> i32 {
         let nice = &self.state.config.nice;
         let original = nice.master.map(|_| self.origin.nice);
         nice.worker.or(original).unwrap_or_else(process::nice)
     }
 
-    /// Starts the command of `--on-canary` for a worker. Answers its pid.
-    ///
-    /// # Errors
-    /// What failed, on which path, and why, in words.
+    /// Starts the command of `--on-canary` for a worker. Returns its pid.
     pub(super) fn start_check(
         &self,
         worker: Pid,
@@ -101,7 +97,7 @@ impl Master {
             ("EINHORN_MASTER_PID".into(), state.master_pid.to_string().into()),
             ("EINHORN_SOCK_PATH".into(), state.config.socket_path.clone().into()),
         ];
-        let deployed = deployed(state, generation, directory.as_deref());
+        let deployed = deployment_variables(state, generation, directory.as_deref());
         let mut environment = self.origin.environment_with(&deployed);
         environment.extend(assignments(&facts));
         let start = Start {
@@ -113,12 +109,9 @@ impl Master {
         Ok(self.start_process(&command, &start)?.pid)
     }
 
-    /// Starts a program that is no worker, in the original environment. Answers its pid. It does
-    /// without the terminal too: in the background it could not ask for a password there, but only
-    /// be stopped; so it fails, and that is told.
-    ///
-    /// # Errors
-    /// What failed, on which path, and why, in words.
+    /// Starts a helper program in the original environment. Returns its pid. It gets no terminal
+    /// either: in the background, asking for a password there would only stop it; now it fails,
+    /// and that is logged.
     pub(super) fn start_helper(&self, command: &[OsString]) -> Result<i32> {
         let program = find_program(&command[0], self.origin.path())?;
         let mut words = command.to_vec();
@@ -163,7 +156,7 @@ impl Master {
     fn worker_environment(
         &self,
         slot: Slot,
-        given: Option<i32>,
+        connection_fd: Option<i32>,
         deployed: &Environment,
     ) -> Vec<CString> {
         let state = &self.state;
@@ -178,7 +171,7 @@ impl Master {
             ("EINHORN_SOCK_PATH".into(), state.config.socket_path.clone().into()),
             ("EINHORN_CHILD_INDEX".into(), slot.0.to_string().into()),
             ("EINHORN_FD_COUNT".into(), announced.len().to_string().into()),
-            // The original's older form, which workers may still read.
+            // An older form of the original that workers may still read.
             ("EINHORN_FDS".into(), numbers.join(" ").into()),
         ];
         for (index, listener) in announced.iter().enumerate() {
@@ -188,7 +181,7 @@ impl Master {
             ours.push((format!("EINHORN_FD_FAMILY_{index}").into(), listener.family.name().into()));
             ours.push((format!("EINHORN_FD_TYPE_{index}").into(), kind.into()));
         }
-        if let Some(number) = given {
+        if let Some(number) = connection_fd {
             ours.push(("EINHORN_SOCK_FD".into(), number.to_string().into()));
         }
         let mut environment = self.origin.environment_with(deployed);
@@ -197,7 +190,7 @@ impl Master {
     }
 }
 
-/// What is particular to a start.
+/// What differs between the kinds of processes started.
 #[derive(Clone, Copy, Default)]
 struct Start<'a> {
     directory: Option<&'a Path>,
@@ -205,12 +198,12 @@ struct Start<'a> {
     inherited: &'a [i32],
     nice: Option<i32>,
     death_signal: Option<i32>,
-    /// What becomes its standard error; the master's when absent.
+    /// Its standard error; the master's when absent.
     standard_error: Option<RawFd>,
 }
 
-/// The variables that a generation adds: those of `--env-file`, and where it is started.
-fn deployed(
+/// The variables that a generation adds: those of `--env-file`, and `PWD`.
+fn deployment_variables(
     state: &State,
     generation: Generation,
     directory: Option<&Path>,
@@ -218,7 +211,7 @@ fn deployed(
     let deployment = state.deployments.get(&generation);
     let mut variables = deployment.map(|d| d.environment.clone()).unwrap_or_default();
     if let Some(directory) = directory {
-        // Shells believe it, and it named the directory of whoever started the master.
+        // Shells trust it, and it still names the directory that the master was started in.
         variables.retain(|(name, _)| name != "PWD");
         variables.push(("PWD".into(), directory.into()));
     }

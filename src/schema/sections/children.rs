@@ -1,4 +1,4 @@
-//! Children that are no workers, and what each is for.
+//! Children that are not workers, and the purpose of each.
 
 use crate::schema::codec::Text;
 use crate::schema::section::section;

@@ -1,4 +1,4 @@
-//! The connections to the command socket, with their half lines and unsent replies.
+//! The connections to the command socket, with their partial lines and unsent replies.
 
 use std::collections::BTreeMap;
 

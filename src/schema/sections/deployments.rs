@@ -1,4 +1,4 @@
-//! `--chdir` and `--env-file`, and what they meant when each generation began.
+//! `--chdir` and `--env-file`, and what they resolved to when each generation began.
 
 use std::collections::BTreeMap;
 

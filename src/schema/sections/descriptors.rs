@@ -1,4 +1,4 @@
-//! Every descriptor that travels under its number, but the pipes of workers.
+//! Every descriptor that is passed on, except the pipes of workers.
 
 use crate::schema::frozen::frozen;
 use crate::schema::handover;

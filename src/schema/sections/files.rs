@@ -1,4 +1,4 @@
-//! Files that the master removes when it leaves.
+//! Files that the master removes when it exits.
 
 use crate::schema::codec::Bytes;
 use crate::schema::frozen::frozen;

@@ -1,4 +1,4 @@
-//! `--test-hint`: a fact of the release after this one that an older one does without.
+//! `--test-hint`: a fact of the next release that older ones can ignore.
 
 use crate::schema::codec::Text;
 use crate::schema::section::section;

@@ -28,7 +28,7 @@ frozen! {
     }
 }
 
-/// By its name.
+/// An outcome is written by name.
 impl Frozen<Outcome> for Text {
     fn freeze(outcome: &Outcome) -> Text {
         Text(outcome.name().to_owned())
@@ -36,6 +36,6 @@ impl Frozen<Outcome> for Text {
 
     fn thaw(self) -> Result<Outcome, String> {
         let found = Outcome::ALL.iter().find(|outcome| outcome.name() == self.0);
-        found.copied().ok_or_else(|| "`outcome` has what is no outcome".to_owned())
+        found.copied().ok_or_else(|| "`outcome` is not a known outcome".to_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! Who writes the state, and what becomes of the master itself.
+//! The release that wrote the state, and facts about the master process itself.
 
 use crate::schema::codec::Text;
 use crate::schema::frozen::frozen;

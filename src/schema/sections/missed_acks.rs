@@ -1,4 +1,4 @@
-//! The workers whose ACK took longer than a roll-out allows.
+//! The workers whose ACK took longer than `--ack-timeout`.
 
 use crate::schema::section::column;
 

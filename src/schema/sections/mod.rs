@@ -1,4 +1,4 @@
-//! Every section, a file each.
+//! The sections, one file each.
 
 mod children;
 mod connections;
@@ -29,8 +29,8 @@ mod workers;
 
 use crate::schema::section::Row;
 
-/// A row for each section, in the order of the bytes. Rows are added at the end, and never moved or
-/// taken away: what a release does not know yet follows all that it knows.
+/// A row for each section, in encoding order. Rows are added at the end, and never moved or
+/// removed: sections that a release does not know follow all those that it knows.
 pub(super) const SECTIONS: &[Row] = &[
     Row::of::<master::Master>(),
     Row::of::<origin::Origin>(),

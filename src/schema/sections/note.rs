@@ -1,4 +1,4 @@
-//! `--test-note`: a fact of the release after this one that no older one may pass over.
+//! `--test-note`: a fact of the next release that older ones must not ignore.
 
 use crate::schema::codec::Text;
 use crate::schema::section::section;

@@ -1,4 +1,4 @@
-//! What the operator asked for.
+//! The configuration.
 
 use std::time::Duration;
 

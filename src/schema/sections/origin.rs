@@ -1,4 +1,4 @@
-//! What the first image was started with.
+//! How the first image was started.
 
 use crate::schema::codec::{Bytes, Secret};
 use crate::schema::section::section;

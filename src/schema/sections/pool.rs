@@ -1,4 +1,4 @@
-//! Which workers there should be, and at what pace they are started.
+//! The generations, the workers that are ordered, and the state of back-off and pace.
 
 use std::collections::BTreeMap;
 

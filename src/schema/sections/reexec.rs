@@ -1,4 +1,4 @@
-//! The master's own step of an upgrade, while it lasts.
+//! The master's re-exec in progress.
 
 use crate::schema::frozen::frozen;
 use crate::schema::section::section;

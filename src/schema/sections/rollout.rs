@@ -1,4 +1,4 @@
-//! The roll-out of new code, while it lasts.
+//! The roll-out in progress.
 
 use crate::schema::frozen::frozen;
 use crate::schema::section::section;

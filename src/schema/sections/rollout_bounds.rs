@@ -1,4 +1,4 @@
-//! What bounds a roll-out.
+//! The bounds of a roll-out.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How often workers of an index ended though nobody had told them to.
+//! How often workers of each slot exited without having been asked to.
 
 use std::collections::BTreeMap;
 

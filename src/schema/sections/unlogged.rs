@@ -1,4 +1,4 @@
-//! What the log owes its reader.
+//! Log output that has not been written yet.
 
 use crate::schema::codec::Bytes;
 use crate::schema::section::section;

@@ -1,4 +1,4 @@
-//! Clients that are owed the last line of something that goes on.
+//! Clients that are owed a final reply.
 
 use crate::schema::frozen::frozen;
 use crate::schema::section::section;

@@ -1,4 +1,4 @@
-//! The directory of `--chdir` that a worker was started in.
+//! With `--chdir`, the directory that each worker was started in.
 
 use crate::schema::codec::Bytes;
 use crate::schema::section::column;

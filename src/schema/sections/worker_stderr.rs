@@ -1,4 +1,4 @@
-//! `--capture-stderr`, and the pipes that workers have as their standard error.
+//! `--capture-stderr`, and the pipes that capture the workers' standard error.
 
 use crate::schema::codec::Bytes;
 use crate::schema::frozen::frozen;

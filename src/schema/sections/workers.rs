@@ -1,4 +1,4 @@
-//! Children that were not reaped yet. What else there is to say of one is a column of its own.
+//! Workers that have not been reaped yet. Later facts about workers are columns of their own.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ frozen! {
     }
 }
 
-/// By its name without `SIG`.
+/// A signal is written by name, without `SIG`.
 impl Frozen<Signal> for Text {
     fn freeze(signal: &Signal) -> Text {
         Text(signal.name().to_owned())
@@ -43,6 +43,6 @@ impl Frozen<Signal> for Text {
 
     fn thaw(self) -> Result<Signal, String> {
         let found = Signal::ALL.iter().find(|signal| signal.name() == self.0);
-        found.copied().ok_or_else(|| "`signaled` has what is no signal".to_owned())
+        found.copied().ok_or_else(|| "`signaled` contains an unknown signal".to_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! The handled signals, one after the other as they arrive.
+//! Delivery of the handled signals, as a descriptor to read from.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,16 +14,16 @@ use crate::sys::signal::mask::HANDLED;
 pub struct Received {
     /// Its number.
     pub number: i32,
-    /// The pid and real user id of a process that sent it; `None` when the kernel did.
+    /// The sender's pid and real user id; `None` if the kernel sent it.
     pub sender: Option<(i32, u32)>,
 }
 
-/// The handled signals, as something to wait for.
+/// The handled signals, as a descriptor that the loop can watch.
 #[derive(Debug)]
 pub struct Signals(SignalDelivery<UnixStream, WithRawSiginfo>);
 
 impl Signals {
-    /// Installs handlers for the handled set, which [`crate::sys::signal::take_over`] must have
+    /// Installs handlers for the handled set, which [`crate::sys::signal::set_up`] must have
     /// blocked.
     ///
     /// # Errors
@@ -48,9 +48,9 @@ impl Signals {
 }
 
 fn received(info: &libc::siginfo_t) -> Received {
-    // Codes of 0 and below are those of kill(2), sigqueue(3) and tgkill(2); see sigaction(2).
+    // `si_code` is 0 or below for kill(2), sigqueue(3) and tgkill(2); see sigaction(2).
     let sender = (info.si_code <= 0).then(|| {
-        // SAFETY: for signals that a process sent, the kernel has filled in si_pid and si_uid.
+        // SAFETY: the kernel fills in si_pid and si_uid of signals that a process sent.
         unsafe { (info.si_pid(), info.si_uid()) }
     });
     Received { number: info.si_signo, sender }

@@ -1,10 +1,10 @@
-//! Sets of signals: the one that the master handles, and those that are blocked.
+//! Signal sets: the handled signals, and signal masks.
 
 use std::io;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
-/// The signals that the master acts on, or that would end it were they not handled.
+/// Signals that the master acts on, or that would kill it if they had no handler.
 pub(super) const HANDLED: [Signal; 8] = [
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -16,16 +16,16 @@ pub(super) const HANDLED: [Signal; 8] = [
     Signal::SIGCHLD,
 ];
 
-/// The highest number of a signal.
+/// The highest signal number.
 pub(in crate::sys) const SIGNAL_MAX: i32 = 64;
 
-/// A set of blocked signals.
+/// A signal mask: the set of blocked signals.
 #[derive(Clone, Copy, Debug)]
 pub struct Mask(pub(super) SigSet);
 
 impl Mask {
-    /// This set without the signals that the master handles.
-    pub fn open(self) -> Mask {
+    /// This mask without the signals that the master handles.
+    pub fn without_handled(self) -> Mask {
         let mut open = self.0;
         for signal in HANDLED {
             open.remove(signal);
@@ -33,14 +33,14 @@ impl Mask {
         Mask(open)
     }
 
-    /// The set as a number: bit n-1 is signal n.
+    /// The mask as a number: bit n-1 is signal n.
     pub fn to_bits(self) -> u64 {
         // SAFETY: sigismember only reads the set, which is initialised.
         let is_member = |number: i32| unsafe { libc::sigismember(self.as_ptr(), number) } == 1;
         (1..=SIGNAL_MAX).filter(|n| is_member(*n)).fold(0, |bits, n| bits | 1 << (n - 1))
     }
 
-    /// The set that a number means, real-time signals included.
+    /// The mask that a number stands for, real-time signals included.
     pub fn from_bits(bits: u64) -> Mask {
         // SAFETY: sigemptyset initialises the set, and sigaddset only adds to it.
         unsafe {
@@ -53,11 +53,11 @@ impl Mask {
         }
     }
 
-    /// Lets in the signals that wait, for an instant.
+    /// Delivers the pending signals that this mask does not block, by setting it for an instant.
     ///
     /// # Errors
     /// Those of sigprocmask(2).
-    pub fn let_in(&self) -> io::Result<()> {
+    pub fn deliver_pending(&self) -> io::Result<()> {
         let blocked = self.0.thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         Ok(blocked.thread_set_mask()?)
     }

@@ -1,4 +1,4 @@
-//! Names and numbers of signals on this machine.
+//! Signal names and numbers on this machine.
 
 use nix::sys::signal::Signal;
 

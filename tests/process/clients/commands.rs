@@ -246,7 +246,7 @@ fn other_users_are_refused_and_logged() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(shell().contains("permission denied; are you the user who runs einhorn?"));
+    assert!(shell().contains("permission denied; are you the user that einhorn runs as?"));
     // Whatever an operator may do to the file.
     std::fs::set_permissions(rig.socket(), PermissionsExt::from_mode(0o777)).unwrap();
     assert!(shell().contains("lost the connection"));

@@ -95,7 +95,7 @@ fn a_bad_command_line_is_refused_by_what_is_wrong() {
     for (words, status, says) in [
         ("-n 0 sh", 2, "--number"),
         ("--no-such sh", 2, "--no-such"),
-        ("-b 127.0.0.1:99999 sh", 2, "\"99999\" is no port"),
+        ("-b 127.0.0.1:99999 sh", 2, "\"99999\" is not a port"),
         ("sh srv:127.0.0.1:80,bogus", 2, "bogus"),
         ("-m soon sh", 2, "--ack-mode"),
         ("./missing", 1, "program: cannot execute ./missing: No such file"),

@@ -67,7 +67,7 @@ fn bad_values_are_told_with_option_and_bound() {
         ("--nice", &["0:0:it's"], "RENICE_CMD"),
         ("--reexec-as", &["it's"], "shell words"),
         ("--reexec-as", &[""], "command"),
-        ("--command-name", &["a/b"], "must not contain '/'"),
+        ("--command-name", &["a/b"], "must not be empty or contain '/'"),
         ("--socket-path", &[""], ""),
         ("--with-state-fd", &["x"], "'x'"),
     ] {
@@ -84,17 +84,17 @@ fn bad_values_are_told_with_option_and_bound() {
 fn bad_addresses_are_told_with_what_would_be_right() {
     let rig = Rig::new();
     for (address, told) in [
-        ("8080", "expected IP:PORT"),
-        (":8080", "expected IP:PORT"),
-        ("127.0.0.1:", "must be 0 to 65535"),
-        ("127.0.0.1:65536", "must be 0 to 65535"),
+        ("8080", "expected HOST:PORT"),
+        (":8080", "expected HOST:PORT"),
+        ("127.0.0.1:", "port number from 0 to 65535"),
+        ("127.0.0.1:65536", "port number from 0 to 65535"),
         ("::1:8080", "[::1]:8080"),
-        ("[::x]:80", "no IPv6 address"),
-        ("127.0.0.1:0,x", "there are r, n"),
+        ("[::x]:80", "not an IPv6 address"),
+        ("127.0.0.1:0,x", "known options: r, n"),
         ("127.0.0.1:0,v6only", "v6only"),
         ("127.0.0.1:0,mode=0660", "mode=0660"),
-        ("unix:", "needs a path"),
-        ("unix:x,mode=0999", "octal permissions"),
+        ("unix:", "must be followed by a path"),
+        ("unix:x,mode=0999", "octal mode"),
         ("unix:x,v6only", "mode=0660, owner=USER"),
     ] {
         let before = ["-b", "unix:first", "-b", address, "true"];

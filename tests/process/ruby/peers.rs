@@ -235,7 +235,7 @@ fn an_original_master_that_goes_away_in_an_upgrade_is_told() {
     let original = Original::start(&rig, "gone");
     let (code, printed, complaint) = original.run("upgrade; inc");
     assert_eq!((code, printed.as_str()), (Some(1), UPGRADE));
-    let lost = "einhornsh: lost the connection before the last message arrived: the master closed";
+    let lost = "einhornsh: lost the connection before the reply was complete: the master closed";
     assert!(complaint.starts_with(lost), "{complaint}");
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use einhorn::outcome::Outcome;
-use einhorn::protocol::{Args, NewsStage};
+use einhorn::protocol::{Args, ProgressStage};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::{Value, json};
 
@@ -46,8 +46,8 @@ fn told(script: Vec<Say>, arguments: &[&str]) -> (Option<i32>, String, String) {
 /// The script of an upgrade.
 fn upgrade(end: Say) -> Vec<Say> {
     vec![
-        goes(NewsStage::Preflight, "Upgrading, as commanded"),
-        goes(NewsStage::Rollout, "===> Launched 17 (slot 4)"),
+        goes(ProgressStage::Preflight, "Upgrading, as commanded"),
+        goes(ProgressStage::Rollout, "===> Launched 17 (slot 4)"),
         end,
     ]
 }
@@ -138,7 +138,7 @@ fn json_is_what_the_master_sent_and_what_became_of_the_client() {
 }
 
 fn who_detaches_waits_for_the_first_answer_only() {
-    let first = goes(NewsStage::Preflight, "Upgrading, as commanded");
+    let first = goes(ProgressStage::Preflight, "Upgrading, as commanded");
     let event = first.event().unwrap();
     for (arguments, printed) in [
         (&["-e", "upgrade --detach"][..], "Upgrading, as commanded"),
@@ -165,9 +165,9 @@ const TIMEOUT: &str = "2";
 fn a_time_that_is_over_ends_the_waiting_and_nothing_else() {
     std::thread::scope(|scope| {
         for (first, parts) in [
-            (goes(NewsStage::Rollout, "x"), &["the upgrade goes on", "wait`", "abort`"][..]),
-            (goes(NewsStage::Settling, "x"), &["it goes on"]),
-            (Say::Words("x", true), &["it goes on"]),
+            (goes(ProgressStage::Rollout, "x"), &["the upgrade continues", "wait`", "abort`"][..]),
+            (goes(ProgressStage::Settling, "x"), &["it continues"]),
+            (Say::Words("x", true), &["it continues"]),
         ] {
             scope.spawn(move || {
                 let rig = Rig::new();
@@ -177,7 +177,7 @@ fn a_time_that_is_over_ends_the_waiting_and_nothing_else() {
                 let arguments = ["-d", socket, "-e", "upgrade", "--timeout", TIMEOUT];
                 let (code, stdout, stderr) = run(&rig, &arguments);
                 assert_eq!((code, stdout.as_str()), (Some(5), "x\n"), "{stderr}");
-                assert!(stderr.starts_with("einhornsh: not done within 2s"), "{stderr}");
+                assert!(stderr.starts_with("einhornsh: not finished within 2s"), "{stderr}");
                 for part in parts {
                     assert!(stderr.contains(part), "no {part:?} in {stderr}");
                 }
@@ -187,7 +187,7 @@ fn a_time_that_is_over_ends_the_waiting_and_nothing_else() {
             });
         }
         scope.spawn(|| {
-            let script = vec![goes(NewsStage::Rollout, "x"), Say::Nothing];
+            let script = vec![goes(ProgressStage::Rollout, "x"), Say::Nothing];
             let timeout = format!("--timeout={TIMEOUT}");
             let (code, stdout, _) = told(script, &["--json", &timeout, "-e", "upgrade"]);
             assert_eq!((code, &objects(&stdout)[1]["outcome"]), (Some(5), &json!("not_waited")));
@@ -196,7 +196,7 @@ fn a_time_that_is_over_ends_the_waiting_and_nothing_else() {
     let (code, stdout, stderr) = told(vec![Say::Nothing], &["-e", "inc --timeout 0.1 --json"]);
     assert_eq!(code, Some(5), "{stderr}");
     assert_eq!(objects(&stdout)[0]["outcome"], "not_waited");
-    assert!(stderr.contains("did not answer in time"), "{stderr}");
+    assert!(stderr.contains("did not reply in time"), "{stderr}");
 }
 
 fn masters_without_events_are_judged_by_their_last_words() {
@@ -287,7 +287,7 @@ fn a_terminal_gets_one_live_line_cut_to_its_width() {
 
 fn the_seconds_of_the_live_line_run_without_news() {
     let rig = Rig::new();
-    let master = master(&rig, vec![goes(NewsStage::Canary, "Alone"), Say::Nothing]);
+    let master = master(&rig, vec![goes(ProgressStage::Canary, "Alone"), Say::Nothing]);
     let arguments = ["-e", "upgrade --timeout 60"];
     let (terminal, mut child) = Terminal::of(shell(&rig, &arguments));
     for seconds in ["1s", "2s"] {
@@ -331,7 +331,7 @@ fn a_terminal_that_can_do_nothing_gets_plain_lines() {
 
 fn who_leaves_a_live_line_is_on_a_line_of_his_own() {
     let rig = Rig::new();
-    let master = master(&rig, vec![goes(NewsStage::Canary, "Alone"), Say::Nothing]);
+    let master = master(&rig, vec![goes(ProgressStage::Canary, "Alone"), Say::Nothing]);
     let mut command = shell(&rig, &["-e", "upgrade"]);
     interruptible(&mut command);
     let (terminal, mut child) = Terminal::of(command);

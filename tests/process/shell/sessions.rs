@@ -13,7 +13,7 @@ crate::tests![
     commands_are_carried_out_in_order_and_their_messages_printed,
     arguments_are_shell_words,
     lines_come_from_standard_input_when_that_is_no_terminal,
-    nobody_there_is_told_with_socket_and_hint,
+    a_failed_connect_names_the_socket_and_gives_a_hint,
     a_name_leads_to_its_socket,
     an_upgrade_is_told_to_its_end_as_sidekiqs_unit_file_asks_for_it,
     wrong_usage_is_refused_and_nothing_sent,
@@ -104,7 +104,7 @@ fn lines_come_from_standard_input_when_that_is_no_terminal() {
     assert!(stderr.contains("cannot read standard input"), "{stderr}");
 }
 
-fn nobody_there_is_told_with_socket_and_hint() {
+fn a_failed_connect_names_the_socket_and_gives_a_hint() {
     let rig = Rig::new();
     drop(UnixListener::bind(rig.path("dead.sock")).unwrap());
     fs::write(rig.path("plain"), "").unwrap();
@@ -112,8 +112,8 @@ fn nobody_there_is_told_with_socket_and_hint() {
         (&[][..], "einhorn.sock", "no such file; is einhorn running?"),
         (&["web"], "einhorn-web.sock", "no such file"),
         (&["-c", "web"], "einhorn-web.sock", "no such file"),
-        (&["-d", "dead.sock"], "dead.sock", "nothing listens there any more"),
-        (&["-d", "plain"], "plain", "it is not a socket"),
+        (&["-d", "dead.sock"], "dead.sock", "nothing is listening there"),
+        (&["-d", "plain"], "plain", "not a socket"),
     ] {
         let (code, stdout, stderr) = run(&rig, &[arguments, &["-e", "inc"]].concat());
         assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
@@ -190,7 +190,7 @@ fn a_connection_that_is_lost_is_told() {
     });
     let (code, stdout, stderr) = run(&rig, &["-e", "inc; inc"]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
-    assert!(stderr.starts_with("einhornsh: lost the connection before the last message"));
+    assert!(stderr.starts_with("einhornsh: lost the connection before the reply"));
     nobody.join().unwrap();
 }
 

@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 
 use einhorn::outcome::Outcome;
-use einhorn::protocol::{End, News, Progress};
+use einhorn::protocol::{End, Progress, ReplyEvent};
 use einhorn::status::Status;
 
 use crate::shell::sessions::{outcome, run, shell};
@@ -24,17 +24,17 @@ impl Told {
     /// # Panics
     /// The events are not some of progress and one end, or the exit status is not that of the end.
     fn of((code, stdout, stderr): (Option<i32>, String, String)) -> Told {
-        let news = stdout
-            .lines()
-            .map(|line| News::parse(line).unwrap_or_else(|why| panic!("{why}: {line}\n{stderr}")));
-        let mut news: Vec<News> = news.collect();
-        let Some(News::End(end)) = news.pop() else { panic!("no end: {stdout}{stderr}") };
+        let news = stdout.lines().map(|line| {
+            ReplyEvent::parse(line).unwrap_or_else(|why| panic!("{why}: {line}\n{stderr}"))
+        });
+        let mut news: Vec<ReplyEvent> = news.collect();
+        let Some(ReplyEvent::End(end)) = news.pop() else { panic!("no end: {stdout}{stderr}") };
         assert_eq!(stderr, "");
         assert_eq!(code, Some(i32::from(end.exit_status)), "{end:?}");
         assert_eq!(end.exit_status, end.outcome.exit_status());
         let progress = news.into_iter().map(|news| match news {
-            News::Progress(progress) => progress,
-            News::End(end) => panic!("two ends: {end:?}"),
+            ReplyEvent::Progress(progress) => progress,
+            ReplyEvent::End(end) => panic!("two ends: {end:?}"),
         });
         Told { progress: progress.collect(), end }
     }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use einhorn::outcome::Outcome;
 use einhorn::protocol::{
-    End, Line, News, NewsFailure, NewsStage, Numbers, Progress, Reply, Request,
+    End, Line, Numbers, Progress, ProgressStage, Reply, ReplyEvent, Request, WorkerFailure,
 };
 
 use crate::support::rig::Rig;
@@ -34,8 +34,8 @@ impl Say {
     /// The event, as it is sent.
     pub(crate) fn event(&self) -> Option<String> {
         match self {
-            Say::Goes(progress) => Some(News::Progress(progress.clone()).to_json()),
-            Say::Ends(end) => Some(News::End(end.clone()).to_json()),
+            Say::Goes(progress) => Some(ReplyEvent::Progress(progress.clone()).to_json()),
+            Say::Ends(end) => Some(ReplyEvent::End(end.clone()).to_json()),
             Say::Words(..) | Say::Nothing => None,
         }
     }
@@ -95,7 +95,7 @@ const NUMBERS: Numbers =
     Numbers { generation: 2, acked: 1, target: 4, old_left: 3, failed: 0, elapsed_ms: 1100 };
 
 /// A line of an upgrade that goes on.
-pub(crate) fn goes(stage: NewsStage, message: &str) -> Say {
+pub(crate) fn goes(stage: ProgressStage, message: &str) -> Say {
     Say::Goes(Progress { stage, numbers: NUMBERS, message: message.to_owned() })
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn ends(outcome: Outcome, message: &str) -> Say {
 
 /// The last line of an upgrade that failed, with workers that did.
 pub(crate) fn failed(message: &str) -> Say {
-    let failure = |pid, slot, what: &str, age_ms, last_words: Option<&str>| NewsFailure {
+    let failure = |pid, slot, what: &str, age_ms, last_words: Option<&str>| WorkerFailure {
         pid,
         slot,
         what: what.to_owned(),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use einhorn::outcome::Outcome;
-use einhorn::protocol::NewsStage;
+use einhorn::protocol::ProgressStage;
 
 use crate::support::deploys::{self, deploy, deploy_good, directory, runs};
 use crate::support::einhornsh::{Asked, ask, status, tell};
@@ -151,7 +151,7 @@ fn a_preflight_that_is_aborted_changes_nothing() {
             let mut asked = ask(&rig, command);
             let is_running = || rig.path("running").exists().then_some(());
             play.master.until("the preflight runs", is_running);
-            assert_eq!(status(&rig).0.in_progress.unwrap().stage, NewsStage::Preflight);
+            assert_eq!(status(&rig).0.in_progress.unwrap().stage, ProgressStage::Preflight);
             assert!(!asked.is_over());
             let aborted = tell(&rig, "abort");
             aborted.ended(Outcome::Done, "Aborted the upgrade before it changed anything");

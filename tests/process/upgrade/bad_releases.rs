@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use einhorn::outcome::Outcome;
-use einhorn::protocol::{End, NewsFailure, Numbers};
+use einhorn::protocol::{End, Numbers, WorkerFailure};
 use einhorn::status::{Status, UpgradeCommand};
 
 use crate::shell::sessions::run;
@@ -179,7 +179,7 @@ impl Bad {
             assert!(end.message.ends_with(&then), "{end:?}");
         }
         assert_eq!(end.failures.len(), self.failures, "{end:?}");
-        for NewsFailure { pid, slot, what, age_ms, .. } in &end.failures {
+        for WorkerFailure { pid, slot, what, age_ms, .. } in &end.failures {
             assert_eq!(*what, self.what.replace("HERE", &here), "{end:?}");
             assert_eq!(pid.is_some(), !what.starts_with("could not be started"), "{end:?}");
             assert!(*slot >= 3 && *age_ms < 10_000, "{end:?}");

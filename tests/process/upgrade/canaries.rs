@@ -4,7 +4,7 @@
 use std::fs;
 
 use einhorn::outcome::Outcome;
-use einhorn::protocol::NewsStage;
+use einhorn::protocol::ProgressStage;
 use einhorn::status::WorkerState;
 use nix::sys::signal::Signal;
 
@@ -89,7 +89,7 @@ fn the_check_is_told_of_the_worker_and_lets_the_others_come() {
         stays(&master, is_alone);
         assert!(!asked.is_over());
         let (status, is_well) = status(&rig);
-        assert!(is_well && status.in_progress.unwrap().stage == NewsStage::Canary);
+        assert!(is_well && status.in_progress.unwrap().stage == ProgressStage::Canary);
         let canary = status.workers.iter().find(|worker| worker.generation == 1).unwrap();
         assert_eq!(canary.state, WorkerState::Canary);
         let ours = given.lines().filter(|line| line.starts_with("EINHORN_"));
@@ -107,9 +107,13 @@ fn the_check_is_told_of_the_worker_and_lets_the_others_come() {
         answer(&rig, 0);
         let told = asked.told();
         told.done();
-        let stages: Vec<NewsStage> = told.progress.iter().map(|line| line.stage).collect();
-        let expected =
-            [NewsStage::Preflight, NewsStage::HandingOver, NewsStage::Canary, NewsStage::Rollout];
+        let stages: Vec<ProgressStage> = told.progress.iter().map(|line| line.stage).collect();
+        let expected = [
+            ProgressStage::Preflight,
+            ProgressStage::HandingOver,
+            ProgressStage::Canary,
+            ProgressStage::Rollout,
+        ];
         assert!(stages.is_sorted_by_key(|stage| expected.iter().position(|s| s == stage)));
         assert!(expected.iter().all(|stage| stages.contains(stage)), "{stages:?}");
         master.settled(3);
@@ -299,7 +303,7 @@ fn who_has_lost_the_terminal_attaches_again() {
         told.done();
         let first = told.progress.first().unwrap();
         assert_eq!(first.message, "Waiting for the upgrade in progress");
-        assert_eq!(first.stage, NewsStage::Canary);
+        assert_eq!(first.stage, ProgressStage::Canary);
         assert_eq!(told.end.release, Some(directory(&rig, "02").display().to_string()));
         master.settled(3);
     });

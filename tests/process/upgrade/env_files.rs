@@ -123,10 +123,10 @@ fn a_failed_upgrade_leaves_the_variables_as_they_were() {
 /// Files that cannot be read, each with what is wrong with it behind the name of the option.
 fn bad_files() -> [(Option<&'static str>, &'static str); 5] {
     [
-        (Some("VALUE=2\n\nno assignment\n"), ": line 3 is no NAME=VALUE"),
+        (Some("VALUE=2\n\nno assignment\n"), ": line 3 is not NAME=VALUE"),
         (Some("VALUE=2\nEINHORN_FD_0=5\n"), ": EINHORN_FD_0 is set by einhorn itself"),
-        (Some("VALUE=2\nTEXT='2\n\n"), ": line 2 is no NAME=VALUE"),
-        (Some("no assignment # but a comment\n"), ": line 1 is no NAME=VALUE"),
+        (Some("VALUE=2\nTEXT='2\n\n"), ": line 2 is not NAME=VALUE"),
+        (Some("no assignment # but a comment\n"), ": line 1 is not NAME=VALUE"),
         (None, ": No such file or directory"),
     ]
 }

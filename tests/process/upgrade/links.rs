@@ -189,11 +189,9 @@ fn a_release_that_is_gone_is_replaced_by_what_the_link_means_and_that_is_told() 
     );
     master.until_logged(&told);
     let (seen, is_well) = status(&rig);
-    let note = format!(
-        "workers that run in another release than their generation began with: 1; {} is gone",
-        old.display()
-    );
-    let leads = "the release of generation 0 is gone: its workers are started where --chdir leads";
+    let note = format!("workers that run in another release because {} is gone: 1", old.display());
+    let leads =
+        "the release of generation 0 is gone: new workers start in the current --chdir directory";
     assert!(is_well && seen.notes == [note.as_str(), leads], "{:?}", seen.notes);
     let of_it = seen.workers.iter().find(|worker| worker.pid == stray).unwrap();
     assert_eq!((of_it.generation, &of_it.release), (0, &Some(new.display().to_string())));

@@ -8,8 +8,8 @@ pub(super) const CONFIG: &[Transcript] = &[
         To::Manual,
         "{command: config, args: ['{number: 2, seconds: 0.5, ack_mode: 3, verbosity: 0}'], id: 1}",
         &[
-            "info: Changed number to 2, seconds to 0.5, ack_mode to 3s, verbosity to 0",
-            "reply 1: Changed number to 2, seconds to 0.5, ack_mode to 3s, verbosity to 0",
+            "info: Changed number to 2, seconds to 0.5, ack_mode to 3, verbosity to 0",
+            "reply 1: Changed number to 2, seconds to 0.5, ack_mode to 3, verbosity to 0",
             "now number 2",
             "now seconds 500ms",
             "now ack_mode Timer(3s)",
@@ -35,11 +35,7 @@ pub(super) const CONFIG: &[Transcript] = &[
     (
         To::Manual,
         "{command: config, args: ['{ack_mode: 0}']}",
-        &[
-            "info: Changed ack_mode to 0s",
-            "reply: Changed ack_mode to 0s",
-            "now ack_mode Timer(0ns)",
-        ],
+        &["info: Changed ack_mode to 0", "reply: Changed ack_mode to 0", "now ack_mode Timer(0ns)"],
     ),
     (
         To::Stopping,
@@ -58,8 +54,8 @@ pub(super) const CONFIG: &[Transcript] = &[
     (
         To::Manual,
         "{command: config, args: ['{seconds: 4, backlog: 101}']}",
-        &["reply: backlog is 100 and cannot change: a listener keeps the queue that it was bound \
-           with"],
+        &["reply: backlog is 100 and cannot be changed: a listener keeps the backlog that it was \
+           bound with"],
     ),
     (
         To::Manual,

@@ -343,7 +343,7 @@ const CONVERSATION: &[Transcript] = &[
     (
         To::Manual,
         "{command: signal, args: [[HUP]]}",
-        &["reply: An argument is a list, not a string"],
+        &["reply: Each argument must be a string, not a list"],
     ),
     (
         To::Manual,

@@ -2,7 +2,7 @@
 
 use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
-use einhorn::protocol::{End, News, NewsStage, Reply};
+use einhorn::protocol::{End, ProgressStage, Reply, ReplyEvent};
 use einhorn::state::{ConnectionId, ExitStatus, Pid, Signal, Slot};
 
 use super::{half_way, set, turn_and_start};
@@ -27,20 +27,20 @@ fn told(actions: &[Action], to: u64) -> Vec<Reply> {
 
 /// The one end among what a client is told.
 fn end(replies: &[Reply]) -> End {
-    let news = |reply: &Reply| News::parse(reply.event.as_ref().unwrap()).unwrap();
+    let news = |reply: &Reply| ReplyEvent::parse(reply.event.as_ref().unwrap()).unwrap();
     let (last, before) = replies.split_last().unwrap();
-    let goes_on = |reply: &Reply| reply.wait && matches!(news(reply), News::Progress(_));
+    let goes_on = |reply: &Reply| reply.wait && matches!(news(reply), ReplyEvent::Progress(_));
     assert!(before.iter().all(goes_on) && !last.wait, "{replies:?}");
     match news(last) {
-        News::End(end) => end,
-        News::Progress(progress) => panic!("{progress:?}"),
+        ReplyEvent::End(end) => end,
+        ReplyEvent::Progress(progress) => panic!("{progress:?}"),
     }
 }
 
-fn stage(reply: &Reply) -> NewsStage {
-    match News::parse(reply.event.as_ref().unwrap()).unwrap() {
-        News::Progress(progress) => progress.stage,
-        News::End(end) => panic!("{end:?}"),
+fn stage(reply: &Reply) -> ProgressStage {
+    match ReplyEvent::parse(reply.event.as_ref().unwrap()).unwrap() {
+        ReplyEvent::Progress(progress) => progress.stage,
+        ReplyEvent::End(end) => panic!("{end:?}"),
     }
 }
 
@@ -51,13 +51,13 @@ fn the_end_of_a_failure_says_who_failed() {
     let mut master = manual(2, 2);
     set(&mut master, "upgrade_max_failures: 1");
     let first = client(&mut master, 7, UPGRADE);
-    assert_eq!(first.iter().map(stage).collect::<Vec<_>>(), [NewsStage::Preflight]);
+    assert_eq!(first.iter().map(stage).collect::<Vec<_>>(), [ProgressStage::Preflight]);
     master.reexec();
     turn(&mut master);
     let started =
         Event::Spawned { slot: Slot(2), pid: Pid(1002), connection: None, directory: None };
     let launched = master.tell(started);
-    assert_eq!(stage(&told(&launched, 7)[0]), NewsStage::Canary);
+    assert_eq!(stage(&told(&launched, 7)[0]), ProgressStage::Canary);
     master.now_ms += 250;
     let status = ExitStatus::Killed { number: 11, signal: Some(Signal::Segv), core_dumped: true };
     master.tell(exited(1002, status));
@@ -97,7 +97,7 @@ fn a_superseded_upgrade_ends_for_programs_and_goes_on_for_people() {
 fn whoever_attaches_is_told_the_end_and_whoever_is_late_how_it_was() {
     let mut master = half_way();
     let first = client(&mut master, 7, "{command: wait, id: 1, events: true}");
-    assert_eq!((first.len(), stage(&first[0])), (1, NewsStage::Rollout));
+    assert_eq!((first.len(), stage(&first[0])), (1, ProgressStage::Rollout));
     let aborts = client_and_all(&mut master, 8, "{command: abort}");
     assert_eq!(end(&told(&aborts, 7)).exit_status, 6);
     let late = client(&mut master, 9, "{command: wait, id: 1, events: true}");
@@ -155,7 +155,7 @@ fn a_number_of_workers_is_waited_for() {
     let mut master = manual(2, 2);
     let line = "{command: set_workers, args: ['3', --wait], id: 1, events: true}";
     let first = client(&mut master, 7, line);
-    assert_eq!((first.len(), stage(&first[0])), (1, NewsStage::Settling));
+    assert_eq!((first.len(), stage(&first[0])), (1, ProgressStage::Settling));
     turn_and_start_told(&mut master);
     let ack = "{command: worker:ack, pid: 1002}";
     master.tell(requested(8, ack));
@@ -196,7 +196,7 @@ fn what_cannot_be_waited_for_is_not_done() {
 fn the_end_of_the_master_is_waited_for() {
     let mut master = manual(1, 1);
     let first = client(&mut master, 7, "{command: die, args: [--wait], id: 1, events: true}");
-    assert_eq!((first.len(), stage(&first[0])), (1, NewsStage::Stopping));
+    assert_eq!((first.len(), stage(&first[0])), (1, ProgressStage::Stopping));
     let again = client(&mut master, 8, "{command: die, args: [KILL]}");
     assert!(!again[0].wait);
     master.tell(exited(1000, ExitStatus::Code(0)));

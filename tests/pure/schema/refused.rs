@@ -37,7 +37,7 @@ fn inconsistent(name: &'static str, comment: &'static str, bytes: Vec<u8>) -> Re
 
 /// One that says in other bytes what a master writes in its own way.
 fn spelled(name: &'static str, comment: &'static str, bytes: Vec<u8>) -> Refused {
-    refused(name, "OtherSpelling", comment, bytes)
+    refused(name, "NotCanonical", comment, bytes)
 }
 
 /// Numbers as they are written.

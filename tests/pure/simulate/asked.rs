@@ -139,9 +139,9 @@ impl World {
                     Manner::Ruby => format!("[MASTER {pid}] INFO: Running under Ruby 3.1.2\n"),
                     _ => "one\ntwo\n".to_owned(),
                 };
-                let (pin, is_cut) = (None, false);
+                let (pin, is_truncated) = (None, false);
                 let outcome =
-                    PreflightOutcome::Ended { pid, status, report, pin, last_words, is_cut };
+                    PreflightOutcome::Ended { pid, status, report, pin, last_words, is_truncated };
                 Event::PreflightEnded { outcome }
             }
             Some(pid) => Event::Exited { pid, status, last_words: Vec::new() },

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use einhorn::decide::Action;
-use einhorn::state::{FAILURES_TOLD, Stage};
+use einhorn::state::{FAILURES_KEPT, Stage};
 
 use super::step::{Step, has_canary, is_going, staying};
 
@@ -88,7 +88,7 @@ fn sights(step: &Step) -> Vec<String> {
     also(after.upgrade_due_at > before.upgrade_due_at, "put off");
     also(after.waiters.len() > before.waiters.len(), "waits");
     let failures = after.rollout.as_ref().map_or(0, |rollout| rollout.failure_count as usize);
-    also(failures > FAILURES_TOLD, "more failures than are told");
+    also(failures > FAILURES_KEPT, "more failures than are told");
     let goes_on = [
         kind.map(|kind| format!("{kind:?}")),
         before.reexec.map(|reexec| match reexec.stage {

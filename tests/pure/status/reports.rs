@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use einhorn::decide::Event;
 use einhorn::outcome::Outcome;
-use einhorn::protocol::NewsStage;
+use einhorn::protocol::ProgressStage;
 use einhorn::state::{
     AckMode, Address, Bind, BoundBy, Config, Deployment, EndedUpgrade, Failure, Family, Generation,
     Listener, ListenerOptions, Monotonic, Now, Pid, Realtime, Rollout, RolloutKind, Slot,
     UpgradeKind,
 };
 use einhorn::status::{
-    Health, Kernel, ListenerKind, Queue, Status, Style, Unit, UpgradeCommand, WorkerState, json,
-    metrics, report, table,
+    Health, ListenerKind, Measurements, Queue, Status, Style, Unit, UpgradeCommand, WorkerState,
+    json, metrics, report, table,
 };
 
 use crate::example::{MASTER, Master, config};
@@ -24,16 +24,16 @@ const SCHEMA: &str = include_str!("../../../docs/status.schema.json");
 /// What is told of a master now; whatever it is, its document is as the schema has it, and comes
 /// back from its JSON.
 fn told(master: &Master) -> Status {
-    told_with(master, &Kernel::default())
+    told_with(master, &Measurements::default())
 }
 
-fn told_with(master: &Master, kernel: &Kernel) -> Status {
+fn told_with(master: &Master, measured: &Measurements) -> Status {
     let ms = i64::try_from(master.now_ms).unwrap();
     let now = Now {
         monotonic: Monotonic(master.now_ms * 1_000_000),
         realtime: Realtime(1_795_206_031_000_000_000 + ms * 1_000_000),
     };
-    let status = report(&master.state, now, kernel);
+    let status = report(&master.state, now, measured);
     let document = json(&status);
     assert_eq!(breach(SCHEMA, &document), None);
     assert_eq!(serde_json::from_str::<Status>(&document).unwrap(), status);
@@ -88,26 +88,27 @@ fn what_the_kernel_says_is_told_and_what_it_does_not_say_is_null() {
     master.state.listeners =
         vec![listener(tcp, 6, Some(4001)), listener(udp, 7, Some(53)), listener(unix, 8, None)];
     let queue = |depth, limit, unit| Some(Queue { depth, limit, unit });
-    let kernel = Kernel {
+    let measured = Measurements {
         uptime: Some(Duration::from_millis(90_061_001)),
         memory: [(MASTER, 3_000_000), (Pid(1000), 70_000_000)].into(),
         queues: vec![queue(3, 100, Unit::Connections), queue(0, 9000, Unit::Bytes), None],
         is_release_gone: true,
     };
-    let status = told_with(&master, &kernel);
+    let status = told_with(&master, &measured);
     assert_eq!(status.master.uptime_ms, Some(90_061_001));
     assert_eq!(status.master.memory_bytes, Some(3_000_000));
     let memory: Vec<_> = status.workers.iter().map(|worker| worker.memory_bytes).collect();
     assert_eq!(memory, [Some(70_000_000), None]);
-    let gone = "the release of generation 0 is gone: its workers are started where --chdir leads";
-    assert_eq!(status.notes, [gone, "not measured: the memory of 1 of 2 workers"]);
+    let gone =
+        "the release of generation 0 is gone: new workers start in the current --chdir directory";
+    assert_eq!(status.notes, [gone, "memory not measured for 1 of 2 workers"]);
     let listeners: Vec<_> =
         status.listeners.iter().map(|it| (it.address.as_str(), it.kind, it.queue)).collect();
     assert_eq!(
         listeners,
         [
-            ("[::1]:4001", ListenerKind::Tcp, kernel.queues[0]),
-            ("udp:10.0.0.1:53", ListenerKind::Udp, kernel.queues[1]),
+            ("[::1]:4001", ListenerKind::Tcp, measured.queues[0]),
+            ("udp:10.0.0.1:53", ListenerKind::Udp, measured.queues[1]),
             ("unix:/run/w", ListenerKind::Unix, None),
         ]
     );
@@ -119,17 +120,17 @@ fn deaths_before_an_ack_are_a_reason_only_while_workers_are_missing() {
     master.turn_at(500);
     master.exit(1001);
     let status = told(&master);
-    assert_eq!(status.reasons, ["0 of 2 workers are up", "deaths before an ACK in a row: 1"]);
+    assert_eq!(status.reasons, ["0 of 2 workers are up", "consecutive deaths before an ACK: 1"]);
     assert_eq!(status.master.early_deaths, 1);
     master.turn_at(1000);
     master.state.early_death_count = 1;
     master.ask("{command: dec}");
     let status = told(&master);
     assert_eq!(status.health, Health::Ok, "{:?}", status.reasons);
-    assert_eq!(status.notes[0], "deaths before an ACK in a row: 1");
+    assert_eq!(status.notes[0], "consecutive deaths before an ACK: 1");
     master.ask("{command: inc}");
     master.state.early_death_count = 2;
-    let why = "deaths before an ACK in a row: 2; nothing more is started (--retries)";
+    let why = "consecutive deaths before an ACK: 2; no more workers are started (--retries)";
     assert_eq!(told(&master).reasons, ["1 of 2 workers are up", why]);
 }
 
@@ -152,7 +153,7 @@ fn those_told_to_go_serve_no_more_and_have_a_deadline() {
     let status = told(&master);
     assert_eq!(status.reasons, ["the master is going down", "0 of 1 workers are up"]);
     let now = status.in_progress.as_ref().unwrap();
-    assert_eq!((now.stage, now.numbers.elapsed_ms), (NewsStage::Stopping, 31_000));
+    assert_eq!((now.stage, now.numbers.elapsed_ms), (ProgressStage::Stopping, 31_000));
 }
 
 /// Two old workers that serve, and the new generation of a smooth roll-out.
@@ -178,7 +179,7 @@ fn a_roll_out_is_told_by_its_stage_and_is_well_while_the_old_serve() {
     let status = told(&master);
     assert_eq!((status.health, status.master.acked), (Health::Ok, 2));
     let now = status.in_progress.as_ref().unwrap();
-    assert_eq!(now.stage, NewsStage::Canary);
+    assert_eq!(now.stage, ProgressStage::Canary);
     assert_eq!((now.numbers.generation, now.numbers.acked, now.numbers.old_left), (1, 0, 2));
     assert_eq!(now.numbers.elapsed_ms, 2000);
     assert_eq!(states(&status)[2], (2, WorkerState::Canary));
@@ -187,7 +188,7 @@ fn a_roll_out_is_told_by_its_stage_and_is_well_while_the_old_serve() {
     rollout.failure_count = 3;
     let status = told(&master);
     let now = status.in_progress.as_ref().unwrap();
-    assert_eq!((now.stage, now.numbers.failed), (NewsStage::Rollout, 3));
+    assert_eq!((now.stage, now.numbers.failed), (ProgressStage::Rollout, 3));
     assert_eq!(states(&status)[2], (2, WorkerState::Starting));
     master.exit(1000);
     let status = told(&master);
@@ -207,8 +208,7 @@ fn workers_in_another_release_than_their_generation_began_with_are_told() {
     let is_told = |master: &Master| told(master).notes.iter().any(|note| note.contains("gone"));
     assert!(!is_told(&master));
     master.state.workers.get_mut(&Pid(1000)).unwrap().directory = began_in("42");
-    let gone = "workers that run in another release than their generation began with: 1; \
-                /srv/web/releases/41 is gone";
+    let gone = "workers that run in another release because /srv/web/releases/41 is gone: 1";
     assert!(told(&master).notes.contains(&gone.to_owned()));
 }
 
@@ -243,7 +243,7 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
     assert_eq!(status.workers[2].state, WorkerState::Overrun);
     assert_eq!(status.workers[2].release.as_deref(), Some("/srv/web/releases/42"));
     let now = status.in_progress.as_ref().unwrap();
-    assert_eq!((now.stage, now.numbers.elapsed_ms), (NewsStage::Restoring, 2500));
+    assert_eq!((now.stage, now.numbers.elapsed_ms), (ProgressStage::Restoring, 2500));
     let last = status.last_upgrade.as_ref().unwrap();
     assert_eq!(
         (last.command, last.outcome, last.took_ms),
@@ -252,7 +252,7 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
     let shown = table(&status, Style::Plain);
     let lines: Vec<&str> = shown.lines().take(7).collect();
     assert_eq!(lines[0], "ok");
-    assert!(lines[1].starts_with("note: not measured"));
+    assert!(lines[1].starts_with("note: memory not measured"));
     let now =
         "in progress: restoring, generation 0: 2 of 2 ACKed, 1 old left, 0 failed, after 2.50s";
     assert_eq!(lines[2], now);

@@ -1,6 +1,6 @@
 //! The tables for people, in full.
 
-use einhorn::protocol::{NewsStage, Numbers};
+use einhorn::protocol::{Numbers, ProgressStage};
 use einhorn::status::{
     Health, InProgress, ListenerKind, ListenerStatus, MasterStatus, Queue, Status, Style, Unit,
     VERSION, WorkerState, WorkerStatus, table,
@@ -36,7 +36,7 @@ pub(super) fn busy() -> Status {
             memory_bytes: Some(2_949_120),
         },
         in_progress: Some(InProgress {
-            stage: NewsStage::Rollout,
+            stage: ProgressStage::Rollout,
             numbers: Numbers {
                 generation: 2,
                 acked: 0,

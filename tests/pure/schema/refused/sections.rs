@@ -127,11 +127,16 @@ fn names() -> Vec<Refused> {
         undecodable("critical-bool", "Neither critical nor not.", critical_byte),
         refused(
             "critical-cleared",
-            "Mismarked",
+            "WrongCriticalFlag",
             "The options may be skipped.",
             marked("options", false),
         ),
-        refused("critical-set", "Mismarked", "History may not.", marked("slot-deaths", true)),
+        refused(
+            "critical-set",
+            "WrongCriticalFlag",
+            "History may not.",
+            marked("slot-deaths", true),
+        ),
         refused(
             "critical-unknown",
             "UnknownSection",

@@ -2,7 +2,7 @@
 
 use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
-use einhorn::protocol::{End, News, Reply};
+use einhorn::protocol::{End, Reply, ReplyEvent};
 use einhorn::state::{ConnectionId, State, WaitsFor};
 
 use super::super::ledger::{Ledger, Whom};
@@ -51,9 +51,9 @@ pub(super) fn events_say_the_same(step: &Step, _: &Ledger, _: &World) -> Broken 
     for (_, reply) in replies(step) {
         ensure(!reply.message.is_empty(), || "an empty reply".to_owned())?;
         let Some(event) = &reply.event else { continue };
-        let (message, goes_on) = match News::parse(event)? {
-            News::Progress(progress) => (progress.message, true),
-            News::End(End { message, outcome, exit_status, .. }) => {
+        let (message, goes_on) = match ReplyEvent::parse(event)? {
+            ReplyEvent::Progress(progress) => (progress.message, true),
+            ReplyEvent::End(End { message, outcome, exit_status, .. }) => {
                 same("the exit status", &exit_status, &outcome.exit_status())?;
                 (message, false)
             }
@@ -68,8 +68,8 @@ pub(super) fn last_lines_are_true(step: &Step, _: &Ledger, _: &World) -> Broken 
     let is_aborted = state.stopping.is_some() || step.command() == Some("abort");
     let last = state.last_upgrade.as_ref().map(|last| last.outcome);
     for (to, reply) in replies(step).filter(|(_, reply)| !reply.wait) {
-        let event = reply.event.as_deref().map(News::parse);
-        let Some(Ok(News::End(End { outcome, .. }))) = event else { continue };
+        let event = reply.event.as_deref().map(ReplyEvent::parse);
+        let Some(Ok(ReplyEvent::End(End { outcome, .. }))) = event else { continue };
         let is_true = |waits_for: WaitsFor| match (waits_for, outcome) {
             (WaitsFor::Settled, Outcome::Superseded) => state.config.target != before.config.target,
             (WaitsFor::Settled, Outcome::Failed) => has_given_up(state),

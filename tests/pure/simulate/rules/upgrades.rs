@@ -5,7 +5,7 @@ use std::time::Duration;
 use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
 use einhorn::state::{
-    CanaryCheck, ExitStatus, FAILURES_TOLD, Pid, Reexec, Rollout, RolloutKind, RolloutStage, Stage,
+    CanaryCheck, ExitStatus, FAILURES_KEPT, Pid, Reexec, Rollout, RolloutKind, RolloutStage, Stage,
     State, Worker,
 };
 
@@ -118,7 +118,7 @@ pub(super) fn failures_are_counted(step: &Step, _: &Ledger, _: &World) -> Broken
     let most = late + u32::from(!step.is_turn());
     let count = now.failure_count - before.failure_count;
     ensure((least..=most).contains(&count), || format!("{count} more, and not {least}"))?;
-    let told = FAILURES_TOLD.min(now.failure_count as usize);
+    let told = FAILURES_KEPT.min(now.failure_count as usize);
     same("those told of", &now.failures.len(), &told)
 }
 

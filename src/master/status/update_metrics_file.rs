@@ -1,4 +1,4 @@
-//! The master keeps the file of `--metrics-file` up to date.
+//! Keeping the file of `--metrics-file` up to date.
 
 use crate::decide::{Level, ReportKind};
 use crate::master::Master;
@@ -7,20 +7,20 @@ use crate::master::status::metrics_file::replace;
 use crate::state::Monotonic;
 
 impl Master {
-    /// When the file is to be written again; `None` without one.
+    /// When the metrics file is due to be written again; `None` without one.
     pub(in crate::master) fn metrics_due_at(&self) -> Option<Monotonic> {
         self.state.config.metrics_file.as_ref().map(|_| self.metrics_file.due_at())
     }
 
-    /// Writes the file if that is due. Nothing is waited for but the file system.
-    pub(in crate::master) fn keep_metrics(&mut self) {
+    /// Writes the metrics file if it is due. Blocks on nothing but the file system.
+    pub(in crate::master) fn update_metrics_file(&mut self) {
         let Some(path) = self.state.config.metrics_file.clone() else { return };
         let now = now().monotonic;
         if self.metrics_file.due_at() > now {
             return;
         }
         self.metrics_file.tried_at = Some(now);
-        self.metrics_file.is_outdated = false;
+        self.metrics_file.is_stale = false;
         let text = self.report(ReportKind::Metrics);
         let written = replace(&path, &text);
         let had_failed = std::mem::replace(&mut self.metrics_file.has_failed, written.is_err());
@@ -34,8 +34,8 @@ impl Master {
                 if had_failed {
                     self.log(Level::Info, &format!("The metrics file {shown} is written again"));
                 }
-                self.held.files.retain(|known| known.path() != path);
-                self.held.files.push(file);
+                self.resources.files.retain(|known| known.path() != path);
+                self.resources.files.push(file);
             }
         }
     }
