@@ -15,6 +15,7 @@ pub mod process;
 pub mod process_attributes;
 pub mod queue;
 pub mod scm_rights;
+pub mod session;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

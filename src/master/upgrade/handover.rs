@@ -221,6 +221,7 @@ impl Master {
         for (pid, status) in lost {
             master.child_ended(pid, status);
         }
+        master.set_adopted_session_levels();
         master.events.push_back(match &adoption.rolled_back {
             None => Event::Adopted { from_release },
             Some(why) => Event::RolledBack { why: why.clone() },

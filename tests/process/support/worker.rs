@@ -18,6 +18,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::support::{load, proc, wait};
 use crate::upgrade::process_attributes;
+use crate::workers::terminals;
 
 /// The first argument that makes the test program a worker.
 pub(crate) const FLAG: &str = "--as-worker";
@@ -28,6 +29,8 @@ pub(crate) const FLAG: &str = "--as-worker";
 ///   `ack-parent`: for its parent; `until-acked`: waits until the master has heard it;
 /// - `child=STEP`: lets a child of its own do a step, to its end;
 /// - `ping=ID`: pings over the connection of `-g`, and keeps it;
+/// - `probe-terminal=FOLDER`: tries what can be done with a terminal, and notes it in a file named
+///   after its pid;
 /// - `report=FOLDER`: writes what it was given to a file named after its pid;
 /// - `hold`: blocks all signals, which wait for `note=FOLDER`: takes one and adds its name to a
 ///   file of the folder named after its pid;
@@ -70,6 +73,7 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
                 let id = format!(", \"request_id\": {value}");
                 given = Some(say(given.unwrap_or_else(given_connection), "worker:ping", &id));
             }
+            "probe-terminal" => terminals::probe(Path::new(value)),
             "report" => report(Path::new(value)),
             "hold" => SigSet::all().thread_block().unwrap(),
             "note" => note(Path::new(value)),

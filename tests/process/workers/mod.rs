@@ -11,3 +11,4 @@ pub(crate) mod recovery; // what dies is replaced, quickly and calmly
 pub(crate) mod refused_calls; // a kernel that does not tell of children
 pub(crate) mod servers; // real servers of other languages, under load
 pub(crate) mod stderr; // what workers say, where the master listens
+pub(crate) mod terminals; // a terminal is the master's alone
