@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::decide::{Event, Level};
 use crate::master::Master;
+use crate::master::clients::connections::Asked;
+use crate::master::clients::membership::membership;
 use crate::master::now::now;
 use crate::master::source::Source;
 use crate::protocol::Request;
@@ -25,14 +27,18 @@ impl Master {
     /// Answers the clients, for as long as signals and workers may wait.
     pub(in crate::master) fn answer_clients(&mut self) {
         let begun = now().monotonic;
-        while let Some((connection, request)) = self.clients.connections.next_request() {
+        while let Some(asked) = self.clients.connections.next_request() {
+            let Asked { connection, request, authority } = asked;
             // Nobody is there to hear; what it told us to do is done all the same.
             let is_in_vain = request.as_ref().is_ok_and(Request::only_asks)
                 && self.clients.connections.is_gone(connection);
             if is_in_vain {
                 continue;
             }
-            self.events.push_back(Event::Requested { connection, request });
+            let named = request.as_ref().ok();
+            let membership = named.and_then(|request| membership(&self.state.workers, request));
+            let event = Event::Requested { connection, request, authority, membership };
+            self.events.push_back(event);
             self.tell_events();
             if now().monotonic.since(begun) >= ANSWERING_MAX {
                 return;

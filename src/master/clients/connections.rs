@@ -7,11 +7,14 @@ use std::ops::Bound;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use crate::decide::Authority;
+use crate::master::clients::senders::Senders;
 use crate::master::source::{FIRST_CONNECTION, Source};
-use crate::protocol::{BadRequest, LineBuffer, Request};
-use crate::schema::CarriedConnection;
+use crate::protocol::{BadRequest, Line, LineBuffer, Request};
+use crate::schema::{CarriedConnection, CarriedSender};
 use crate::state::ConnectionId;
 use crate::sys::poll::{Interest, Poll, Ready};
+use crate::sys::{credentials, user};
 
 /// Clients at once, connections given by `-g` not counted. When one more comes, the one that has
 /// been silent longest makes room, so that idle clients never keep a worker's ACK out.
@@ -33,6 +36,8 @@ const OWED_TOTAL_MAX: usize = 64 * 1024 * 1024;
 struct Connection {
     stream: UnixStream,
     input: LineBuffer,
+    /// Who has sent that, where [`Connection::is_given`].
+    senders: Senders,
     output: Vec<u8>,
     /// `-g` gave it to a worker: it is never evicted.
     is_given: bool,
@@ -57,6 +62,7 @@ impl Connection {
         Connection {
             stream,
             input: LineBuffer::default(),
+            senders: Senders::default(),
             output: Vec::new(),
             is_given,
             read_closed: false,
@@ -79,6 +85,28 @@ impl Connection {
         !self.is_closing && !self.is_broken && self.has_write_room() && self.input.has_line()
     }
 
+    /// Takes the next line, and what its senders may say.
+    fn next_line(&mut self) -> Option<(Line, Authority)> {
+        let length = self.input.len();
+        let line = self.input.next_line()?;
+        let authority = match self.is_given {
+            true => self.senders.take(length - self.input.len(), user::effective_id()),
+            false => Authority::Full,
+        };
+        Some((line, authority))
+    }
+
+    /// Adds what was read from a sender.
+    fn push(&mut self, bytes: &[u8], sender: Option<(i32, u32)>) {
+        self.input.push(bytes);
+        match self.input.is_empty() {
+            // They were of a line that is too long.
+            true => self.senders.clear(),
+            false if self.is_given => self.senders.push(bytes.len(), sender),
+            false => {}
+        }
+    }
+
     /// What to wait for: no more is read before the lines that are here are answered.
     fn wanted(&self) -> Interest {
         let is_answered = self.has_write_room() && !self.input.has_line();
@@ -99,6 +127,17 @@ impl Connection {
         let says_no_more = self.read_closed && !self.input.has_line();
         self.is_broken || (has_all && (self.is_closing || says_no_more))
     }
+}
+
+/// A request of a connection.
+#[derive(Debug)]
+pub struct Asked {
+    /// Which.
+    pub connection: ConnectionId,
+    /// The line, understood or not.
+    pub request: Result<Request, BadRequest>,
+    /// What its senders may say.
+    pub authority: Authority,
 }
 
 /// All connections.
@@ -138,7 +177,7 @@ impl Connections {
         }
     }
 
-    /// Takes in a non-blocking connection.
+    /// Takes in a non-blocking connection; one that `-g` gives notes its senders already.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -174,19 +213,42 @@ impl Connections {
         self.table.iter().map(carry).collect()
     }
 
+    /// What travels too: who has sent the input of those that `-g` has given.
+    pub fn carried_senders(&self) -> BTreeMap<ConnectionId, Vec<CarriedSender>> {
+        let carry =
+            |(id, connection): (&ConnectionId, &Connection)| (*id, connection.senders.carried());
+        self.table.iter().map(carry).filter(|(_, senders)| !senders.is_empty()).collect()
+    }
+
     /// The id that the next connection gets.
     pub fn next_id(&self) -> ConnectionId {
         self.next_id
     }
 
     /// Takes in connections of the image before this one; they are watched already, for reading.
-    pub fn adopt(&mut self, connections: Vec<(CarriedConnection, OwnedFd)>, next: ConnectionId) {
+    pub fn adopt(
+        &mut self,
+        connections: Vec<(CarriedConnection, OwnedFd)>,
+        mut senders: BTreeMap<ConnectionId, Vec<CarriedSender>>,
+        next: ConnectionId,
+    ) {
         self.next_id = next;
         for (carried, stream) in connections {
             self.given_count += usize::from(carried.is_given);
             self.owed_total += carried.output.len();
             self.touched.insert(carried.id);
+            let noted = senders.remove(&carried.id).unwrap_or_default();
+            let senders = match carried.is_given {
+                true => {
+                    // A Ruby master has not asked for it. Where it fails nobody is known, and
+                    // those who are not known may do the least.
+                    let _ = credentials::note_senders(&stream);
+                    Senders::adopt(noted, carried.input.len())
+                }
+                false => Senders::default(),
+            };
             let connection = Connection {
+                senders,
                 input: LineBuffer::from_parts(carried.input, carried.is_discarding),
                 output: carried.output,
                 read_closed: carried.read_closed,
@@ -225,18 +287,18 @@ impl Connections {
     }
 
     /// Takes the next request, of everybody in turns.
-    pub fn next_request(&mut self) -> Option<(ConnectionId, Result<Request, BadRequest>)> {
+    pub fn next_request(&mut self) -> Option<Asked> {
         loop {
             let after = (Bound::Excluded(self.last_answered), Bound::Unbounded);
             let id = *self.asking.range(after).next().or(self.asking.first())?;
             self.last_answered = id;
             let asking = self.table.get_mut(&id).filter(|connection| connection.has_request());
-            let Some(line) = asking.and_then(|connection| connection.input.next_line()) else {
+            let Some((line, authority)) = asking.and_then(Connection::next_line) else {
                 self.asking.remove(&id);
                 continue;
             };
             self.touched.insert(id);
-            return Some((id, Request::parse(&line)));
+            return Some(Asked { connection: id, request: Request::parse(&line), authority });
         }
     }
 
@@ -353,11 +415,15 @@ impl Connections {
     }
 }
 
-/// Reads one chunk.
+/// Reads one chunk, of one sender.
 fn receive(connection: &mut Connection, chunk: &mut [u8]) {
-    match connection.stream.read(chunk) {
-        Ok(0) => connection.read_closed = true,
-        Ok(count) => connection.input.push(&chunk[..count]),
+    let received = match connection.is_given {
+        true => credentials::receive(&connection.stream, chunk),
+        false => connection.stream.read(chunk).map(|count| (count, None)),
+    };
+    match received {
+        Ok((0, _)) => connection.read_closed = true,
+        Ok((count, sender)) => connection.push(&chunk[..count], sender),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
         Err(_) => connection.read_closed = true,
     }

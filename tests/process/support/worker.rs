@@ -16,6 +16,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::time::{ClockId, clock_gettime};
 
+use crate::support::jobs::jobs;
 use crate::support::{load, proc, wait};
 use crate::upgrade::process_attributes;
 
@@ -49,6 +50,7 @@ pub(crate) const FLAG: &str = "--as-worker";
 /// - `eat=MIB`: takes so much memory, and more, until it is killed for it;
 /// - `serve`: answers on every announced listener with its pid, for ever; `serve-at=FD`: on this
 ///   TCP listener, and goes on;
+/// - `jobs=FOLDER`: does the jobs that [`crate::support::jobs::Jobs`] asks for, for ever;
 /// - `wait`: waits for a signal, for ever.
 pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
     let mut given: Option<UnixStream> = None;
@@ -94,6 +96,7 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
             "sleep" => wait::as_told(Duration::from_millis(value.parse().unwrap())),
             "raise" => nix::sys::signal::raise(value.parse::<Signal>().unwrap()).unwrap(),
             "exit" => std::process::exit(value.parse().unwrap()),
+            "jobs" => jobs(Path::new(value)),
             "serve" => serve(),
             "serve-at" => serve_at(value.parse().unwrap(), "AF_INET", "SOCK_STREAM"),
             "wait" => loop {
@@ -125,7 +128,7 @@ fn connect() -> UnixStream {
     UnixStream::connect(socket()).unwrap()
 }
 
-fn given_connection() -> UnixStream {
+pub(super) fn given_connection() -> UnixStream {
     // SAFETY: the master has given this descriptor to this process for its own.
     unsafe { UnixStream::from_raw_fd(number("EINHORN_SOCK_FD")) }
 }
@@ -249,7 +252,7 @@ fn steps_in(file: &Path) -> Vec<String> {
     std::fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn until(file: &Path) {
+pub(super) fn until(file: &Path) {
     let look = || file.exists().then_some(());
     wait::until_some("the file is there", look, || file.display().to_string());
 }
