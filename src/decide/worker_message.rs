@@ -9,6 +9,10 @@ use crate::protocol::Request;
 use crate::scalar::Scalar;
 use crate::state::{AckMode, ConnectionId, Pid, Ping};
 
+/// Why a worker may name a process that is not there, or is another.
+const NAMESPACE: &str =
+    " (in a pid namespace of its own, a worker does not know the pid that it has outside)";
+
 /// Where a message comes from.
 #[derive(Clone, Copy)]
 pub(super) struct From {
@@ -77,17 +81,12 @@ fn worker_of(
             return own_worker(turn, from, worker);
         }
         Some(Membership::Descendant(worker)) => format!(
-            ": it descends from worker {worker}, but has left its process group (setsid, setpgid \
-             or a shell with job control)"
+            ": it descends from worker {worker}, but is not in its process group (setsid, \
+             setpgid and shells with job control leave it)"
         ),
-        Some(Membership::NoSuchProcess) => {
-            ": there is no such process here (in a pid namespace of \
-                                            its own, a worker does not know the pid that it has \
-                                            outside)"
-                .to_owned()
-        }
+        Some(Membership::NoSuchProcess) => format!(": there is no such process here{NAMESPACE}"),
         Some(Membership::InGroup(_) | Membership::Unrelated) => {
-            ": it is in no worker's process group".to_owned()
+            format!(": it is in no worker's process group{NAMESPACE}")
         }
         None => String::new(),
     };

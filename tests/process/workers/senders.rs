@@ -46,7 +46,7 @@ fn a_process_that_has_left_the_group_does_not_ack_and_the_log_says_why() {
         let master = start_line(&rig, "setsid \"$@\" & wait", &["ack", "wait"]);
         master.until_logged("Ignoring an ACK for");
         let worker = &master.workers()[0];
-        let told = format!("it descends from worker {}, but has left its process", worker.pid);
+        let told = format!("it descends from worker {}, but is not in its process", worker.pid);
         assert!(rig.log().contains(&told), "{}", rig.log());
         assert!(!worker.acked);
     }

@@ -58,7 +58,7 @@ fn any_process_of_its_group_speaks_for_a_worker() {
 #[test]
 fn what_does_not_count_says_why() {
     for (membership, why) in [
-        (Membership::Descendant(Pid(1001)), "descends from worker 1001, but has left its process"),
+        (Membership::Descendant(Pid(1001)), "descends from worker 1001, but is not in its process"),
         (Membership::Unrelated, "is in no worker's process group"),
         (Membership::InGroup(Pid(1009)), "is in no worker's process group"),
         (Membership::NoSuchProcess, "there is no such process here (in a pid namespace"),
