@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::FromRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -27,7 +28,8 @@ pub(crate) const FLAG: &str = "--as-worker";
 ///
 /// - `ack`: ACKs over the command socket; `ack-given`: over the connection of `-g`;
 ///   `ack-parent`: for its parent; `until-acked`: waits until the master has heard it;
-/// - `child=STEP`: lets a child of its own do a step, to its end;
+/// - `child=STEP`: lets a child of its own do a step, to its end; `child-apart=STEP`: in a process
+///   group of its own;
 /// - `ping=ID`: pings over the connection of `-g`, and keeps it;
 /// - `report=FOLDER`: writes what it was given to a file named after its pid;
 /// - `hold`: blocks all signals, which wait for `note=FOLDER`: takes one and adds its name to a
@@ -63,7 +65,8 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
                 drop(say_for(parent, connect(), "worker:ack", ""));
             }
             "until-acked" => until_acked(),
-            "child" => run_as_child(value),
+            "child" => run_as_child(value, false),
+            "child-apart" => run_as_child(value, true),
             "eat" => eat(value.parse().unwrap()),
             "ack-given" => {
                 given = Some(say(given.unwrap_or_else(given_connection), "worker:ack", ""));
@@ -160,8 +163,11 @@ fn until_old(age: Duration) {
     wait::as_told((begun + age).saturating_sub(now));
 }
 
-fn run_as_child(step: &str) {
+fn run_as_child(step: &str, is_apart: bool) {
     let mut child = Command::new(std::env::current_exe().unwrap());
+    if is_apart {
+        child.process_group(0);
+    }
     assert!(child.args([FLAG, step]).status().unwrap().success());
 }
 
