@@ -84,7 +84,9 @@ fn worker_of(
             ": it descends from worker {worker}, but is not in its process group (setsid, \
              setpgid and shells with job control leave it)"
         ),
-        Some(Membership::NoSuchProcess) => format!(": there is no such process here{NAMESPACE}"),
+        Some(Membership::NoSuchProcess) => {
+            format!(": there is no such process any more{NAMESPACE}")
+        }
         Some(Membership::InGroup(_) | Membership::Unrelated) => {
             format!(": it is in no worker's process group{NAMESPACE}")
         }

@@ -59,9 +59,9 @@ fn a_pid_that_nobody_has_does_not_ack_and_the_log_says_why() {
     let mut ended = rig.command("true").spawn().unwrap();
     ended.wait().unwrap();
     for (pid, why) in [
-        (i64::from(ended.id()), "there is no such process here (in a pid namespace"),
-        (-1, "there is no such process here"),
-        (0, "there is no such process here"),
+        (i64::from(ended.id()), "there is no such process any more (in a pid namespace"),
+        (-1, "there is no such process any more"),
+        (0, "there is no such process any more"),
         (i64::from(master.pid()), "it is in no worker's process group"),
         (i64::from(std::process::id()), "it is in no worker's process group"),
     ] {
@@ -193,20 +193,15 @@ fn another_user_speaks_for_its_own_worker_only() {
     let message = |command: &str, pid: &str| {
         format!("printf '{{\"command\":\"worker:{command}\",\"pid\":%d}}\\n' {pid}")
     };
-    for (command, begins) in [("ack", "ACK for"), ("ping", "ping of")] {
+    for (command, begins) in [("ack", "Ignoring an ACK for"), ("ping", "Ignoring a ping of")] {
         jobs.run(&master, NOBODY, &message(command, &other.to_string()));
-        master.until_logged(&format!(
-            "Ignoring a{} {begins} {other}, sent by process ",
-            match command {
-                "ack" => "n",
-                _ => "",
-            }
-        ));
+        master.until_logged(&format!("{begins} {other}, sent by process "));
     }
     assert!(rig.log().contains(&format!("over the connection of worker {own}, only")));
     assert!(!is_acked(&master, other));
-    // Any process of its group, by its own pid.
-    jobs.run(&master, NOBODY, &message("ack", "$$"));
+    // Any process of its group, by its own pid; it lives until the master has read that.
+    let heard = format!("{}; {}; read -r reply", message("ack", "$$"), write("{}"));
+    jobs.run(&master, NOBODY, &heard);
     master.until("it counts", || is_acked(&master, own).then_some(()));
     assert!(!is_acked(&master, other));
     // Root may speak for any.

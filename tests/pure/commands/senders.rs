@@ -61,7 +61,7 @@ fn what_does_not_count_says_why() {
         (Membership::Descendant(Pid(1001)), "descends from worker 1001, but is not in its process"),
         (Membership::Unrelated, "is in no worker's process group"),
         (Membership::InGroup(Pid(1009)), "is in no worker's process group"),
-        (Membership::NoSuchProcess, "there is no such process here (in a pid namespace"),
+        (Membership::NoSuchProcess, "there is no such process any more (in a pid namespace"),
     ] {
         let mut master = master(To::Manual);
         let known = facts(&master.state);
