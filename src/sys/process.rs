@@ -104,8 +104,8 @@ pub fn kill(pid: i32, number: i32) -> io::Result<()> {
     Ok(Errno::result(answer).map(drop)?)
 }
 
-/// The process group of a process, a dead one that was not reaped yet included; `None` when there is
-/// no such process.
+/// The process group of a process, a dead one that was not reaped yet included; `None` when there
+/// is no such process.
 ///
 /// # Errors
 /// Those of getpgid(2) but ESRCH; there is such a process.
