@@ -1,7 +1,7 @@
 //! What the test program does when einhorn starts it as a worker: the steps it is told, in order.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::FromRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -27,7 +27,7 @@ pub(crate) const FLAG: &str = "--as-worker";
 /// Runs the steps:
 ///
 /// - `ack`: ACKs over the command socket; `ack-given`: over the connection of `-g`;
-///   `ack-parent`: for its parent; `until-acked`: waits until the master has heard it;
+///   `ack-parent`: for its parent; `ack-heard`: and lives until that is read; `until-acked`: waits until the master has heard it;
 /// - `child=STEP`: lets a child of its own do a step, to its end; `child-apart=STEP`: in a process
 ///   group of its own;
 /// - `ping=ID`: pings over the connection of `-g`, and keeps it;
@@ -63,6 +63,10 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
             "ack-parent" => {
                 let parent = std::os::unix::process::parent_id();
                 drop(say_for(parent, connect(), "worker:ack", ""));
+            }
+            "ack-heard" => {
+                // The master closes the connection then.
+                say(connect(), "worker:ack", "").read_to_end(&mut Vec::new()).unwrap();
             }
             "until-acked" => until_acked(),
             "child" => run_as_child(value, false),

@@ -359,11 +359,11 @@ fn one_that_is_acked_by_a_grandchild() {
     // it.
     for kind in [Smooth, Fleet] {
         is_good("hold-usr2 child=ack-parent drain=02", kind, Manual, ("Launched PID", 1));
-        is_good("hold-usr2 child=ack drain=02", kind, Manual, ("Launched PID", 1));
+        is_good("hold-usr2 child=ack-heard drain=02", kind, Manual, ("Launched PID", 1));
     }
     let what = "no ACK within 0.5s";
     let config = "{ack_timeout: 0.5}";
-    Bad { steps: "child-apart=ack wait", what, config, ..FAILING }.in_each(MANUAL);
+    Bad { steps: "child-apart=ack-heard wait", what, config, ..FAILING }.in_each(MANUAL);
 }
 
 fn one_that_eats_memory() {
