@@ -2,6 +2,7 @@
 //! knows nothing of einhorn.
 
 pub mod clock;
+pub mod credentials;
 pub mod descriptor;
 pub mod exec;
 pub mod file;

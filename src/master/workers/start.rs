@@ -15,8 +15,8 @@ use crate::master::environment::{Environment, assignments};
 use crate::master::program::{explain, find_program};
 use crate::state::{self, Generation, Listener, Pid, Slot, State};
 use crate::sys::process;
-use crate::sys::signal;
 use crate::sys::spawn::{Plan, Program, Spawned, spawn};
+use crate::sys::{credentials, signal};
 
 /// A worker that was started.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Master {
             true => {
                 let pair = UnixStream::pair().and_then(|(ours, theirs)| {
                     ours.set_nonblocking(true)?;
+                    credentials::note_senders(&ours)?;
                     Ok((ours, theirs))
                 });
                 Some(pair.context("cannot make its connection")?)

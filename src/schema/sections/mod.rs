@@ -20,6 +20,7 @@ mod pool;
 mod reexec;
 mod rollout;
 mod rollout_bounds;
+mod senders;
 mod slot_deaths;
 mod unlogged;
 mod waiters;
@@ -54,6 +55,7 @@ pub(super) const SECTIONS: &[Row] = &[
     Row::of::<unlogged::Unlogged>(),
     Row::of::<last_upgrade::LastUpgrade>(),
     Row::of::<slot_deaths::SlotDeaths>(),
+    Row::of::<senders::Senders>(),
     #[cfg(feature = "next")]
     Row::of::<note::Note>(),
     #[cfg(feature = "next")]
