@@ -28,7 +28,8 @@ pub(crate) const FLAG: &str = "--as-worker";
 /// Runs the steps:
 ///
 /// - `ack`: ACKs over the command socket; `ack-given`: over the connection of `-g`;
-///   `ack-parent`: for its parent; `ack-heard`: and lives until that is read; `until-acked`: waits until the master has heard it;
+///   `ack-parent`: for its parent; `ack-heard`: and lives until that is read;
+///   `until-acked`: waits until the master has heard it;
 /// - `child=STEP`: lets a child of its own do a step, to its end; `child-apart=STEP`: in a process
 ///   group of its own;
 /// - `ping=ID`: pings over the connection of `-g`, and keeps it;
