@@ -14,12 +14,14 @@
 
 #[path = "../parts/configuration.rs"]
 mod configuration;
+#[path = "../parts/senders.rs"]
+mod senders;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use einhorn::decide::{
-    Action, Event, PreflightOutcome, SPAWNS_PER_TURN, Sender, next_deadline, step,
+    Action, Authority, Event, PreflightOutcome, SPAWNS_PER_TURN, Sender, next_deadline, step,
 };
 use einhorn::protocol::{LINE_MAX, Line, ReplyEvent, Request};
 use einhorn::state::{
@@ -115,7 +117,9 @@ impl Shell {
     /// - `u PID`: a process that is none of ours is reaped
     /// - `! NAME`: a signal arrives
     /// - `o`, `c N`: a client connects; the Nth connection is gone
-    /// - `> N LINE`: it sends a line; `$` in it is the pid of the first process
+    /// - `> N LINE`: it sends a line; `$` in it is the pid of the first process, `@` that of
+    ///   one in its group, or of another that is no worker
+    /// - `m N LINE`: the same, from a process of another user
     /// - `p`: the candidate runs
     /// - `q HOW`: it ends, `fit` or as [`report`] says; if it does not run, it cannot be started
     /// - `n`: the command that looks at the canary could not be started; with any other line it
@@ -164,7 +168,7 @@ impl Shell {
                     self.close(connection);
                 }
             }
-            ">" => self.request(nth, second),
+            ">" | "m" => self.request(nth, second, event),
             "p" => {
                 if let Some(candidate) = self.candidate.as_mut().filter(|c| !c.runs) {
                     candidate.runs = true;
@@ -303,22 +307,29 @@ impl Shell {
         self.tell(Event::Closed { connection });
     }
 
-    fn request(&mut self, nth: usize, line: &str) {
+    fn request(&mut self, nth: usize, line: &str, from: &str) {
         let Some(connection) = pick(self.open.keys(), nth) else { return };
         let first = self.processes.first().map_or("0".to_owned(), Pid::to_string);
         let line = line.replace('$', &first);
+        let (authority, membership) = senders::told(&line, from, nth, self.processes.first());
+        let line = line.replace('@', &senders::CHILD.to_string());
         let line = match line.len() > LINE_MAX {
             true => Line::TooLong,
             false => Line::Complete(line.into_bytes()),
         };
-        self.tell(Event::Requested { connection, request: Request::parse(&line) });
+        let request = Request::parse(&line);
+        self.tell(Event::Requested { connection, request, authority, membership });
     }
 
     /// Tells an event, carries out what is to be done, and asserts what must hold.
     fn tell(&mut self, event: Event) {
         let now = Now { monotonic: self.now, realtime: Realtime(0) };
         let waiting = self.waiting();
+        let before = self.state.clone();
         let actions = step(&mut self.state, now, event.clone());
+        if let Event::Requested { connection, authority: Authority::OwnWorker(_), .. } = &event {
+            senders::assert_harmless(before, &self.state, *connection);
+        }
         if let Err(broken) = self.state.check() {
             panic!("{broken}, after {event:?}: {:#?}", self.state);
         }
@@ -357,7 +368,7 @@ impl Shell {
     /// Each request has one last line, and whoever waits for that may be told more until then.
     fn replies(&self, event: &Event, waiting: &[ConnectionId], actions: &[Action]) {
         let (asker, is_answered) = match event {
-            Event::Requested { connection, request } => {
+            Event::Requested { connection, request, .. } => {
                 let command = request.as_ref().ok().and_then(|r| r.command.as_deref());
                 (Some(*connection), !matches!(command, Some("worker:ack" | "worker:ping")))
             }

@@ -1,6 +1,7 @@
 //! The commands of the command socket (behaviour.md section 7).
 
 use crate::decide::action::{Action, ReportKind};
+use crate::decide::event::{Authority, Membership, Sender};
 use crate::decide::preflight::UpgradeRequest;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Requester};
@@ -8,11 +9,7 @@ use crate::decide::{pool, settings, stop, upgrade, workers};
 use crate::outcome::Outcome;
 use crate::protocol::{Args, BadRequest, Request, command_list};
 use crate::ruby;
-use crate::scalar::Scalar;
-use crate::state::{
-    AckMode, ConnectionId, Pid, Ping, Signal, UpgradeKind, Verbosity, WORKERS_MAX, WaitsFor,
-    release,
-};
+use crate::state::{ConnectionId, Signal, UpgradeKind, Verbosity, WORKERS_MAX, WaitsFor, release};
 
 /// The argument of an upgrade command that hands back to a Ruby Einhorn.
 const TO_RUBY: &str = "--to-ruby";
@@ -31,6 +28,8 @@ pub(super) fn requested(
     turn: &mut Turn,
     connection: ConnectionId,
     request: Result<Request, BadRequest>,
+    authority: Authority,
+    membership: Option<Membership>,
 ) {
     let mut requester = Requester { connection, request_id: None, wants_events: false };
     let request = match request {
@@ -48,8 +47,12 @@ pub(super) fn requested(
     if turn.state.config.verbosity == Verbosity::DEBUG {
         turn.debug(format!("Received command {command:?}"));
     }
-    if command == "worker:ack" || command == "worker:ping" {
-        return worker_message(turn, connection, &command, &request);
+    if request.is_worker_message() {
+        let from = worker_message::From { connection, authority };
+        return worker_message::received(turn, from, &request, membership);
+    }
+    if let Authority::OwnWorker(sender) = authority {
+        return refuse_lesser(turn, &requester, &command, sender);
     }
     let words = match &request.args {
         Args::Absent => &[][..],
@@ -81,6 +84,16 @@ pub(super) fn requested(
             waiters::answer(turn, &requester, answer);
         }
     }
+}
+
+/// Over a worker's own connection, who is neither the master's user nor root commands nothing.
+fn refuse_lesser(turn: &mut Turn, requester: &Requester, command: &str, sender: Sender) {
+    let why = format!(
+        "Refused {command:?} from {sender}: over a connection that -g gave to a worker, only the \
+         master's user and root may send anything but worker:ack and worker:ping"
+    );
+    turn.error(why.clone());
+    waiters::answer(turn, requester, Answer::refused(why));
 }
 
 /// Runs a command that is complete when it is answered.
@@ -156,55 +169,6 @@ fn report_kind(command: &str, words: &[String]) -> Option<Result<ReportKind, Str
             Err(format!("{command} takes no argument{but}, and was given {unknown:?}"))
         }
     })
-}
-
-/// `worker:ack` and `worker:ping` get no reply. The connection is closed in case the worker forgets
-/// to close it, unless `-g` gave it to the worker.
-fn worker_message(turn: &mut Turn, connection: ConnectionId, command: &str, request: &Request) {
-    match request.pid.as_ref().and_then(worker_pid) {
-        None => {
-            let given = request.pid.as_ref().map_or("no pid".to_owned(), Scalar::to_string);
-            turn.error(format!("Ignoring a {command} without a valid pid ({given})"));
-        }
-        Some(pid) if command == "worker:ack" => acknowledge(turn, pid),
-        Some(pid) => ping(turn, pid, request.request_id.clone()),
-    }
-    let given = turn.state.connections.get(&connection).is_some_and(|c| c.given_to.is_some());
-    if !given && !request.is_misspelt {
-        turn.actions.push(Action::Close { connection });
-    }
-}
-
-/// A pid as clients write it: a number, or a string that contains one.
-fn worker_pid(given: &Scalar) -> Option<Pid> {
-    match given {
-        Scalar::Integer(number) => i32::try_from(*number).ok(),
-        Scalar::Text(text) => text.parse().ok(),
-        Scalar::Bool(_) | Scalar::Float(_) => None,
-    }
-    .map(Pid)
-}
-
-fn acknowledge(turn: &mut Turn, pid: Pid) {
-    if turn.state.config.ack_mode != AckMode::Manual {
-        turn.error(format!("Ignoring an ACK for {pid}: ACKs are given by timer here"));
-        return;
-    }
-    match turn.state.workers.get(&pid) {
-        None => turn.error(format!("Ignoring an ACK for {pid}, which is no worker of mine")),
-        Some(worker) if worker.is_acked() => {
-            turn.error(format!("Ignoring an ACK for {pid}, which was ACKed before"));
-        }
-        Some(_) => workers::acknowledge(turn, pid),
-    }
-}
-
-fn ping(turn: &mut Turn, pid: Pid, request_id: Option<Scalar>) {
-    let at = turn.now.realtime;
-    match turn.state.workers.get_mut(&pid) {
-        None => turn.error(format!("Ignoring a ping of {pid}, which is no worker of mine")),
-        Some(worker) => worker.ping = Some(Ping { at, request_id }),
-    }
 }
 
 fn greeting(turn: &Turn, request: &Request) -> String {

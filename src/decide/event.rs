@@ -1,5 +1,6 @@
 //! Events: everything that can happen to the master.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::protocol::{BadRequest, Request};
@@ -55,6 +56,11 @@ pub enum Event {
         connection: ConnectionId,
         /// The parsed request, or why it could not be parsed.
         request: Result<Request, BadRequest>,
+        /// What its senders may say.
+        authority: Authority,
+        /// Whose process it names; `None` when it names a worker's own pid, or nothing that has to
+        /// be looked up.
+        membership: Option<Membership>,
     },
     /// The candidate has been started.
     PreflightStarted {
@@ -100,13 +106,46 @@ pub enum Event {
     },
 }
 
-/// The sender of a signal, from `siginfo_t` (sigaction(2)).
+/// What may be said over a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// Every command. The mode of the socket file decides who gets such a connection; over one that
+    /// `-g` gave, it takes the master's user or root.
+    Full,
+    /// An ACK or a ping of the worker that `-g` gave the connection to. At least a part of the line
+    /// is from this sender, who is neither the master's user nor root.
+    OwnWorker(Sender),
+}
+
+/// How a process belongs to a worker that is no worker itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// It is in the process group of this worker.
+    InGroup(Pid),
+    /// It descends from this worker, and is in another process group.
+    Descendant(Pid),
+    /// It is in no worker's group, and as far as can be seen descends from none.
+    Unrelated,
+    /// There is no such process where the master runs.
+    NoSuchProcess,
+}
+
+/// Who sent a signal, from `siginfo_t` (sigaction(2)), or a line, from `SCM_CREDENTIALS` (unix(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
-    /// Its pid.
+    /// Its pid; 0 for one outside the master's pid namespace.
     pub pid: i32,
-    /// Its real user id.
+    /// Its real user id; the overflow uid for one that the master's user namespace does not have.
     pub uid: u32,
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            0 => write!(f, "an unknown process of user {}", self.uid),
+            pid => write!(f, "process {pid} of user {}", self.uid),
+        }
+    }
 }
 
 /// How a preflight ended.

@@ -17,11 +17,12 @@ mod stop;
 mod turn;
 mod upgrade;
 mod waiters;
+mod worker_message;
 mod workers;
 
 pub use action::{Action, Level, ReportKind};
 pub use backoff::back_off;
-pub use event::{Event, PreflightOutcome, Sender};
+pub use event::{Authority, Event, Membership, PreflightOutcome, Sender};
 pub use pool::SPAWNS_PER_TURN;
 pub use preflight::PREFLIGHT_MAX;
 pub use reconcile::next_deadline;
@@ -49,8 +50,8 @@ pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
         Event::Opened { connection } => {
             turn.state.connections.insert(connection, Connection::default());
         }
-        Event::Requested { connection, request } => {
-            command::requested(&mut turn, connection, request);
+        Event::Requested { connection, request, authority, membership } => {
+            command::requested(&mut turn, connection, request, authority, membership);
         }
         Event::PreflightStarted { pid, deployment } => {
             upgrade::preflight_started(&mut turn, pid, deployment);

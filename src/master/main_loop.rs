@@ -87,6 +87,7 @@ impl Master {
         self.watch_worker_stderr();
         self.resume_accepting();
         self.update_metrics_file();
+        self.set_autogroup_levels();
     }
 
     /// The timeout of the next wait; `None` waits until something is ready.
@@ -94,8 +95,12 @@ impl Master {
         if self.clients.connections.has_requests() {
             return Some(Duration::ZERO);
         }
-        let deadlines =
-            [next_deadline(&self.state), self.clients.accept_again_at, self.metrics_due_at()];
+        let deadlines = [
+            next_deadline(&self.state),
+            self.clients.accept_again_at,
+            self.metrics_due_at(),
+            self.autogroup_levels.try_at(),
+        ];
         deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now().monotonic))
     }
 

@@ -19,6 +19,7 @@ mod running;
 mod source;
 mod start;
 mod status;
+mod terminal;
 mod upgrade;
 mod workers;
 

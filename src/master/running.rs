@@ -10,7 +10,9 @@ use crate::master::child::Child;
 use crate::master::clients::connections::Connections;
 use crate::master::log::Log;
 use crate::master::status::metrics_file::MetricsFile;
+use crate::master::terminal::Terminal;
 use crate::master::upgrade::candidate::{Candidate, NextImage};
+use crate::master::workers::autogroup::AutogroupLevels;
 use crate::master::workers::stderr::WorkerStderr;
 use crate::schema::Origin;
 use crate::state::{Monotonic, Pid, State};
@@ -25,6 +27,8 @@ pub struct Master {
     pub(super) log: Log,
     /// How the first image was started.
     pub(super) origin: Origin,
+    pub(super) terminal: Terminal,
+    pub(super) autogroup_levels: AutogroupLevels,
     pub(super) clients: Clients,
     /// The workers' standard error, with `--capture-stderr`.
     pub(super) worker_stderr: Option<WorkerStderr>,
@@ -102,6 +106,8 @@ impl Master {
             state,
             log,
             origin,
+            terminal: Terminal::of_master(),
+            autogroup_levels: AutogroupLevels::default(),
             clients,
             worker_stderr,
             wakeups,

@@ -52,6 +52,20 @@ impl Request {
         matches!(command, Some("ehlo" | "help" | "metrics" | "state" | "status"))
     }
 
+    /// Whether it is `worker:ack` or `worker:ping`.
+    pub fn is_worker_message(&self) -> bool {
+        matches!(self.command.as_deref(), Some("worker:ack" | "worker:ping"))
+    }
+
+    /// The pid that it names, as clients write one: a number, or a string of one.
+    pub fn named_pid(&self) -> Option<i32> {
+        match self.pid.as_ref()? {
+            Scalar::Integer(number) => i32::try_from(*number).ok(),
+            Scalar::Text(text) => text.parse().ok(),
+            Scalar::Bool(_) | Scalar::Float(_) => None,
+        }
+    }
+
     /// Parses a line.
     ///
     /// # Errors

@@ -159,6 +159,7 @@ impl Original {
             files: Vec::new(),
             worker_stderr: Vec::new(),
             unlogged: Vec::new(),
+            senders: BTreeMap::new(),
         };
         Ok(Takeover { handover, notes })
     }
@@ -309,7 +310,7 @@ impl Original {
                 input: if is_too_long { Vec::new() } else { connection.input.clone() },
                 is_discarding: is_too_long,
                 output: connection.output.clone(),
-                is_given: owner.is_some(),
+                is_given: owner.is_some() || is_own_pair(connection.descriptor, facts),
                 read_closed: false,
                 is_closing: false,
             });
@@ -338,6 +339,13 @@ impl Original {
         let all = known.chain(facts.files.iter().copied()).chain(inherited_fds);
         all.map(|(role, number, identity)| Carried { role, number, identity }).collect()
     }
+}
+
+/// Whether a master of ours has made a connection for a worker, before a Ruby master went on with
+/// it: both ends are the master's own, and have no name. For whom, the original cannot tell.
+fn is_own_pair(descriptor: i32, facts: &Facts) -> bool {
+    let socket = facts.found.get(&descriptor).and_then(|found| found.socket.as_ref());
+    socket.is_some_and(|socket| socket.peer == Some(facts.master_pid.0) && socket.path.is_none())
 }
 
 fn config(options: &Options, original: &Original, facts: &Facts) -> Result<Config, String> {

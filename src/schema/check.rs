@@ -19,6 +19,7 @@ pub(super) fn check(header: [Option<i32>; 2], handover: &Handover) -> Result<(),
     check_config(&handover.state.config)?;
     check_descriptors(header, handover)?;
     check_connections(handover)?;
+    check_senders(handover)?;
     check_helpers(handover)?;
     check_words(handover)?;
     check_deployments(handover)
@@ -134,6 +135,24 @@ fn check_connections(handover: &Handover) -> Result<(), String> {
         })?;
         ensure(*id < handover.next_connection, || {
             format!("connection {number} is not older than the next one")
+        })?;
+    }
+    Ok(())
+}
+
+/// Either every buffered byte of a worker's own connection has a sender, or none has.
+fn check_senders(handover: &Handover) -> Result<(), String> {
+    for (id, runs) in &handover.senders {
+        let ConnectionId(number) = *id;
+        let connection = handover.connections.iter().find(|connection| connection.id == *id);
+        let given = connection.filter(|connection| connection.is_given);
+        let given =
+            given.ok_or_else(|| format!("connection {number} has senders, and no worker"))?;
+        let is_sent = runs.iter().all(|run| run.length > 0 && run.pid >= 0);
+        let length: u64 = runs.iter().map(|run| u64::from(run.length)).sum();
+        let held = u64::try_from(given.input.len()).unwrap_or(u64::MAX);
+        ensure(is_sent && length > 0 && length == held, || {
+            format!("the senders of connection {number} are not those of what it holds")
         })?;
     }
     Ok(())

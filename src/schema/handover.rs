@@ -1,5 +1,6 @@
 //! The hand-over: everything that passes from one image of the master to the next.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -29,6 +30,9 @@ pub struct Handover {
     pub worker_stderr: Vec<CarriedPipe>,
     /// Log output that has not been written yet.
     pub unlogged: Vec<u8>,
+    /// Who has sent what the connections that `-g` has given hold as input, in the order of its
+    /// bytes; nothing of one whose senders were not noted.
+    pub senders: BTreeMap<ConnectionId, Vec<CarriedSender>>,
 }
 
 impl Handover {
@@ -45,6 +49,7 @@ impl Handover {
             files: Vec::new(),
             worker_stderr: Vec::new(),
             unlogged: Vec::new(),
+            senders: BTreeMap::new(),
         }
     }
 
@@ -139,6 +144,17 @@ pub struct CarriedConnection {
     pub read_closed: bool,
     /// Whether it is closed once its pending output is written.
     pub is_closing: bool,
+}
+
+/// Who has sent a part of the input of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CarriedSender {
+    /// How many bytes; at least one.
+    pub length: u32,
+    /// The pid, as the kernel told it; 0 for a process that this one cannot see.
+    pub pid: i32,
+    /// The user id, as the kernel told it.
+    pub uid: u32,
 }
 
 /// The pipe that captures a worker's standard error.

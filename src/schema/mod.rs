@@ -23,7 +23,8 @@ pub use describe::describe;
 pub use envelope::{HEADER_BYTES, Header, read_header};
 pub use error::SchemaError;
 pub use handover::{
-    Carried, CarriedConnection, CarriedFile, CarriedPipe, Handover, Identity, Origin, Role,
+    Carried, CarriedConnection, CarriedFile, CarriedPipe, CarriedSender, Handover, Identity,
+    Origin, Role,
 };
 pub use payload::Decoded;
 pub use state_bytes::{decode, encode};

@@ -5,6 +5,7 @@
 mod alone;
 pub mod children;
 pub mod clock;
+pub mod credentials;
 pub mod descriptor;
 pub mod exec;
 pub mod file;
@@ -21,6 +22,7 @@ pub mod process;
 pub mod process_attributes;
 pub mod queue;
 pub mod scm_rights;
+pub mod session;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid};
 
 /// How a child ended; see wait(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,23 @@ pub fn kill(pid: i32, number: i32) -> io::Result<()> {
     // SAFETY: kill touches no memory. A pid above 1 means one process other than init.
     let answer = unsafe { libc::kill(pid, number) };
     Ok(Errno::result(answer).map(drop)?)
+}
+
+/// The process group of a process, a dead one that was not reaped yet included; `None` when there
+/// is no such process.
+///
+/// # Errors
+/// Those of getpgid(2) but ESRCH; there is such a process.
+pub fn group_of(pid: i32) -> io::Result<Option<i32>> {
+    if pid <= 0 {
+        // Zero would mean this process.
+        return Ok(None);
+    }
+    match getpgid(Some(Pid::from_raw(pid))) {
+        Ok(group) => Ok(Some(group.as_raw())),
+        Err(Errno::ESRCH) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// The parent's pid of a process or zombie; `None` if there is no such process.

@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 
 use crate::sys::limit::Limit;
+use crate::sys::session::Leads;
 use crate::sys::signal::{DEFAULT_ACTION, KERNEL_SET_BYTES, Mask, SIGNAL_MAX};
 
 /// The child's stack until it execs: a few libc wrappers deep, with room to spare. It is on the
@@ -40,6 +41,8 @@ pub struct Plan<'a> {
     pub inherited: &'a [RawFd],
     /// Its standard input, output and error; the parent's when absent.
     pub stdio: Option<[RawFd; 3]>,
+    /// What it becomes the leader of.
+    pub leads: Leads,
     /// Its signal mask. Dispositions are reset to their defaults.
     pub mask: Mask,
     /// Its limit of open files.
@@ -175,7 +178,11 @@ extern "C" fn run(argument: *mut libc::c_void) -> libc::c_int {
     unsafe {
         let child = &mut *argument.cast::<Child<'_>>();
         let plan = child.plan;
-        libc::setpgid(0, 0);
+        // Neither can fail: no process group has the number of a process that has just begun.
+        match plan.leads {
+            Leads::Group => libc::setpgid(0, 0),
+            Leads::Session => libc::setsid(),
+        };
         // Before signals are unblocked: a handler must not run here, and an ignored signal would
         // stay ignored in the program. Raw system calls, because libc's wrapper rejects its own
         // signals 32 and 33, which a launcher that used glibc's posix_spawn(3) has left ignored.
@@ -239,6 +246,7 @@ mod tests {
             directory: Some(directory),
             inherited: &[],
             stdio: Some([output; 3]),
+            leads: Leads::Group,
             mask: Mask::from_bits(0),
             open_files: limit::open_files()?,
             nice: None,

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use einhorn::sys::{limit, signal, spawn};
+use einhorn::sys::{limit, session, signal, spawn};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
@@ -48,6 +48,7 @@ pub(crate) fn time_starts(way: &str, count: usize) {
         directory: None,
         inherited: &[],
         stdio: None,
+        leads: session::Leads::Group,
         mask,
         open_files: limit::open_files().unwrap(),
         nice: None,

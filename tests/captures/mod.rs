@@ -1,6 +1,7 @@
 //! What a Ruby Einhorn 1.1.1 handed to itself, as its bytes were captured, and for each the
 //! hand-over of ours that says the same.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,6 +65,7 @@ fn handover(pids: [i32; 3], started: [u64; 2], port: u16) -> Handover {
         files: Vec::new(),
         worker_stderr: Vec::new(),
         unlogged: Vec::new(),
+        senders: BTreeMap::new(),
     };
     connect(&mut handover, 9);
     handover

@@ -5,6 +5,8 @@
 mod clients;
 /// Upgrades, from a request to its last line.
 mod conversations;
+/// Who may say what.
+mod senders;
 /// The part of the table that is about `config`.
 mod settings;
 /// A busy master's state dump, in full.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use einhorn::decide::{Action, Event, PreflightOutcome, step};
+use einhorn::decide::{Action, Authority, Event, PreflightOutcome, step};
 use einhorn::protocol::{Line, Request};
 use einhorn::state::{
     CandidateReport, Config, ConnectionId, ExitStatus, Monotonic, Now, Pid, Realtime, STATE_FORMAT,
@@ -158,7 +158,12 @@ pub(crate) fn adopted() -> Event {
 /// That a client sent a line.
 pub(crate) fn requested(connection: u64, line: &str) -> Event {
     let line = Line::Complete(line.as_bytes().to_vec());
-    Event::Requested { connection: ConnectionId(connection), request: Request::parse(&line) }
+    Event::Requested {
+        connection: ConnectionId(connection),
+        request: Request::parse(&line),
+        authority: Authority::Full,
+        membership: None,
+    }
 }
 
 pub(crate) fn without_log(mut actions: Vec<Action>) -> Vec<Action> {

@@ -391,6 +391,14 @@ fn connections_that_workers_were_given_stay_theirs() {
     assert_eq!(handover.state.workers[&Pid(12021)].connection, Some(ConnectionId(16)));
     assert!(handover.connections[0].is_given);
     assert_eq!(handover.state.check(), Ok(()));
+    // Of one that a master of ours has made before the Ruby master, nobody knows for whom.
+    let master = facts.master_pid.0;
+    let socket = facts.found.get_mut(&9).unwrap().socket.as_mut().unwrap();
+    (socket.peer, socket.path) = (Some(master), None);
+    let handover = original.take_over(&facts).unwrap().handover;
+    assert!(handover.connections[0].is_given);
+    assert_eq!(handover.state.connections[&ConnectionId(16)].given_to, None);
+    assert_eq!(handover.state.check(), Ok(()));
 }
 
 #[test]

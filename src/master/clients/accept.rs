@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::decide::{Event, Level};
 use crate::master::Master;
+use crate::master::clients::connections::Asked;
+use crate::master::clients::membership::membership;
 use crate::master::now::now;
 use crate::master::source::Source;
 use crate::protocol::Request;
@@ -25,14 +27,18 @@ impl Master {
     /// Handles pending requests, at most for [`REQUESTS_TIME_MAX`].
     pub(in crate::master) fn handle_requests(&mut self) {
         let begun = now().monotonic;
-        while let Some((connection, request)) = self.clients.connections.next_request() {
-            // A query whose client has gone is dropped; a command is carried out all the same.
+        while let Some(asked) = self.clients.connections.next_request() {
+            let Asked { connection, request, authority } = asked;
+            // Nobody is there to hear; what it told us to do is done all the same.
             let is_unread = request.as_ref().is_ok_and(Request::is_query)
                 && self.clients.connections.is_gone(connection);
             if is_unread {
                 continue;
             }
-            self.events.push_back(Event::Requested { connection, request });
+            let named = request.as_ref().ok();
+            let membership = named.and_then(|request| membership(&self.state.workers, request));
+            let event = Event::Requested { connection, request, authority, membership };
+            self.events.push_back(event);
             self.dispatch_events();
             if now().monotonic.since(begun) >= REQUESTS_TIME_MAX {
                 return;

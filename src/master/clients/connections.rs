@@ -7,11 +7,14 @@ use std::ops::Bound;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use crate::decide::Authority;
+use crate::master::clients::senders::Senders;
 use crate::master::source::{FIRST_CONNECTION, Source};
-use crate::protocol::{BadRequest, LineBuffer, Request};
-use crate::schema::CarriedConnection;
+use crate::protocol::{BadRequest, Line, LineBuffer, Request};
+use crate::schema::{CarriedConnection, CarriedSender};
 use crate::state::ConnectionId;
 use crate::sys::poll::{Interest, Poll, Ready};
+use crate::sys::{credentials, user};
 
 /// How many clients may be connected at once, not counting workers' own connections (`-g`). One
 /// more evicts the longest idle client, so idle clients cannot keep a worker's ACK out.
@@ -32,6 +35,8 @@ const OUTPUT_TOTAL_MAX: usize = 64 * 1024 * 1024;
 struct Connection {
     stream: UnixStream,
     input: LineBuffer,
+    /// Who has sent that, where [`Connection::is_given`].
+    senders: Senders,
     output: Vec<u8>,
     /// A worker's own connection (`-g`), which is never evicted.
     is_worker: bool,
@@ -56,6 +61,7 @@ impl Connection {
         Connection {
             stream,
             input: LineBuffer::default(),
+            senders: Senders::default(),
             output: Vec::new(),
             is_worker,
             read_closed: false,
@@ -78,7 +84,29 @@ impl Connection {
         !self.is_closing && !self.is_broken && self.has_write_room() && self.input.has_line()
     }
 
-    /// The events to wait for; nothing more is read while complete lines are waiting.
+    /// Takes the next line, and what its senders may say.
+    fn next_line(&mut self) -> Option<(Line, Authority)> {
+        let length = self.input.len();
+        let line = self.input.next_line()?;
+        let authority = match self.is_worker {
+            true => self.senders.take(length - self.input.len(), user::effective_id()),
+            false => Authority::Full,
+        };
+        Some((line, authority))
+    }
+
+    /// Adds what was read from a sender.
+    fn push(&mut self, bytes: &[u8], sender: Option<(i32, u32)>) {
+        self.input.push(bytes);
+        match self.input.is_empty() {
+            // They were of a line that is too long.
+            true => self.senders.clear(),
+            false if self.is_worker => self.senders.push(bytes.len(), sender),
+            false => {}
+        }
+    }
+
+    /// What to wait for: no more is read before the lines that are here are answered.
     fn wanted_interest(&self) -> Interest {
         let has_room = self.has_write_room() && !self.input.has_line();
         Interest {
@@ -97,6 +125,17 @@ impl Connection {
         let has_no_more_requests = self.read_closed && !self.input.has_line();
         self.is_broken || (is_flushed && (self.is_closing || has_no_more_requests))
     }
+}
+
+/// A request of a connection.
+#[derive(Debug)]
+pub struct Asked {
+    /// Which.
+    pub connection: ConnectionId,
+    /// The line, understood or not.
+    pub request: Result<Request, BadRequest>,
+    /// What its senders may say.
+    pub authority: Authority,
 }
 
 /// All connections of the command socket.
@@ -136,7 +175,7 @@ impl Connections {
         }
     }
 
-    /// Adds a non-blocking connection.
+    /// Adds a non-blocking connection. A worker's own notes its senders already.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -172,19 +211,42 @@ impl Connections {
         self.table.iter().map(carry).collect()
     }
 
+    /// What travels too: who has sent the input of those that `-g` has given.
+    pub fn carried_senders(&self) -> BTreeMap<ConnectionId, Vec<CarriedSender>> {
+        let carry =
+            |(id, connection): (&ConnectionId, &Connection)| (*id, connection.senders.carried());
+        self.table.iter().map(carry).filter(|(_, senders)| !senders.is_empty()).collect()
+    }
+
     /// The id of the next new connection.
     pub fn next_id(&self) -> ConnectionId {
         self.next_id
     }
 
-    /// Adopts the connections of the previous image; the poll watches them for reading already.
-    pub fn adopt(&mut self, connections: Vec<(CarriedConnection, OwnedFd)>, next: ConnectionId) {
+    /// Takes in connections of the image before this one; they are watched already, for reading.
+    pub fn adopt(
+        &mut self,
+        connections: Vec<(CarriedConnection, OwnedFd)>,
+        mut senders: BTreeMap<ConnectionId, Vec<CarriedSender>>,
+        next: ConnectionId,
+    ) {
         self.next_id = next;
         for (carried, stream) in connections {
             self.worker_count += usize::from(carried.is_given);
             self.output_total += carried.output.len();
             self.touched.insert(carried.id);
+            let noted = senders.remove(&carried.id).unwrap_or_default();
+            let senders = match carried.is_given {
+                true => {
+                    // A Ruby master has not asked for it. Where it fails nobody is known, and
+                    // those who are not known may do the least.
+                    let _ = credentials::note_senders(&stream);
+                    Senders::adopt(noted, carried.input.len())
+                }
+                false => Senders::default(),
+            };
             let connection = Connection {
+                senders,
                 input: LineBuffer::from_parts(carried.input, carried.is_discarding),
                 output: carried.output,
                 read_closed: carried.read_closed,
@@ -222,19 +284,19 @@ impl Connections {
         !self.with_requests.is_empty()
     }
 
-    /// Takes the next request, round-robin over the connections.
-    pub fn next_request(&mut self) -> Option<(ConnectionId, Result<Request, BadRequest>)> {
+    /// Takes the next request, of everybody in turns.
+    pub fn next_request(&mut self) -> Option<Asked> {
         loop {
             let after = (Bound::Excluded(self.last_answered), Bound::Unbounded);
             let id = *self.with_requests.range(after).next().or(self.with_requests.first())?;
             self.last_answered = id;
-            let connection = self.table.get_mut(&id).filter(|connection| connection.has_request());
-            let Some(line) = connection.and_then(|connection| connection.input.next_line()) else {
+            let asking = self.table.get_mut(&id).filter(|connection| connection.has_request());
+            let Some((line, authority)) = asking.and_then(Connection::next_line) else {
                 self.with_requests.remove(&id);
                 continue;
             };
             self.touched.insert(id);
-            return Some((id, Request::parse(&line)));
+            return Some(Asked { connection: id, request: Request::parse(&line), authority });
         }
     }
 
@@ -351,10 +413,15 @@ impl Connections {
     }
 }
 
+/// Reads one chunk, of one sender.
 fn receive(connection: &mut Connection, chunk: &mut [u8]) {
-    match connection.stream.read(chunk) {
-        Ok(0) => connection.read_closed = true,
-        Ok(count) => connection.input.push(&chunk[..count]),
+    let received = match connection.is_worker {
+        true => credentials::receive(&connection.stream, chunk),
+        false => connection.stream.read(chunk).map(|count| (count, None)),
+    };
+    match received {
+        Ok((0, _)) => connection.read_closed = true,
+        Ok((count, sender)) => connection.push(&chunk[..count], sender),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
         Err(_) => connection.read_closed = true,
     }

@@ -2,3 +2,5 @@
 
 mod accept;
 pub(super) mod connections;
+mod membership;
+mod senders;

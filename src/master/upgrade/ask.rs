@@ -20,6 +20,7 @@ use crate::master::workers::deployment;
 use crate::preflight::{REPORT_MAX, parse_report};
 use crate::schema;
 use crate::state::{Deployment, ExitStatus, Pid, ReexecMode};
+use crate::sys::session::Leads;
 use crate::sys::spawn::{Plan, spawn};
 use crate::sys::{descriptor, limit, memfd, process, signal};
 
@@ -82,6 +83,9 @@ impl Master {
             directory: directory.as_ref(),
             inherited: &inherited,
             stdio: Some(standard),
+            // With the master's terminal, unlike workers: it stands for what will run in the
+            // master's place and have that. Stopped by it, it is killed when its time is over.
+            leads: Leads::Group,
             mask: self.origin.mask(),
             // The limit that the hand-over will set: carried descriptors need room below it.
             open_files: original_limit(&self.origin, &inherited)

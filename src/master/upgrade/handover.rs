@@ -132,6 +132,7 @@ impl Master {
                 .as_ref()
                 .map_or(Ok(Vec::new()), WorkerStderr::carried)?,
             unlogged: self.log.unlogged(),
+            senders: self.clients.connections.carried_senders(),
         })
     }
 }
@@ -221,6 +222,7 @@ impl Master {
         for (pid, status) in lost {
             master.child_ended(pid, status);
         }
+        master.set_adopted_session_levels();
         master.events.push_back(match &adoption.rolled_back {
             None => Event::Adopted { from_release },
             Some(why) => Event::RolledBack { why: why.clone() },
@@ -252,7 +254,7 @@ impl Master {
         let mut connections = Connections::new(parts.open_files.hard);
         let carried = handover.connections.into_iter();
         let streams = carried.filter_map(|c| take(Role::Connection(c.id)).map(|fd| (c, fd)));
-        connections.adopt(streams.collect(), handover.next_connection);
+        connections.adopt(streams.collect(), handover.senders, handover.next_connection);
         let most = parts.open_files.hard;
         let worker_stderr =
             parts.worker_stderr.map(|poll| WorkerStderr::adopt(poll, handover.worker_stderr, most));

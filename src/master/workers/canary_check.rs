@@ -11,13 +11,15 @@ impl Master {
     pub(in crate::master) fn run_check(&mut self, worker: Pid, generation: Generation) {
         let started = deployment::worker_directory(&self.state, generation)
             .and_then(|directory| self.start_check(worker, generation, directory));
-        self.events.push_back(match started {
+        let event = match started {
             Ok(pid) => {
                 self.children.insert(Pid(pid), Child::CanaryCheck);
+                self.set_session_level(Pid(pid), self.origin.nice);
                 Event::CheckStarted { pid: Pid(pid) }
             }
             Err(why) => Event::CheckNotStarted { why: format!("{why:#}") },
-        });
+        };
+        self.events.push_back(event);
     }
 
     /// Kills the command and everything that it started.

@@ -29,6 +29,7 @@ impl Master {
         }
         let connection = started.connection.and_then(|ours| self.add_worker_connection(pid, ours));
         self.events.push_back(Event::Spawned { slot, pid: Pid(pid), connection, directory });
+        self.set_session_level(Pid(pid), self.worker_level());
         if let Some(level) = self.state.config.nice.worker {
             self.renice(level, pid);
         }

@@ -14,8 +14,9 @@ use crate::master::Master;
 use crate::master::environment::{Environment, assignments};
 use crate::master::program::{explain, find_program};
 use crate::state::{self, Generation, Listener, Pid, Slot, State};
-use crate::sys::signal;
+use crate::sys::process;
 use crate::sys::spawn::{Plan, Program, Spawned, spawn};
+use crate::sys::{credentials, signal};
 
 /// A worker that was started.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ impl Master {
             true => {
                 let pair = UnixStream::pair().and_then(|(ours, theirs)| {
                     ours.set_nonblocking(true)?;
+                    credentials::note_senders(&ours)?;
                     Ok((ours, theirs))
                 });
                 Some(pair.context("cannot make its connection")?)
@@ -76,6 +78,13 @@ impl Master {
         Ok(Started { process, connection: connection.map(|(ours, _)| ours) })
     }
 
+    /// The nice level that workers run at, whether the master or the renice command sets it.
+    pub(super) fn worker_level(&self) -> i32 {
+        let nice = &self.state.config.nice;
+        let original = nice.master.map(|_| self.origin.nice);
+        nice.worker.or(original).unwrap_or_else(process::nice)
+    }
+
     /// Starts the command of `--on-canary` for a worker. Returns its pid.
     pub(super) fn start_check(
         &self,
@@ -104,7 +113,9 @@ impl Master {
         Ok(self.start_process(&command, &start)?.pid)
     }
 
-    /// Starts a helper program in the original environment. Returns its pid.
+    /// Starts a helper program in the original environment. Returns its pid. It gets no terminal
+    /// either: in the background, asking for a password there would only stop it; now it fails,
+    /// and that is logged.
     pub(super) fn start_helper(&self, command: &[OsString]) -> Result<i32> {
         let program = find_program(&command[0], self.origin.path())?;
         let mut words = command.to_vec();
@@ -125,13 +136,19 @@ impl Master {
         };
         let arguments = command.iter().map(|word| string(word)).collect::<Result<Vec<_>>>()?;
         let directory = directory.map(|path| string(path.as_os_str())).transpose()?;
+        let standard_input = self.terminal.standard_input();
+        let standard_input =
+            standard_input.context("cannot open /dev/null for its standard input")?;
+        let stdio =
+            [standard_input.as_ref().map_or(0, AsRawFd::as_raw_fd), 1, standard_error.unwrap_or(2)];
         spawn(&Plan {
             program: Program::Path(&arguments[0]),
             arguments: &arguments,
             environment,
             directory: directory.as_ref(),
             inherited,
-            stdio: standard_error.map(|number| [0, 1, number]),
+            stdio: (stdio != [0, 1, 2]).then_some(stdio),
+            leads: self.terminal.leads(),
             mask: self.origin.mask(),
             open_files: self.origin.open_files(),
             nice,

@@ -20,6 +20,7 @@ mod pool;
 mod reexec;
 mod rollout;
 mod rollout_bounds;
+mod senders;
 mod slot_deaths;
 mod stop;
 mod unlogged;

@@ -10,10 +10,12 @@ use crate::sys::signal::mask::{HANDLED, Mask, SIGNAL_MAX};
 
 /// Signals that mean nothing to the master but would kill it: two raised by writing, where the
 /// error of write(2) suffices, and those that may be sent by mistake. Faults of the program, the
-/// CPU limit and a terminal's stop signals keep their effect.
-const IGNORED: [Signal; 7] = [
+/// CPU limit and a terminal's stop signals keep their effect, except for SIGTTOU: with
+/// `stty tostop`, its own log would stop a master in the background.
+const IGNORED: [Signal; 8] = [
     Signal::SIGPIPE,
     Signal::SIGXFSZ,
+    Signal::SIGTTOU,
     Signal::SIGIO,
     Signal::SIGPROF,
     Signal::SIGPWR,

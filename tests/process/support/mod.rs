@@ -11,6 +11,7 @@ pub(crate) mod failed_starts; // starts that must fail, and that nothing is left
 pub(crate) mod fake_master; // a master that the test plays: it answers by a script
 pub(crate) mod fake_ruby_master; // a stand-in for a Ruby master that hands over
 pub(crate) mod http; // a client of workers that speak it
+pub(crate) mod jobs; // scripts that a worker runs as this or that user
 #[path = "../../pure/json_schema.rs"]
 pub(crate) mod json_schema; // JSON documents against their schemas
 pub(crate) mod last_line; // of an upgrade that is done

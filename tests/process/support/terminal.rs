@@ -2,12 +2,15 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 
+use nix::errno::Errno;
+
+use crate::support::rig::prepare;
 use crate::support::wait;
 
 /// The side that a person sits at.
@@ -33,6 +36,40 @@ impl Terminal {
         let child = command.stderr(program).spawn().unwrap();
         let screen = watch(person.try_clone().unwrap());
         (Terminal { person, screen }, child)
+    }
+
+    /// Has a program begin as the leader of a session whose controlling terminal is this one, its
+    /// standard input and output.
+    pub(crate) fn attach(command: &mut Command) -> Terminal {
+        let (person, program) = open();
+        command.stdin(program.try_clone().unwrap()).stdout(program);
+        prepare(command, || {
+            nix::unistd::setsid()?;
+            // SAFETY: the request takes a number. Standard output is the terminal.
+            Errno::result(unsafe { libc::ioctl(1, libc::TIOCSCTTY, 0) })?;
+            Ok(())
+        });
+        let screen = watch(person.try_clone().unwrap());
+        Terminal { person, screen }
+    }
+
+    /// The side that a program gets, once more.
+    pub(crate) fn program(&self) -> File {
+        program_of(&self.person)
+    }
+
+    /// Has the kernel stop whoever writes to it from the background, as `stty tostop` does.
+    pub(crate) fn stop_writers(&self) {
+        let descriptor = self.person.as_raw_fd();
+        // SAFETY: an all-zero termios is a valid one, which the first call writes to and the
+        // second reads.
+        let outcomes = unsafe {
+            let mut settings: libc::termios = std::mem::zeroed();
+            let got = libc::tcgetattr(descriptor, &raw mut settings);
+            settings.c_lflag |= libc::TOSTOP;
+            [got, libc::tcsetattr(descriptor, libc::TCSANOW, &raw const settings)]
+        };
+        assert_eq!(outcomes, [0, 0]);
     }
 
     pub(crate) fn type_in(&mut self, text: &str) {
@@ -69,21 +106,40 @@ fn watch(mut person: File) -> Arc<Mutex<Vec<u8>>> {
     screen
 }
 
+/// Types a character into a terminal as if the person had (TIOCSTI).
+///
+/// # Errors
+/// Those of ioctl(2): EPERM for all but root where it is not the caller's own.
+pub(crate) fn type_into(terminal: impl AsFd, character: u8) -> io::Result<()> {
+    let descriptor = terminal.as_fd().as_raw_fd();
+    // SAFETY: the request reads the one character at the address that it is given.
+    Errno::result(unsafe { libc::ioctl(descriptor, libc::TIOCSTI, &raw const character) })?;
+    Ok(())
+}
+
 /// Makes one: the side that a person sits at, and the side that a program gets.
 pub(crate) fn open() -> (File, File) {
-    let mut name = [0; 64];
-    // SAFETY: the descriptor is new and becomes the file's own; ptsname_r writes a string within
-    // the array, whose length it is given.
-    let (person, name) = unsafe {
+    // SAFETY: the descriptor is new and becomes the file's own.
+    let person = unsafe {
         let number = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC);
         assert!(number >= 0, "{}", std::io::Error::last_os_error());
         let person = File::from_raw_fd(number);
         assert_eq!(libc::grantpt(number), 0);
         assert_eq!(libc::unlockpt(number), 0);
-        assert_eq!(libc::ptsname_r(number, name.as_mut_ptr(), name.len()), 0);
-        (person, CStr::from_ptr(name.as_ptr()).to_str().unwrap().to_owned())
+        person
+    };
+    let program = program_of(&person);
+    (person, program)
+}
+
+/// Opens the side that a program gets.
+fn program_of(person: &File) -> File {
+    let mut name = [0; 64];
+    // SAFETY: ptsname_r writes a string within the array, whose length it is given.
+    let name = unsafe {
+        assert_eq!(libc::ptsname_r(person.as_raw_fd(), name.as_mut_ptr(), name.len()), 0);
+        CStr::from_ptr(name.as_ptr()).to_str().unwrap().to_owned()
     };
     let mut options = File::options();
-    let program = options.read(true).write(true).custom_flags(libc::O_NOCTTY).open(name).unwrap();
-    (person, program)
+    options.read(true).write(true).custom_flags(libc::O_NOCTTY).open(name).unwrap()
 }

@@ -1,10 +1,11 @@
 //! What the test program does when einhorn starts it as a worker: the steps it is told, in order.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::FromRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -16,8 +17,10 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::time::{ClockId, clock_gettime};
 
+use crate::support::jobs::jobs;
 use crate::support::{load, proc, wait};
 use crate::upgrade::process_attributes;
+use crate::workers::terminals;
 
 /// The first argument that makes the test program a worker.
 pub(crate) const FLAG: &str = "--as-worker";
@@ -25,9 +28,13 @@ pub(crate) const FLAG: &str = "--as-worker";
 /// Runs the steps:
 ///
 /// - `ack`: ACKs over the command socket; `ack-given`: over the connection of `-g`;
-///   `ack-parent`: for its parent; `until-acked`: waits until the master has heard it;
-/// - `child=STEP`: lets a child of its own do a step, to its end;
+///   `ack-parent`: for its parent; `ack-heard`: and lives until that is read;
+///   `until-acked`: waits until the master has heard it;
+/// - `child=STEP`: lets a child of its own do a step, to its end; `child-apart=STEP`: in a process
+///   group of its own;
 /// - `ping=ID`: pings over the connection of `-g`, and keeps it;
+/// - `probe-terminal=FOLDER`: tries what can be done with a terminal, and notes it in a file named
+///   after its pid;
 /// - `report=FOLDER`: writes what it was given to a file named after its pid;
 /// - `hold`: blocks all signals, which wait for `note=FOLDER`: takes one and adds its name to a
 ///   file of the folder named after its pid;
@@ -49,6 +56,7 @@ pub(crate) const FLAG: &str = "--as-worker";
 /// - `eat=MIB`: takes so much memory, and more, until it is killed for it;
 /// - `serve`: answers on every announced listener with its pid, for ever; `serve-at=FD`: on this
 ///   TCP listener, and goes on;
+/// - `jobs=FOLDER`: does the jobs that [`crate::support::jobs::Jobs`] asks for, for ever;
 /// - `wait`: waits for a signal, for ever.
 pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
     let mut given: Option<UnixStream> = None;
@@ -60,8 +68,13 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
                 let parent = std::os::unix::process::parent_id();
                 drop(say_for(parent, connect(), "worker:ack", ""));
             }
+            "ack-heard" => {
+                // The master closes the connection then.
+                say(connect(), "worker:ack", "").read_to_end(&mut Vec::new()).unwrap();
+            }
             "until-acked" => until_acked(),
-            "child" => run_as_child(value),
+            "child" => run_as_child(value, false),
+            "child-apart" => run_as_child(value, true),
             "eat" => eat(value.parse().unwrap()),
             "ack-given" => {
                 given = Some(say(given.unwrap_or_else(given_connection), "worker:ack", ""));
@@ -70,6 +83,7 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
                 let id = format!(", \"request_id\": {value}");
                 given = Some(say(given.unwrap_or_else(given_connection), "worker:ping", &id));
             }
+            "probe-terminal" => terminals::probe(Path::new(value)),
             "report" => report(Path::new(value)),
             "hold" => SigSet::all().thread_block().unwrap(),
             "note" => note(Path::new(value)),
@@ -94,6 +108,7 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
             "sleep" => wait::as_told(Duration::from_millis(value.parse().unwrap())),
             "raise" => nix::sys::signal::raise(value.parse::<Signal>().unwrap()).unwrap(),
             "exit" => std::process::exit(value.parse().unwrap()),
+            "jobs" => jobs(Path::new(value)),
             "serve" => serve(),
             "serve-at" => serve_at(value.parse().unwrap(), "AF_INET", "SOCK_STREAM"),
             "wait" => loop {
@@ -125,7 +140,7 @@ fn connect() -> UnixStream {
     UnixStream::connect(socket()).unwrap()
 }
 
-fn given_connection() -> UnixStream {
+pub(super) fn given_connection() -> UnixStream {
     // SAFETY: the master has given this descriptor to this process for its own.
     unsafe { UnixStream::from_raw_fd(number("EINHORN_SOCK_FD")) }
 }
@@ -157,8 +172,11 @@ fn until_old(age: Duration) {
     wait::as_told((begun + age).saturating_sub(now));
 }
 
-fn run_as_child(step: &str) {
+fn run_as_child(step: &str, is_apart: bool) {
     let mut child = Command::new(std::env::current_exe().unwrap());
+    if is_apart {
+        child.process_group(0);
+    }
     assert!(child.args([FLAG, step]).status().unwrap().success());
 }
 
@@ -249,7 +267,7 @@ fn steps_in(file: &Path) -> Vec<String> {
     std::fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn until(file: &Path) {
+pub(super) fn until(file: &Path) {
     let look = || file.exists().then_some(());
     wait::until_some("the file is there", look, || file.display().to_string());
 }

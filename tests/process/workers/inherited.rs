@@ -229,7 +229,10 @@ fn workers_of_a_master_under_nohup_can_be_hung_up() {
 
 fn limit_folder_and_umask_are_the_original_ones_and_the_group_its_own() {
     let rig = Rig::new();
-    let master = rig.launch(rig.shell("ulimit -Sn 64; umask 027; exec \"$@\"", &SLEEPER));
+    let mut command = rig.shell("ulimit -Sn 64; umask 027; exec \"$@\"", &SLEEPER);
+    // Whoever runs the tests may sit at a terminal, where workers have sessions of their own.
+    prepare(&mut command, || Ok(nix::unistd::setsid().map(drop)?));
+    let master = rig.launch(command);
     let worker = master.settled(1)[0];
     let (_, hard) = proc::open_files(std::process::id().cast_signed());
     assert_eq!(proc::open_files(master.pid()), (hard, hard));

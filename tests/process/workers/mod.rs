@@ -9,5 +9,7 @@ pub(crate) mod orphans; // processes whose parent dies
 pub(crate) mod queues; // connections that wait, and addresses taken up again
 pub(crate) mod recovery; // what dies is replaced, quickly and calmly
 pub(crate) mod refused_calls; // a kernel that does not tell of children
+pub(crate) mod senders; // who may say what, over which connection and for which worker
 pub(crate) mod servers; // real servers of other languages, under load
 pub(crate) mod stderr; // what workers say, where the master listens
+pub(crate) mod terminals; // a terminal is the master's alone

@@ -1,6 +1,6 @@
 //! The clients that exist, one by one: the very bytes that each sends, and what comes back.
 
-use einhorn::decide::{Action, Event};
+use einhorn::decide::{Action, Authority, Event};
 use einhorn::protocol::{LineBuffer, Request};
 use einhorn::state::ConnectionId;
 
@@ -164,7 +164,9 @@ fn conversation_of(to: To, writes: &[&[u8]]) -> Vec<String> {
         buffer.push(write);
         while let Some(line) = buffer.next_line() {
             let request = Request::parse(&line);
-            let actions = master.tell(Event::Requested { connection, request });
+            let (authority, membership) = (Authority::Full, None);
+            let event = Event::Requested { connection, request, authority, membership };
+            let actions = master.tell(event);
             done.extend(actions.iter().filter_map(sent));
         }
     }

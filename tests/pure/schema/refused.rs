@@ -2,6 +2,7 @@
 
 mod base;
 mod optional;
+mod parts;
 mod sections;
 
 use super::bytes::{Section, sealed, sections};
@@ -18,7 +19,7 @@ pub(super) struct Refused {
 
 /// All of them.
 pub(super) fn all() -> Vec<Refused> {
-    base::all().into_iter().chain(sections::all()).chain(optional::all()).collect()
+    [base::all(), sections::all(), optional::all(), parts::all()].into_iter().flatten().collect()
 }
 
 fn refused(

@@ -25,7 +25,9 @@ fn reports_are_read_for_ever() {
     let later = "einhorn-candidate 1\nbuild=2031-02-03\npid=7\nrelease=9.0.0\nformat=4\n\
                  adopted=yes\nmood=a=b\n";
     let report = CandidateReport { pid: 7, release: "9.0.0".into(), format: 4, has_adopted: true };
-    assert_eq!(parse_report(later), Some(report));
+    assert_eq!(parse_report(later), Some(report.clone()));
+    // Whatever a later release may mean by saying something again.
+    assert_eq!(parse_report(&format!("{later}adopted=no\npid=8\nformat=5\n")), Some(report));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The way of the state into the next image: as bytes, and back.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use einhorn::schema::{
@@ -76,5 +77,6 @@ fn handover(state: &State, is_given: impl Fn(ConnectionId) -> bool) -> Handover 
         files: Vec::new(),
         worker_stderr: Vec::new(),
         unlogged: Vec::new(),
+        senders: BTreeMap::new(),
     }
 }

@@ -98,7 +98,7 @@ impl Ledger {
             Event::Closed { connection } => {
                 self.waiting.retain(|whom| whom.connection != *connection);
             }
-            Event::Requested { connection, request } if !is_silent => {
+            Event::Requested { connection, request, .. } if !is_silent => {
                 let (connection, request) = (*connection, request.as_ref().ok());
                 let id = request.and_then(|request| request.id.clone());
                 let wants_events = request.is_some_and(|request| request.wants_events);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use einhorn::decide::{Action, Event, PREFLIGHT_MAX, Sender};
+use einhorn::decide::{Action, Authority, Event, PREFLIGHT_MAX, Sender};
 use einhorn::protocol::{Line, Request};
 use einhorn::state::{AckMode, ConnectionId, ExitStatus, Generation, Pid, Signal, Slot, State};
 
@@ -408,5 +408,6 @@ impl World {
 
 /// That a client has sent a line.
 fn sent(connection: ConnectionId, line: &Line) -> Event {
-    Event::Requested { connection, request: Request::parse(line) }
+    let (authority, membership) = (Authority::Full, None);
+    Event::Requested { connection, request: Request::parse(line), authority, membership }
 }

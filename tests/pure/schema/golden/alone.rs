@@ -1,9 +1,10 @@
 //! Each optional section, with nothing to say but it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use einhorn::outcome::Outcome;
-use einhorn::schema::{CarriedConnection, CarriedFile, Handover, Origin, Role};
+use einhorn::schema::{CarriedConnection, CarriedFile, CarriedSender, Handover, Origin, Role};
 use einhorn::state::{
     Address, Bind, Config, Connection, ConnectionId, Deployment, EndedUpgrade, Family, Generation,
     Listener, ListenerOptions, Pid, Reexec, Rollout, RolloutKind, Slot, Stage, State, StopSchedule,
@@ -102,6 +103,7 @@ pub(in super::super) fn none() -> Handover {
         files: Vec::new(),
         worker_stderr: Vec::new(),
         unlogged: Vec::new(),
+        senders: BTreeMap::new(),
     }
 }
 
@@ -124,6 +126,17 @@ fn deploy(handover: &mut Handover) {
     state.config.chdir = Some("/srv/current".into());
     let begun = Deployment { directory: Some("/srv/releases/1".into()), environment: Vec::new() };
     state.deployments.insert(Generation(0), begun);
+}
+
+fn half_a_line(handover: &mut Handover) {
+    let id = ConnectionId(16);
+    handover.descriptors.push(socket(Role::Connection(id), 8, false));
+    let (input, is_given) = (b"{".to_vec(), true);
+    handover.connections =
+        vec![CarriedConnection { id, input, is_given, ..CarriedConnection::default() }];
+    handover.state.connections.insert(id, Connection::default());
+    let sender = CarriedSender { length: 1, pid: 4_007, uid: 33 };
+    handover.senders.insert(id, vec![sender]);
 }
 
 fn wait(handover: &mut Handover) {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use einhorn::outcome::Outcome;
 use einhorn::scalar::Scalar;
 use einhorn::schema::{
-    Carried, CarriedConnection, CarriedFile, CarriedPipe, Handover, Identity, Origin, Role,
+    Carried, CarriedConnection, CarriedFile, CarriedPipe, CarriedSender, Handover, Identity,
+    Origin, Role,
 };
 use einhorn::state::{
     AckMode, Address, Bind, Config, Connection, ConnectionId, Deployment, EndedUpgrade, Failure,
@@ -80,6 +81,7 @@ pub(in super::super) fn busy() -> Handover {
             CarriedPipe { is_orphan: true, ..pipe(5_002, 1_032, b"\x1b[1m", 0) },
         ],
         unlogged: b"the rest of a line\n[MASTER 5000] ERROR: \xfe\n".to_vec(),
+        senders: busy_senders(),
     }
 }
 
@@ -306,6 +308,13 @@ fn busy_buffers() -> Vec<CarriedConnection> {
             ..buffer(70_003, b"\xff\x00\\", b"\x1b")
         },
     ]
+}
+
+/// Of the half ping: a worker's child, a process that nobody can see, root.
+fn busy_senders() -> BTreeMap<ConnectionId, Vec<CarriedSender>> {
+    let run = |length, pid, uid| CarriedSender { length, pid, uid };
+    let runs = vec![run(11, 5_101, 1_001), run(16, 0, 65_534), run(1, 5_102, 0)];
+    BTreeMap::from([(ConnectionId(70_001), runs)])
 }
 
 pub(super) fn pipe(pid: i32, number: i32, kept: &[u8], unsent: u32) -> CarriedPipe {

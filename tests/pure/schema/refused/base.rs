@@ -76,6 +76,11 @@ fn headers() -> Vec<Refused> {
             header(12, &2i32.to_le_bytes()),
         ),
         inconsistent(
+            "rollback-negative",
+            "Only -1 says that there is none.",
+            header(12, &(-2i32).to_le_bytes()),
+        ),
+        inconsistent(
             "rollback-listener",
             "The image to roll back to is a listener.",
             header(12, &6i32.to_le_bytes()),

@@ -15,6 +15,7 @@ pub(super) fn all() -> Vec<Refused> {
     all.extend(rollouts());
     all.extend(last_upgrades());
     all.extend(captured());
+    all.extend(senders());
     all
 }
 
@@ -311,6 +312,41 @@ fn captured() -> Vec<Refused> {
             pipes(&kept(said, 6), &kept(&b"x".repeat(16 * 1024 + 1), 6)),
         ),
         refused("captured-bool", "Undecodable", "A truth value of 2.", another(5_002, 2, 1_031)),
+    ]
+}
+
+/// Bytes that cannot be from those who are said to have sent them.
+fn senders() -> Vec<Refused> {
+    // The connection, how many senders it has, and the first of them.
+    let first = |id, length| [u64s(&[id, 3]), u32s(&[length]), u32s(&[5_101])];
+    let last = |length, pid: u32| [u32s(&[length]), u32s(&[pid]), u32s(&[0])];
+    let senders = |from: &[Vec<u8>], to: &[Vec<u8>]| with("senders", from, to);
+    vec![
+        inconsistent(
+            "senders-of-a-client",
+            "A connection that was given to nobody.",
+            senders(&first(70_001, 11), &first(70_002, 11)),
+        ),
+        inconsistent(
+            "senders-unknown",
+            "There is no such connection.",
+            senders(&first(70_001, 11), &first(70_009, 11)),
+        ),
+        inconsistent(
+            "senders-of-more",
+            "They have sent more than there is.",
+            senders(&first(70_001, 11), &first(70_001, 12)),
+        ),
+        inconsistent(
+            "senders-of-nothing",
+            "One has sent nothing.",
+            senders(&last(1, 5_102), &last(0, 5_102)),
+        ),
+        inconsistent(
+            "senders-negative",
+            "A process group has sent something.",
+            senders(&last(1, 5_102), &last(1, u32::MAX)),
+        ),
     ]
 }
 
