@@ -5,7 +5,7 @@ use crate::decide::event::{Authority, Membership, Sender};
 use crate::decide::preflight::UpgradeRequest;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Requester};
-use crate::decide::{pool, settings, stop, upgrade, workers};
+use crate::decide::{pool, settings, shutdown, upgrade, worker_message};
 use crate::outcome::Outcome;
 use crate::protocol::{Args, BadRequest, Request, command_list};
 use crate::ruby;
@@ -248,7 +248,7 @@ fn send_signals(turn: &mut Turn, words: &[String]) -> Answer {
     let mut messages = Vec::new();
     for signal in signals {
         turn.actions.extend(workers.iter().map(|pid| Action::Signal { pid: *pid, signal }));
-        messages.push(log_and_answer(turn, stop::sent_message(signal, &workers)).message);
+        messages.push(log_and_answer(turn, shutdown::sent_message(signal, &workers)).message);
     }
     Answer::done(messages.join("\n"))
 }
@@ -259,14 +259,14 @@ fn die(turn: &mut Turn, words: &[String]) -> Answer {
         return Answer::not_understood(why);
     }
     if words.first().is_some_and(|word| word == NEXT) {
-        return Answer::done(format!("Einhorn is going down! {}", stop::all_to_next(turn)));
+        return Answer::done(format!("Einhorn is going down! {}", shutdown::next_step(turn)));
     }
     match parse_signals(words) {
         Err(refusal) => Answer::not_understood(refusal),
         Ok(signals) => {
             let sent = match signals.first() {
-                Some(signal) => stop::all_with(turn, *signal),
-                None => stop::all(turn),
+                Some(signal) => shutdown::with_signal(turn, *signal),
+                None => shutdown::by_schedule(turn),
             };
             let message = format!("Einhorn is going down! {sent}");
             log_and_answer(turn, message)

@@ -12,6 +12,7 @@ mod preflight;
 mod reconcile;
 mod rollout;
 mod settings;
+mod shutdown;
 mod signal;
 mod stop;
 mod turn;

@@ -3,7 +3,7 @@
 use crate::decide::action::Action;
 use crate::decide::event::Sender;
 use crate::decide::turn::Turn;
-use crate::decide::{stop, upgrade, waiters};
+use crate::decide::{shutdown, upgrade, waiters};
 use crate::state::{Signal, Stopping};
 
 /// A signal arrived.
@@ -15,21 +15,21 @@ pub(super) fn received(turn: &mut Turn, signal: Signal, sender: Option<Sender>) 
     match signal {
         Signal::Int | Signal::Usr2 => {
             turn.info(format!("Received {from}: stopping gracefully"));
-            stop::all(turn);
+            shutdown::by_schedule(turn);
         }
         Signal::Term => {
             turn.info(format!("Received {from}: stopping"));
             match turn.state.config.stop {
-                Some(_) => stop::all(turn),
-                None => stop::all_with(turn, Signal::Term),
+                Some(_) => shutdown::by_schedule(turn),
+                None => shutdown::with_signal(turn, Signal::Term),
             };
         }
         Signal::Quit => {
             turn.info(format!("Received {from}: leaving at once"));
-            stop::all_with(turn, Signal::Quit);
+            shutdown::with_signal(turn, Signal::Quit);
             if turn.state.config.kill_children_on_exit {
                 let signal = turn.state.config.stop_schedule().death_signal();
-                stop::all_with(turn, signal);
+                shutdown::with_signal(turn, signal);
             }
             // With no workers left, the end of this turn exits too, and must do so with the same
             // status.

@@ -106,10 +106,6 @@ impl Config {
 /// process table (`kernel.pid_max` 32768) and of a descriptor table.
 pub const WORKERS_MAX: u32 = 10_000;
 
-/// The longest span that an option accepts, in seconds (about 31 years), so that arithmetic on
-/// deadlines cannot overflow.
-pub const SECONDS_MAX: f64 = 1e9;
-
 /// What a re-exec runs (docs/handover.md).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReexecMode {

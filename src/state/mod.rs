@@ -14,9 +14,7 @@ mod time;
 mod upgrade;
 mod worker;
 
-pub use config::{
-    AckMode, Config, Nice, ReexecMode, SECONDS_MAX, Verbosity, WORKERS_MAX, default_file_name,
-};
+pub use config::{AckMode, Config, Nice, ReexecMode, Verbosity, WORKERS_MAX, default_file_name};
 pub use facts::{Connection, State, Stopping};
 pub use ids::{ConnectionId, Generation, Pid, Slot};
 pub use last_words::{CAPTURED_LINE_MAX, LAST_WORDS_MAX, TAIL_MAX, last_words};
@@ -27,7 +25,7 @@ pub use rollout::{
     RolloutStage, UPGRADE_FAILURES_MIN, VARIABLES_MAX,
 };
 pub use signal::{ExitStatus, Signal};
-pub use stop::{STOP_STEPS_MAX, StopProgress, StopSchedule, StopStep, Unsent};
-pub use time::{Monotonic, Now, Realtime};
+pub use stop::{StopProgress, StopSchedule, StopStep, Unsent};
+pub use time::{Monotonic, Now, Realtime, SECONDS_MAX};
 pub use upgrade::{CandidateReport, EndedUpgrade, Reexec, Stage, UpgradeKind, Waiter, WaitsFor};
 pub use worker::{Ping, Worker};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::state::{Monotonic, SECONDS_MAX, Signal};
 
 /// The most signals in a schedule. Three are common; this many are a mistake.
-pub const STOP_STEPS_MAX: usize = 16;
+const STOP_STEPS_MAX: usize = 16;
 
 /// `--stop`, in the notation of start-stop-daemon(8)'s `--retry`: `TERM/30/KILL`.
 ///

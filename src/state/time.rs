@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// The longest span that an option accepts, in seconds (about 31 years), so that arithmetic on
+/// deadlines cannot overflow.
+pub const SECONDS_MAX: f64 = 1e9;
+
 /// Nanoseconds of `CLOCK_MONOTONIC`: valid across an exec, never stepped by NTP.
 /// Every deadline is one of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

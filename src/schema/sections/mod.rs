@@ -56,6 +56,7 @@ pub(super) const SECTIONS: &[Row] = &[
     Row::of::<unlogged::Unlogged>(),
     Row::of::<last_upgrade::LastUpgrade>(),
     Row::of::<slot_deaths::SlotDeaths>(),
+    Row::of::<senders::Senders>(),
     Row::of::<stop::Stop>(),
     #[cfg(feature = "next")]
     Row::of::<note::Note>(),

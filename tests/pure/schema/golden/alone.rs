@@ -61,6 +61,7 @@ pub(in super::super) const ALONE: &[Alone] = &[
         h.state.last_upgrade = Some(EndedUpgrade { generation: Generation(0), ..ended });
     }),
     ("slot-deaths", |h| h.state.slot_deaths.extend([(Slot(2), 3)])),
+    ("senders", half_a_line),
     ("stop", |h| h.state.config.stop = Some(StopSchedule::parse("TERM/30/KILL").unwrap())),
 ];
 
