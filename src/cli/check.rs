@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::cli::{Task, parse};
+use crate::cli::options::{Task, parse};
 
 /// The option that asks for a check.
 const CHECK: &str = "--upgrade-check";

@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cli::HostFamily;
-use crate::master::files::{self, CreatedFiles};
+use crate::master::created_files::CreatedFiles;
+use crate::master::folder_lock::lock_folder;
+use crate::master::unix_socket::{bind_unix, explain_path_error, replace_stale_socket};
 use crate::state::{Address, Bind, BoundBy, Family, Listener};
 use crate::sys::socket::{self, InetOptions};
 use crate::sys::trusted_path::Entry;
@@ -102,12 +104,12 @@ impl Binder<'_> {
     }
 
     fn bind_unix(&mut self, path: &Path, mode: Option<u32>, owners: &Owners) -> Result<OwnedFd> {
-        let failed = |error: io::Error| anyhow!("{}", files::explain_path_error(&error));
+        let failed = |error: io::Error| anyhow!("{}", explain_path_error(&error));
         let entry = Entry::at(path).map_err(failed)?;
-        let _folder = files::lock_folder(&entry);
-        files::replace_stale_socket(path, &entry)?;
+        let _folder = lock_folder(&entry);
+        replace_stale_socket(path, &entry)?;
         // Before listen(2) no client can connect, whatever the mode is.
-        let made = files::bind_unix(path, &entry, mode.unwrap_or(0o666), self.created);
+        let made = bind_unix(path, &entry, mode.unwrap_or(0o666), self.created);
         let (socket, file) = made.map_err(failed)?;
         if let Some(mode) = mode {
             socket::set_mode(&file, path, mode)

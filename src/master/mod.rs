@@ -4,14 +4,18 @@
 mod child;
 mod children;
 mod clients;
+mod command_socket;
+mod created_files;
 mod descriptors;
 mod environment;
-mod files;
+mod folder_lock;
 mod launch;
 mod listeners;
+mod locks;
 mod log;
 mod main_loop;
 mod now;
+mod pid_file;
 mod program;
 mod restore;
 mod ruby;
@@ -20,6 +24,7 @@ mod source;
 mod start;
 mod status;
 mod terminal;
+mod unix_socket;
 mod upgrade;
 mod workers;
 

@@ -5,7 +5,9 @@ use std::os::fd::AsFd;
 
 use crate::decide::Level;
 use crate::master::Master;
-use crate::master::files::{self, CreatedFiles};
+use crate::master::command_socket::bind_command_socket;
+use crate::master::created_files::CreatedFiles;
+use crate::master::locks;
 use crate::master::source::Source;
 use crate::sys::file::OwnedFile;
 use crate::sys::poll::Interest;
@@ -20,7 +22,7 @@ impl Master {
         // A lock file created here stays, as one created by a start does.
         let mut made = CreatedFiles::default();
         if self.resources.socket_lock.is_none() {
-            match files::take_lock(&config.socket_lock(), None, &mut made) {
+            match locks::take_lock(&config.socket_lock(), None, &mut made) {
                 Ok(lock) => self.resources.socket_lock = lock,
                 Err(error) => self.log(
                     Level::Error,
@@ -31,7 +33,7 @@ impl Master {
         if self.resources.lock.is_none() && config.is_lockfile_named {
             let held = self.resources.socket_lock.as_ref();
             let held = held.and_then(|lock| OwnedFile::of(&config.socket_lock(), lock).ok());
-            match files::take_lock(&config.lockfile, held.as_ref(), &mut made) {
+            match locks::take_lock(&config.lockfile, held.as_ref(), &mut made) {
                 Ok(lock) => self.resources.lock = lock,
                 Err(error) => {
                     self.log(Level::Error, &format!("Running without the lock file: {error:#}"))
@@ -49,7 +51,7 @@ impl Master {
             return;
         }
         let mut created = CreatedFiles::default();
-        let bound = files::bind_command_socket(&path, &mut created).and_then(|socket| {
+        let bound = bind_command_socket(&path, &mut created).and_then(|socket| {
             socket::set_nonblocking(socket.as_fd())?;
             self.wakeups.poll.add(&socket, Source::CommandSocket, Interest::READ)?;
             Ok(socket)

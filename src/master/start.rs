@@ -8,11 +8,14 @@ use crate::cli::{BindWord, Options};
 use crate::decide::Level;
 use crate::master::Master;
 use crate::master::clients::connections::Connections;
+use crate::master::command_socket::bind_command_socket;
+use crate::master::created_files::CreatedFiles;
 use crate::master::environment::{Environment, variable};
-use crate::master::files::{self, CreatedFiles};
 use crate::master::launch::Launch;
 use crate::master::listeners::Binder;
+use crate::master::locks;
 use crate::master::log::Log;
+use crate::master::pid_file::write_pid_file;
 use crate::master::program::find_program;
 use crate::master::running::{Clients, Resources, Wakeups};
 use crate::master::source::Source;
@@ -121,18 +124,18 @@ fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Resul
     // If the start-up fails, lock files must be removed while their locks are still held: what is
     // declared last is dropped first. If it succeeds, they stay.
     let mut created_locks = CreatedFiles::default();
-    socket_lock = files::take_socket_lock(config, &mut created_locks)?;
+    socket_lock = locks::take_socket_lock(config, &mut created_locks)?;
     let held = OwnedFile::of(&config.socket_lock(), &socket_lock)?;
     if config.is_lockfile_named {
-        lock = files::take_lock(&config.lockfile, Some(&held), &mut created_locks)
+        lock = locks::take_lock(&config.lockfile, Some(&held), &mut created_locks)
             .map_err(|error| anyhow!("{error:#}; choose another with -f"))?;
     } else {
-        match files::take_default_lock(&config.lockfile, Some(&held), &mut created_locks) {
+        match locks::take_default_lock(&config.lockfile, Some(&held), &mut created_locks) {
             Ok(taken) => default_lock = taken,
             Err(error) => notes.push(format!("Starting without the default lock file: {error:#}")),
         }
     }
-    let command_socket = files::bind_command_socket(&config.socket_path, created)?;
+    let command_socket = bind_command_socket(&config.socket_path, created)?;
     drop(default_lock);
     let mut binder = Binder { host_family: options.host_family, backlog: config.backlog, created };
     let mut listeners = Vec::new();
@@ -152,7 +155,7 @@ fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Resul
             config.command[word.index] = format!("{}{descriptor}", word.prefix).into();
         }
     }
-    let pidfile = match files::write_pidfile(&config.pidfile, pid, created) {
+    let pidfile = match write_pid_file(&config.pidfile, pid, created) {
         Err(error) if options.is_pidfile_given => bail!("{error:#}; choose another with -e"),
         Err(error) => {
             notes.push(format!("Running without the default pid file: {error:#}"));

@@ -1,11 +1,11 @@
 //! What a candidate reports to the master, in text formats that every release can read and that
 //! must never change. Pure: the shell reads and writes the pipes and the command line.
 
-mod pin;
+mod pin_message;
 mod pinned_from;
 mod report;
 
-pub use pin::{
+pub use pin_message::{
     PIN_MAX, PIN_MESSAGE_MAX, PIN_TITLE, Pin, PinnedLimit, difference, parse_pin, write_pin,
 };
 pub use pinned_from::{ChangedLimit, PinnedFrom};

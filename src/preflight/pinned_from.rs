@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use crate::preflight::pin::PinnedLimit;
+use crate::preflight::pin_message::PinnedLimit;
 
 /// The process attributes before the pinned exec.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,11 +13,12 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 
 use crate::cli;
 use crate::decide::Level;
+use crate::master::command_socket::COMMAND_BACKLOG;
 use crate::master::descriptors::{carried_file, identity};
 use crate::master::environment::variable;
-use crate::master::files::{COMMAND_BACKLOG, PIDFILE_MAX};
 use crate::master::launch::Launch;
 use crate::master::now::now;
+use crate::master::pid_file::PIDFILE_MAX;
 use crate::master::source::FIRST_CONNECTION;
 use crate::ruby::{self, Facts, Found, Original, Parentage, Takeover};
 use crate::schema::{self, Handover, Role};

@@ -7,5 +7,6 @@ mod drain_stderr;
 mod renice;
 mod session_level;
 mod spawn;
-mod start;
+mod start_process;
 pub(super) mod stderr;
+mod worker_environment;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::decide::{Event, Level};
 use crate::master::Master;
 use crate::master::workers::deployment;
-use crate::master::workers::start::Started;
+use crate::master::workers::start_process::Started;
 use crate::master::workers::stderr::WorkerStderr;
 use crate::state::{ConnectionId, Generation, Pid, Slot};
 

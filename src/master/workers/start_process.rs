@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::master::Master;
-use crate::master::environment::{Environment, assignments};
+use crate::master::environment::assignments;
 use crate::master::program::{explain, find_program};
-use crate::state::{self, Generation, Listener, Pid, Slot, State};
+use crate::master::workers::worker_environment::deployment_variables;
+use crate::state::{Generation, Pid, Slot};
 use crate::sys::process;
 use crate::sys::spawn::{Plan, Program, Spawned, spawn};
 use crate::sys::{credentials, signal};
@@ -156,42 +157,6 @@ impl Master {
         })
         .map_err(failed)
     }
-
-    fn worker_environment(
-        &self,
-        slot: Slot,
-        connection_fd: Option<i32>,
-        deployed: &Environment,
-    ) -> Vec<CString> {
-        let state = &self.state;
-        let announced: Vec<&Listener> = state
-            .listeners
-            .iter()
-            .filter(|listener| listener.bound_by == state::BoundBy::Option)
-            .collect();
-        let numbers: Vec<String> = announced.iter().map(|l| l.descriptor.to_string()).collect();
-        let mut ours: Vec<(OsString, OsString)> = vec![
-            ("EINHORN_MASTER_PID".into(), state.master_pid.to_string().into()),
-            ("EINHORN_SOCK_PATH".into(), state.config.socket_path.clone().into()),
-            ("EINHORN_CHILD_INDEX".into(), slot.0.to_string().into()),
-            ("EINHORN_FD_COUNT".into(), announced.len().to_string().into()),
-            // An older form of the original that workers may still read.
-            ("EINHORN_FDS".into(), numbers.join(" ").into()),
-        ];
-        for (index, listener) in announced.iter().enumerate() {
-            let descriptor = listener.descriptor.to_string();
-            let kind = listener.socket_type_name();
-            ours.push((format!("EINHORN_FD_{index}").into(), descriptor.into()));
-            ours.push((format!("EINHORN_FD_FAMILY_{index}").into(), listener.family.name().into()));
-            ours.push((format!("EINHORN_FD_TYPE_{index}").into(), kind.into()));
-        }
-        if let Some(number) = connection_fd {
-            ours.push(("EINHORN_SOCK_FD".into(), number.to_string().into()));
-        }
-        let mut environment = self.origin.environment_with(deployed);
-        environment.extend(assignments(&ours));
-        environment
-    }
 }
 
 /// What differs between the kinds of processes started.
@@ -204,20 +169,4 @@ struct Start<'a> {
     death_signal: Option<i32>,
     /// Its standard error; the master's when absent.
     standard_error: Option<RawFd>,
-}
-
-/// The variables that a generation adds: those of `--env-file`, and `PWD`.
-fn deployment_variables(
-    state: &State,
-    generation: Generation,
-    directory: Option<&Path>,
-) -> Vec<(OsString, OsString)> {
-    let deployment = state.deployments.get(&generation);
-    let mut variables = deployment.map(|d| d.environment.clone()).unwrap_or_default();
-    if let Some(directory) = directory {
-        // Shells trust it, and it still names the directory that the master was started in.
-        variables.retain(|(name, _)| name != "PWD");
-        variables.push(("PWD".into(), directory.into()));
-    }
-    variables
 }
