@@ -51,7 +51,7 @@ pub(super) fn judge_canary(turn: &mut Turn) {
 
 /// The first new worker that is up, and the instant of its ACK.
 pub(super) fn canary(state: &State) -> Option<(Pid, Monotonic)> {
-    let mut staying = state.current_workers().filter(|(_, worker)| !worker.is_stopping());
+    let mut staying = state.current_workers().filter(|(_, worker)| worker.is_serving());
     staying.find_map(|(pid, worker)| Some((pid, worker.acked_at?)))
 }
 

@@ -38,6 +38,18 @@ pub enum Event {
         /// The last bytes that it wrote to standard error; empty unless that is captured.
         last_words: Vec<u8>,
     },
+    /// A signal has suspended a child (state T of ps).
+    Suspended {
+        /// The child, which need not be a worker.
+        pid: Pid,
+        /// The signal.
+        signal: Signal,
+    },
+    /// SIGCONT lets a child run again.
+    Continued {
+        /// The child, which need not be a worker.
+        pid: Pid,
+    },
     /// A signal arrived.
     Signaled {
         /// The signal.

@@ -4,8 +4,8 @@ use crate::decide::turn::Turn;
 use crate::decide::waiters::announce;
 use crate::decide::{backoff, canary, stop};
 use crate::state::{
-    AckMode, ExitStatus, FAILURES_KEPT, Failure, Monotonic, Pid, RolloutStage, Slot, State, Worker,
-    last_words,
+    AckMode, ExitStatus, FAILURES_KEPT, Failure, Monotonic, Pid, RolloutStage, Slot, State,
+    Suspended, Worker, last_words,
 };
 
 /// A worker exited without having been asked to.
@@ -80,18 +80,25 @@ pub(super) fn fail_overdue_acks(turn: &mut Turn) {
         let Some(worker) = turn.state.workers.get_mut(&pid) else { continue };
         worker.missed_ack_deadline = true;
         let (slot, age) = (worker.slot, now.since(worker.spawned_at));
+        let suspended = worker.suspension.current;
         announce(turn, &format!("Worker {pid} is not ACKed after {limit}s: sending {signal}"));
         stop::request(turn, &[pid]);
         backoff::count_early_death(turn, turn.state.generation);
-        let what = format!("no ACK within {limit}s");
+        let what = match suspended {
+            Some(Suspended { signal, .. }) => {
+                format!("no ACK within {limit}s, suspended by SIG{signal}")
+            }
+            None => format!("no ACK within {limit}s"),
+        };
         record(turn, Failure { pid: Some(pid), slot, what, age, last_words: None });
     }
 }
 
-/// When the ACK of a new worker becomes overdue; `None` outside a roll-out and in timer mode.
+/// When the ACK of a new worker becomes overdue; `None` outside a roll-out, and in timer mode unless
+/// a signal suspends the worker, so that its timer does not run.
 pub(super) fn ack_overdue_at(state: &State, worker: &Worker) -> Option<Monotonic> {
     let is_waited_for = state.rollout.is_some()
-        && state.config.ack_mode == AckMode::Manual
+        && (state.config.ack_mode == AckMode::Manual || worker.suspension.current.is_some())
         && !worker.is_acked()
         && !worker.is_stopping();
     Some(worker.spawned_at + state.config.rollout.ack_timeout.filter(|_| is_waited_for)?)

@@ -15,6 +15,7 @@ mod settings;
 mod shutdown;
 mod signal;
 mod stop;
+mod suspended;
 mod turn;
 mod upgrade;
 mod waiters;
@@ -47,6 +48,8 @@ pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
         Event::Exited { pid, status, last_words } => {
             workers::exited(&mut turn, pid, status, &last_words);
         }
+        Event::Suspended { pid, signal } => suspended::begun(&mut turn, pid, signal),
+        Event::Continued { pid } => suspended::ended(&mut turn, pid),
         Event::Signaled { signal, sender } => signal::received(&mut turn, signal, sender),
         Event::Opened { connection } => {
             turn.state.connections.insert(connection, Connection::default());

@@ -61,7 +61,7 @@ pub(super) fn cull(turn: &mut Turn) {
         return;
     }
     let mut staying: Vec<(Pid, &Worker)> = staying().collect();
-    staying.sort_by_key(|(_, worker)| (worker.is_acked(), std::cmp::Reverse(worker.slot)));
+    staying.sort_by_key(|(_, worker)| (worker.is_serving(), std::cmp::Reverse(worker.slot)));
     let going: Vec<Pid> = staying[..surplus].iter().map(|(pid, _)| *pid).collect();
     let surplus = counted(surplus, "worker");
     let signal = turn.state.config.stop_schedule().first();

@@ -3,7 +3,7 @@
 use crate::decide::action::Action;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::Answer;
-use crate::decide::{pool, rollout, stop, upgrade, waiters, workers};
+use crate::decide::{pool, rollout, stop, suspended, upgrade, waiters, workers};
 use crate::outcome::Outcome;
 use crate::state::{AckMode, Monotonic, State, Stopping, WaitsFor};
 
@@ -12,6 +12,7 @@ use crate::state::{AckMode, Monotonic, State, Stopping, WaitsFor};
 pub(super) fn reconcile(turn: &mut Turn) {
     workers::acknowledge_due(turn);
     stop::advance(turn);
+    suspended::let_stop(turn);
     if turn.state.stopping.is_none() {
         upgrade::reconcile(turn);
         rollout::reconcile(turn);
@@ -31,7 +32,11 @@ pub fn next_deadline(state: &State) -> Option<Monotonic> {
     let due = timed.into_iter().flatten().filter_map(|worker| worker.ack_due_at(ack_mode));
     let start = pool::next_start(state).map(|(due, _)| due);
     let upgrade = upgrade::deadline(state).into_iter().chain(rollout::deadline(state));
-    due.chain(start).chain(upgrade).chain(stop::deadline(state)).min()
+    due.chain(start)
+        .chain(upgrade)
+        .chain(stop::deadline(state))
+        .chain(suspended::deadline(state))
+        .min()
 }
 
 /// Answers the clients that wait for the target number of workers, once it is reached or cannot be.

@@ -178,7 +178,7 @@ fn done_message(state: &State, release: &str, took: Duration) -> String {
 /// `--canary-seconds`, because the old workers are all stopped at once.
 fn complete_at(state: &State) -> Option<Monotonic> {
     let rollout = state.rollout.as_ref().filter(|rollout| !rollout.is_canary())?;
-    let staying = state.current_workers().filter(|(_, worker)| !worker.is_stopping());
+    let staying = state.current_workers().filter(|(_, worker)| worker.is_serving());
     let mut up_since: Vec<Monotonic> = staying.filter_map(|(_, worker)| worker.acked_at).collect();
     up_since.sort_unstable();
     let last = *up_since.get(target(state).checked_sub(1)?)?;
@@ -310,7 +310,7 @@ fn cull_old(turn: &mut Turn) {
     // Workers of the generation that a failure would restore are stopped last.
     old.sort_by_key(|(_, worker)| {
         let is_from = Some(worker.generation) == from;
-        (!is_left_over(worker), worker.is_acked(), is_from, worker.slot)
+        (!is_left_over(worker), worker.is_serving(), is_from, worker.slot)
     });
     let going: Vec<Pid> = old.iter().take(excess).map(|(pid, _)| *pid).collect();
     if going.is_empty() {

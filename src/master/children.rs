@@ -1,9 +1,12 @@
 //! Child processes: signalling and reaping them.
 
+use std::io;
+
 use crate::decide::{Event, Level};
 use crate::master::Master;
 use crate::master::child::{Child, status};
 use crate::state::{ExitStatus, Pid, Signal};
+use crate::sys::children::{self, Change};
 use crate::sys::process;
 use crate::sys::signal;
 
@@ -38,9 +41,9 @@ impl Master {
 
     pub(super) fn reap_children(&mut self) {
         loop {
-            match process::reap() {
-                Ok(Some((pid, ended))) => self.reaped(Pid(pid), status(ended)),
-                Ok(None) => {
+            match self.next_change() {
+                Ok(true) => {}
+                Ok(false) => {
                     self.cannot_reap = false;
                     return;
                 }
@@ -54,6 +57,27 @@ impl Master {
                 }
             }
         }
+    }
+
+    /// Handles one thing that has happened to a child. Returns whether there was one.
+    fn next_change(&mut self) -> io::Result<bool> {
+        let Some(change) = children::next()? else { return Ok(false) };
+        match change {
+            Change::Ended(ended) => {
+                let pid = Pid(ended.pid());
+                let ended = ended.reap()?;
+                self.reaped(pid, status(ended));
+            }
+            Change::Stopped { pid, number } => {
+                // There are four such signals, and each has a name.
+                let signal = signal::name(number).and_then(Signal::parse).unwrap_or(Signal::Stop);
+                self.events.push_back(Event::Suspended { pid: Pid(pid), signal });
+            }
+            Change::Continued { pid } => {
+                self.events.push_back(Event::Continued { pid: Pid(pid) });
+            }
+        }
+        Ok(true)
     }
 
     /// Handles the exit of a child that may have been a worker.

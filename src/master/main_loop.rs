@@ -44,7 +44,7 @@ impl Master {
     fn turn(&mut self, ready: &[Ready]) {
         let is_ready = |source| ready.iter().any(|one| Source::of(one.token) == Some(source));
         let has_signals = is_ready(Source::Signals);
-        // wait4(2) takes time for every worker; when only clients are ready, none has exited.
+        // waitid(2) takes time for every worker; when only clients are ready, none has exited.
         if has_signals || ready.is_empty() {
             self.reap_children();
         }

@@ -25,7 +25,7 @@ use crate::state::{self, Config, Generation, Listener, Pid, State};
 use crate::sys::file::OwnedFile;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::Signals;
-use crate::sys::{descriptor, limit, process, socket, title};
+use crate::sys::{children, descriptor, limit, process, socket, title};
 
 /// What a start acquired for this master alone.
 struct Acquired {
@@ -44,9 +44,8 @@ impl Master {
     pub fn start(mut options: Options, launch: Launch) -> Result<Master> {
         let pid = process::own_pid();
         descriptor::close_inherited_on_exec()?;
-        // Reaps children of a program that this process ran before. An error means that workers
-        // could not be reaped either.
-        process::reap().context("cannot ask which children have ended (wait4)")?;
+        children::verify()
+            .context("cannot ask what has happened to children (waitid and wait4)")?;
         resolve_program(&mut options.config, &launch.environment)?;
         let deployment = deployment::resolve(&options.config)?;
         let mut log = open_log(&options.config, pid)?;

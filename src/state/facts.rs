@@ -231,12 +231,12 @@ impl State {
 
     /// How many workers serve: those that are up and not stopping, of any generation.
     pub fn capacity(&self) -> u32 {
-        count(self.workers.values().filter(|worker| worker.is_acked() && !worker.is_stopping()))
+        count(self.workers.values().filter(|worker| worker.is_serving()))
     }
 
     /// How many workers of the current generation serve.
     pub fn current_capacity(&self) -> u32 {
-        count(self.current_workers().filter(|(_, w)| w.is_acked() && !w.is_stopping()))
+        count(self.current_workers().filter(|(_, worker)| worker.is_serving()))
     }
 
     /// How many workers are ordered, or running and not stopping, of any generation.

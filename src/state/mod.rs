@@ -10,6 +10,7 @@ mod release;
 mod rollout;
 mod signal;
 mod stop;
+mod suspension;
 mod time;
 mod upgrade;
 mod worker;
@@ -26,6 +27,7 @@ pub use rollout::{
 };
 pub use signal::{ExitStatus, Signal};
 pub use stop::{StopProgress, StopSchedule, StopStep, Unsent};
+pub use suspension::{Suspended, Suspension};
 pub use time::{Monotonic, Now, Realtime, SECONDS_MAX};
 pub use upgrade::{CandidateReport, EndedUpgrade, Reexec, Stage, UpgradeKind, Waiter, WaitsFor};
 pub use worker::{Ping, Worker};

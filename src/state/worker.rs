@@ -8,6 +8,7 @@ use crate::scalar::Scalar;
 use crate::state::config::AckMode;
 use crate::state::{
     ConnectionId, Generation, Monotonic, Now, Realtime, Signal, Slot, StopProgress, StopSchedule,
+    Suspension,
 };
 
 /// How long a worker that missed its ACK deadline may take to stop: it has not begun to serve, and
@@ -53,6 +54,8 @@ pub struct Worker {
     pub directory: Option<PathBuf>,
     /// Whether its ACK took longer than `--ack-timeout`.
     pub missed_ack_deadline: bool,
+    /// Whether and for how long signals have suspended it.
+    pub suspension: Suspension,
 }
 
 impl Worker {
@@ -72,6 +75,7 @@ impl Worker {
             connection: None,
             directory: None,
             missed_ack_deadline: false,
+            suspension: Suspension::default(),
         }
     }
 
@@ -85,10 +89,18 @@ impl Worker {
         self.stop_requested_at.is_some()
     }
 
-    /// When its timer ACK is due; `None` in manual mode or once it is ACKed.
+    /// Whether it serves: it is up, is not stopping, and no signal suspends it.
+    pub fn is_serving(&self) -> bool {
+        self.is_acked() && !self.is_stopping() && self.suspension.current.is_none()
+    }
+
+    /// When its timer ACK is due: time in which it is suspended does not count. `None` in manual
+    /// mode, once it is ACKed, and while it is suspended.
     pub fn ack_due_at(&self, mode: AckMode) -> Option<Monotonic> {
         match mode {
-            AckMode::Timer(after) if !self.is_acked() => Some(self.spawned_at + after),
+            AckMode::Timer(after) if !self.is_acked() && self.suspension.current.is_none() => {
+                Some(self.spawned_at + after + self.suspension.total)
+            }
             AckMode::Timer(_) | AckMode::Manual => None,
         }
     }

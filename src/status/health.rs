@@ -1,6 +1,6 @@
 //! The health of the master, and the reasons if it is degraded.
 
-use crate::state::{State, Worker};
+use crate::state::{State, Suspended, Worker};
 use crate::status::kinds::Health;
 
 /// The health of the master.
@@ -43,6 +43,12 @@ pub fn condition(state: &State) -> Condition {
         let streak = format!("consecutive deaths before an ACK: {count}{end}");
         if is_short { &mut reasons } else { &mut notes }.push(streak);
     }
+    let suspended = state.workers.iter().filter_map(|(pid, worker)| {
+        let Suspended { signal, .. } = worker.suspension.current?;
+        let slot = worker.slot.0;
+        Some(format!("worker {pid} (slot {slot}) is suspended by SIG{signal}; SIGCONT lets it run"))
+    });
+    if is_short { &mut reasons } else { &mut notes }.extend(suspended);
     notes.extend(missing_release(state));
     let health = if reasons.is_empty() { Health::Ok } else { Health::Degraded };
     Condition { serving_count, health, reasons, notes }

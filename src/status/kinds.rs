@@ -52,6 +52,8 @@ words! {
         Canary "canary",
         /// It is serving.
         Up "up",
+        /// A signal suspends it, so that it does not serve.
+        Suspended "suspended",
         /// It was asked to stop.
         Draining "draining",
         /// It was asked to stop because its ACK did not come in time.

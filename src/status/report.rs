@@ -129,6 +129,8 @@ fn worker_state(state: &State, worker: &Worker) -> WorkerState {
         WorkerState::Overrun
     } else if worker.is_stopping() {
         WorkerState::Draining
+    } else if worker.suspension.current.is_some() {
+        WorkerState::Suspended
     } else if is_current && state.rollout.as_ref().is_some_and(|rollout| rollout.is_canary()) {
         WorkerState::Canary
     } else if worker.is_acked() {

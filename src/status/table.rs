@@ -136,7 +136,7 @@ fn workers(status: &Status) -> Vec<Row> {
         colour: match worker.state {
             WorkerState::Up => GREEN,
             WorkerState::Starting | WorkerState::Canary | WorkerState::Draining => YELLOW,
-            WorkerState::Overrun => RED,
+            WorkerState::Suspended | WorkerState::Overrun => RED,
         },
         cells: vec![
             worker.slot.to_string(),

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use nix::errno::Errno;
 
 use crate::sys::proc_pid;
-use crate::sys::process::{WaitStatus, is_child};
+use crate::sys::process::{WaitStatus, decode, is_child};
 
 /// What has happened to a child.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub enum Change {
 pub struct Ended {
     pid: i32,
     status: WaitStatus,
+    is_reaped: bool,
 }
 
 impl Ended {
@@ -51,7 +52,9 @@ impl Ended {
     /// # Errors
     /// Those of waitid(2) but ECHILD: another thread has reaped it.
     pub fn reap(self) -> io::Result<WaitStatus> {
-        wait(libc::P_PID, self.pid, libc::WEXITED)?;
+        if !self.is_reaped {
+            wait(libc::P_PID, self.pid, libc::WEXITED)?;
+        }
         Ok(self.status)
     }
 }
@@ -66,12 +69,15 @@ impl Ended {
 pub fn next() -> io::Result<Option<Change>> {
     let stops = libc::WSTOPPED | libc::WCONTINUED;
     loop {
-        let Some(seen) = wait(libc::P_ALL, 0, libc::WEXITED | stops | libc::WNOWAIT)? else {
-            return Ok(None);
+        let seen = match wait(libc::P_ALL, 0, libc::WEXITED | stops | libc::WNOWAIT) {
+            Ok(None) => return Ok(None),
+            Ok(Some(seen)) => seen,
+            // A system-call filter may refuse it alone.
+            Err(error) => return next_by_wait4().map_err(|_| error),
         };
         let pid = seen.pid;
         if let Some(status) = seen.ended() {
-            return Ok(Some(Change::Ended(Ended { pid, status })));
+            return Ok(Some(Change::Ended(Ended { pid, status, is_reaped: false })));
         }
         // What counts is what is taken: the child may have gone on or ended since.
         let Some(taken) = wait(libc::P_PID, pid, stops)? else { continue };
@@ -79,6 +85,53 @@ pub fn next() -> io::Result<Option<Change>> {
             libc::CLD_STOPPED => return Ok(Some(Change::Stopped { pid, number: taken.status })),
             libc::CLD_CONTINUED => return Ok(Some(Change::Continued { pid })),
             _ => stop_tracing(pid, taken.status),
+        }
+    }
+}
+
+/// The same without waitid(2), which reaps at once.
+fn next_by_wait4() -> io::Result<Option<Change>> {
+    let options = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
+    loop {
+        let mut status = 0;
+        // SAFETY: wait4 writes one int to `status`, which lives through the call; a null rusage
+        // is allowed.
+        let pid = unsafe { libc::wait4(-1, &mut status, options, std::ptr::null_mut()) };
+        match Errno::result(pid) {
+            // ECHILD: there are no children at all.
+            Ok(0) | Err(Errno::ECHILD) => return Ok(None),
+            Ok(pid) if libc::WIFSTOPPED(status) => {
+                return Ok(Some(Change::Stopped { pid, number: libc::WSTOPSIG(status) }));
+            }
+            Ok(pid) if libc::WIFCONTINUED(status) => return Ok(Some(Change::Continued { pid })),
+            Ok(pid) => {
+                let status = decode(status);
+                return Ok(Some(Change::Ended(Ended { pid, status, is_reaped: true })));
+            }
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Whether this process may ask what has happened to its children; nothing is taken by asking.
+///
+/// # Errors
+/// Those of waitid(2) but ECHILD, where wait4(2) fails as well: children could never be reaped.
+pub fn verify() -> io::Result<()> {
+    match wait(libc::P_ALL, 0, libc::WEXITED | libc::WNOWAIT) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            // About a process group that cannot exist.
+            let options = libc::WNOHANG;
+            // SAFETY: null pointers are allowed; nothing is written.
+            let answer = unsafe {
+                libc::wait4(-i32::MAX, std::ptr::null_mut(), options, std::ptr::null_mut())
+            };
+            match Errno::result(answer) {
+                Ok(_) | Err(Errno::ECHILD) => Ok(()),
+                Err(_) => Err(error),
+            }
         }
     }
 }

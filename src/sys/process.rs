@@ -23,28 +23,6 @@ pub enum WaitStatus {
     },
 }
 
-/// Reaps one child that has exited, if there is one; call it until there is none.
-///
-/// libc's `wait4`, because nix rejects statuses of real-time signals, after the child is reaped.
-///
-/// # Errors
-/// Those of wait4(2) except ECHILD: children may have exited that cannot be reaped.
-pub fn reap() -> io::Result<Option<(i32, WaitStatus)>> {
-    loop {
-        let mut status = 0;
-        // SAFETY: wait4 writes one int to `status`, which lives through the call; a null rusage
-        // is allowed.
-        let pid = unsafe { libc::wait4(-1, &mut status, libc::WNOHANG, std::ptr::null_mut()) };
-        match Errno::result(pid) {
-            // ECHILD: there are no children at all.
-            Ok(0) | Err(Errno::ECHILD) => return Ok(None),
-            Ok(pid) => return Ok(Some((pid, decode(status)))),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
 pub(super) fn decode(status: libc::c_int) -> WaitStatus {
     match libc::WIFSIGNALED(status) {
         true => WaitStatus::Signaled {

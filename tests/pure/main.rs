@@ -31,6 +31,8 @@ mod schema;
 mod simulate;
 /// How the master is, in each of its shapes.
 mod status;
+/// Workers that a signal has suspended, an example for each rule.
+mod suspended;
 /// The rules that the tree itself keeps: floors, fences, sizes, names, documents.
 mod tidy;
 /// The rules of upgrades (behaviour.md sections 5 and 6), an example each.

@@ -22,7 +22,7 @@ use crate::preflight::write_report;
 use crate::ruby::{Original, Takeover};
 use crate::schema::{self, Decoded, Handover};
 use crate::state::{CandidateReport, STATE_FORMAT, State, UpgradeKind, release};
-use crate::sys::{descriptor, limit, process, user};
+use crate::sys::{children, descriptor, limit, process, user};
 
 /// Standard input, output and error.
 const DESCRIPTORS_STANDARD: u64 = 3;
@@ -109,8 +109,7 @@ fn check_state(number: RawFd, launch: &Launch) -> Result<String> {
 
 /// A master that cannot reap its children would never replace any.
 fn verify_reaping() -> Result<()> {
-    let asked = process::reap().map(drop);
-    asked.context("cannot ask which children have ended (wait4)")
+    children::verify().context("cannot ask what has happened to children (waitid and wait4)")
 }
 
 /// A master that runs as another user could not signal its workers.

@@ -23,6 +23,7 @@ mod rollout_bounds;
 mod senders;
 mod slot_deaths;
 mod stop;
+mod suspensions;
 mod unlogged;
 mod waiters;
 mod worker_directories;
@@ -58,6 +59,7 @@ pub(super) const SECTIONS: &[Row] = &[
     Row::of::<slot_deaths::SlotDeaths>(),
     Row::of::<senders::Senders>(),
     Row::of::<stop::Stop>(),
+    Row::of::<suspensions::Suspensions>(),
     #[cfg(feature = "next")]
     Row::of::<note::Note>(),
     #[cfg(feature = "next")]

@@ -56,7 +56,8 @@ fn without_waitid_at_all() -> io::Result<()> {
     refuse(libc::SYS_waitid, libc::ENOSYS)
 }
 
-fn without_wait4() -> io::Result<()> {
+fn without_any_wait() -> io::Result<()> {
+    refuse(libc::SYS_waitid, libc::EPERM)?;
     refuse(libc::SYS_wait4, libc::EPERM)
 }
 
@@ -91,6 +92,7 @@ fn workers_of_which_the_kernel_does_not_tell_are_taken_to_live() {
 fn a_master_that_could_not_see_workers_end_does_not_start() {
     let rig = Rig::new();
     let mut command = rig.einhorn(&["sleep", "1000"]);
-    prepare(&mut command, without_wait4);
-    refused(&rig, command).assert_says(1, &["cannot ask which children have ended (wait4)"]);
+    prepare(&mut command, without_any_wait);
+    refused(&rig, command)
+        .assert_says(1, &["cannot ask what has happened to children (waitid and wait4)"]);
 }
