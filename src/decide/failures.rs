@@ -94,8 +94,8 @@ pub(super) fn fail_overdue_acks(turn: &mut Turn) {
     }
 }
 
-/// When the ACK of a new worker becomes overdue; `None` outside a roll-out, and in timer mode unless
-/// a signal suspends the worker, so that its timer does not run.
+/// When the ACK of a new worker becomes overdue; `None` outside a roll-out, and in timer mode
+/// unless a signal suspends the worker, so that its timer does not run.
 pub(super) fn ack_overdue_at(state: &State, worker: &Worker) -> Option<Monotonic> {
     let is_waited_for = state.rollout.is_some()
         && (state.config.ack_mode == AckMode::Manual || worker.suspension.current.is_some())

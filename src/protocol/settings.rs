@@ -233,7 +233,8 @@ mod tests {
         let all = parse_settings(
             "{':config': {':number': 3, seconds: 2.5}, ack_mode: {type: timer, timeout: 4}, \
              ':signal_timeout': null, stop: TERM/30/KILL, verbosity: 0, max_unacked: 1, \
-             max_upgrade_additional: 2, retries: 5, ':drop_environment_variables': [HOME, RUBYOPT], backlog: 100}",
+             max_upgrade_additional: 2, retries: 5, \
+             ':drop_environment_variables': [HOME, RUBYOPT], backlog: 100}",
         );
         assert_eq!(
             all.unwrap(),

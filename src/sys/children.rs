@@ -1,16 +1,14 @@
-//! What has happened to the children of this process, and which they are; see waitid(2).
+//! What has happened to the children of this process; see waitid(2).
 //!
 //! SIGCHLD is raised for stops and continues too: [`crate::sys::signal::Signals`] handles it
 //! without `SA_NOCLDSTOP`. It is not raised for a process that becomes a child of this one because
 //! its own parent has died, whatever its state is then.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 
 use nix::errno::Errno;
 
-use crate::sys::proc_pid;
-use crate::sys::process::{WaitStatus, decode, is_child};
+use crate::sys::process::{WaitStatus, decode};
 
 /// What has happened to a child.
 #[derive(Debug, PartialEq, Eq)]
@@ -136,39 +134,6 @@ pub fn verify() -> io::Result<()> {
     }
 }
 
-/// The children of this process, those that ended and were not reaped included. While children end
-/// one may be missing, so what this does not name is not gone for that reason alone.
-///
-/// # Errors
-/// Those of reading `/proc`.
-pub fn pids() -> io::Result<Vec<i32>> {
-    let mut found = Vec::new();
-    for thread in fs::read_dir("/proc/self/task")? {
-        match fs::read_to_string(thread?.path().join("children")) {
-            Ok(pids) => found.extend(numbers(&pids)),
-            // The kernel is built without CONFIG_PROC_CHILDREN, or the thread is gone.
-            Err(error) if error.kind() == ErrorKind::NotFound => return scan(),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(found)
-}
-
-/// The same by asking of every process there is.
-fn scan() -> io::Result<Vec<i32>> {
-    let mut found = Vec::new();
-    for pid in proc_pid::pids()? {
-        if is_child(pid)? {
-            found.push(pid);
-        }
-    }
-    Ok(found)
-}
-
-fn numbers(pids: &str) -> impl Iterator<Item = i32> {
-    pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok())
-}
-
 /// What waitid(2) says of a child.
 struct Told {
     pid: i32,
@@ -254,18 +219,15 @@ mod tests {
             assert_eq!(next().unwrap(), None);
             let idle = Idle::start();
             assert_eq!(next().unwrap(), None);
-            assert_eq!(pids().unwrap(), [idle.pid]);
             process::kill(idle.pid, REAL_TIME).unwrap();
             let Change::Ended(ended) = until_next() else { panic!("it has ended") };
             assert_eq!(ended.pid(), idle.pid);
             assert_eq!(next().unwrap().as_ref(), Some(&Change::Ended(Ended { ..ended })));
             assert!(has_group(idle.pid), "its group is still its own");
-            assert_eq!(pids().unwrap(), [idle.pid]);
             let signaled = WaitStatus::Signaled { number: REAL_TIME, core_dumped: false };
             assert_eq!(ended.reap().unwrap(), signaled);
             assert_eq!(next().unwrap(), None);
             assert!(!has_group(idle.pid));
-            assert!(pids().unwrap().is_empty());
         });
     }
 
@@ -327,11 +289,5 @@ mod tests {
         assert_eq!(ended(libc::CLD_KILLED, 6), signaled(false));
         assert_eq!(ended(libc::CLD_DUMPED, 6), signaled(true));
         assert_eq!(ended(libc::CLD_STOPPED, 6), None);
-    }
-
-    #[test]
-    fn the_list_of_the_kernel_is_understood() {
-        assert_eq!(numbers("12 345 \n").collect::<Vec<_>>(), [12, 345]);
-        assert_eq!(numbers("").count(), 0);
     }
 }

@@ -31,6 +31,8 @@ mod schema;
 mod simulate;
 /// How the master is, in each of its shapes.
 mod status;
+/// The schedule of `--stop`, an example for each rule.
+mod stop;
 /// Workers that a signal has suspended, an example for each rule.
 mod suspended;
 /// The rules that the tree itself keeps: floors, fences, sizes, names, documents.

@@ -12,5 +12,6 @@ pub(crate) mod refused_calls; // a kernel that does not tell of children
 pub(crate) mod senders; // who may say what, over which connection and for which worker
 pub(crate) mod servers; // real servers of other languages, under load
 pub(crate) mod stderr; // what workers say, where the master listens
+pub(crate) mod stop_schedules; // what workers are sent that are to stop, and when
 pub(crate) mod suspended; // a signal has suspended it: no ACK, no capacity, and a way to stop
 pub(crate) mod terminals; // a terminal is the master's alone

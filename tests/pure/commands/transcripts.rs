@@ -286,7 +286,7 @@ const SIGNALS: &[Transcript] = &[
     (
         To::Manual,
         "{command: die, args: [TERM, KILL]}",
-        &["reply: die takes one signal at most, such as: die TERM"],
+        &["reply: die takes one signal at most, such as: die TERM, or --next"],
     ),
 ];
 

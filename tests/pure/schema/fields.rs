@@ -143,12 +143,17 @@ fn types() -> Vec<Frozen> {
     let in_folder = fs::read_dir(root().join("src/schema/sections")).expect("the sections");
     assert_eq!(in_folder.count(), files.len(), "a file that is no section, or without a row");
     let mut found: Vec<Frozen> = Vec::new();
-    let mut is_inside = false;
+    let (mut is_inside, mut is_column) = (false, false);
+    let mut columns = Vec::new();
     let text: String = files.iter().map(|file| source(file)).collect();
     for line in text.lines() {
         let declared = ["struct ", "enum "].iter().find_map(|kind| line.trim().strip_prefix(kind));
+        if line.ends_with("! {") {
+            is_column = line == "column! {";
+        }
         if let Some(declared) = declared {
             found.push(begin(declared));
+            columns.extend(is_column.then_some(found.len() - 1));
             // A column stands in one line.
             is_inside = !line.ends_with('}');
         } else if line == "    }" {
@@ -162,9 +167,11 @@ fn types() -> Vec<Frozen> {
     assert_eq!(names.len(), found.len(), "two types have a name");
     assert!(found.len() > 40, "only {} types were found", found.len());
     // A column is written as a map from pids.
-    let columns = ["MissedAcks", "WorkerDirectories"];
-    for column in found.iter_mut().filter(|frozen| columns.contains(&frozen.name.as_str())) {
-        column.rows.iter_mut().for_each(|(_, kind)| *kind = format!("BTreeMap<Pid, {kind}>"));
+    for column in columns {
+        found[column]
+            .rows
+            .iter_mut()
+            .for_each(|(_, kind)| *kind = format!("BTreeMap<Pid, {kind}>"));
     }
     found
 }

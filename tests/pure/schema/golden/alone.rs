@@ -7,8 +7,8 @@ use einhorn::outcome::Outcome;
 use einhorn::schema::{CarriedConnection, CarriedFile, CarriedSender, Handover, Origin, Role};
 use einhorn::state::{
     Address, Bind, Config, Connection, ConnectionId, Deployment, EndedUpgrade, Family, Generation,
-    Listener, ListenerOptions, Pid, Reexec, Rollout, RolloutKind, Slot, Stage, State, StopSchedule,
-    UpgradeKind, Waiter, WaitsFor, Worker,
+    Listener, ListenerOptions, Pid, Reexec, Rollout, RolloutKind, Signal, Slot, Stage, State,
+    StopSchedule, UpgradeKind, Waiter, WaitsFor, Worker,
 };
 
 use super::busy::{ended, now, pipe, plain, socket};
@@ -63,6 +63,11 @@ pub(in super::super) const ALONE: &[Alone] = &[
     ("slot-deaths", |h| h.state.slot_deaths.extend([(Slot(2), 3)])),
     ("senders", half_a_line),
     ("stop", |h| h.state.config.stop = Some(StopSchedule::parse("TERM/30/KILL").unwrap())),
+    ("suspensions", |h| {
+        let mut worker = plain(0, 0, 100);
+        worker.suspension.begin(Signal::Ttin, now(120));
+        h.state.workers.insert(Pid(4_001), worker);
+    }),
 ];
 
 /// The sections of the release after this one, in the build that knows them.

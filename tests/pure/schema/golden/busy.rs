@@ -16,7 +16,8 @@ use einhorn::state::{
     AckMode, Address, Bind, Config, Connection, ConnectionId, Deployment, EndedUpgrade, Failure,
     Family, Generation, Listener, ListenerOptions, Monotonic, Nice, Now, Pid, Ping, Realtime,
     Reexec, ReexecMode, Rollout, RolloutBounds, RolloutKind, RolloutStage, Signal, Slot, Stage,
-    State, StopProgress, StopSchedule, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
+    State, StopProgress, StopSchedule, Suspended, Suspension, UpgradeKind, Verbosity, Waiter,
+    WaitsFor, Worker,
 };
 
 /// Every field off its default, but those that exclude what is set.
@@ -174,6 +175,11 @@ fn busy_workers() -> BTreeMap<Pid, Worker> {
         connection: Some(ConnectionId(70_001)),
         directory: Some("/srv/shop/releases/6".into()),
         missed_ack_deadline: true,
+        suspension: Suspension {
+            current: Some(Suspended { signal: Signal::Tstp, since: now(408).monotonic }),
+            total: Duration::from_millis(1_250),
+            continued_at: Some(now(409).monotonic),
+        },
         ..plain(2, 6, 400)
     };
     let up = Worker { acked_at: Some(now(411).monotonic), ..plain(3, 7, 410) };
