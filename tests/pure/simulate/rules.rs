@@ -7,7 +7,7 @@ mod clients;
 /// What the master knows.
 mod facts;
 /// Who is started.
-mod starts;
+pub(super) mod starts;
 /// Who is told to go.
 mod stops;
 /// Candidates, canaries, roll-outs.
@@ -15,14 +15,14 @@ mod upgrades;
 
 use super::ledger::Ledger;
 use super::step::Step;
-use super::world::World;
-
-pub(super) use starts::is_batch_full;
 
 /// Nothing, or how the rule is broken.
 pub(super) type Broken = Result<(), String>;
 
-type Rule = fn(&Step, &Ledger, &World) -> Broken;
+type Rule = fn(&Step) -> Broken;
+
+/// For which something must be remembered.
+type LastingRule = fn(&mut Ledger, &Step) -> Broken;
 
 #[rustfmt::skip]
 const RULES: &[(&str, Rule)] = &[
@@ -41,7 +41,6 @@ const RULES: &[(&str, Rule)] = &[
     ("a new worker has the lowest free index", starts::at_the_lowest_index),
     ("there are as many of each code as may be", starts::within_the_limits),
     ("no more wait for their ACK than may", starts::within_the_unacked),
-    ("whoever is missing comes, unless a limit keeps it away", starts::the_missing_come),
 
     ("a signal has a reason", stops::signals_have_a_reason),
     ("a stop tells every worker", stops::a_stop_tells_everyone),
@@ -51,13 +50,11 @@ const RULES: &[(&str, Rule)] = &[
     ("of those that serve the surplus goes, from the top", stops::surplus_goes),
     ("old workers go that are not needed, and no others", stops::the_needed_stay),
 
-    ("each request has one last line, and nobody is forgotten", clients::nobody_is_forgotten),
     ("whoever waits hears of every start and end", clients::they_hear_of_it),
     ("programs are told the same as people", clients::events_say_the_same),
     ("the last line says how it ended", clients::last_lines_are_true),
     ("who waits for a fleet that has settled is told at once", clients::the_settled_is_told),
 
-    ("a roll-out has a number of its own, and goes back to who served", upgrades::generations),
     ("only what was found fit takes over", upgrades::only_the_fit_take_over),
     ("nobody who was asked runs on in vain", upgrades::asked_in_vain),
     ("a canary passes once it was up for so long and found well", upgrades::canaries_pass),
@@ -67,10 +64,22 @@ const RULES: &[(&str, Rule)] = &[
     ("a roll-out ends for a reason", upgrades::it_ends_for_a_reason),
 ];
 
+#[rustfmt::skip]
+const LASTING_RULES: &[(&str, LastingRule)] = &[
+    ("a roll-out is of code that never was, and goes back to who served", Ledger::generations),
+    ("each request has one last line, and nobody is forgotten", Ledger::waiting),
+    ("a roll-out keeps as many who serve as there were, or are wanted", Ledger::promise),
+    ("starts are twice the fleet, then at a pace; after early deaths one by one", Ledger::starts),
+    ("whoever is missing comes, unless a limit keeps it away", Ledger::the_missing_come),
+];
+
 /// Checks every rule.
-pub(super) fn check(step: &Step, ledger: &Ledger, world: &World) -> Broken {
+pub(super) fn check(step: &Step, ledger: &mut Ledger) -> Broken {
+    for (sentence, rule) in LASTING_RULES {
+        rule(ledger, step).map_err(|how| format!("{sentence}: {how}"))?;
+    }
     for (sentence, rule) in RULES {
-        rule(step, ledger, world).map_err(|how| format!("{sentence}: {how}"))?;
+        rule(step).map_err(|how| format!("{sentence}: {how}"))?;
     }
     Ok(())
 }
