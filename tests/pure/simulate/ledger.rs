@@ -41,6 +41,7 @@ pub(super) fn who_waits(waiter: &Waiter) -> Whom {
     (waiter.connection, waiter.request_id.clone(), waiter.wants_events)
 }
 
+/// Each takes a step in, and checks it; what it checks, the table of `rules` says.
 impl Ledger {
     pub(super) fn generations(&mut self, step: &Step) -> Broken {
         if step.begins_rollout() {

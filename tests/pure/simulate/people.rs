@@ -26,9 +26,10 @@ pub(super) enum People {
 /// What need not happen.
 type Whim = fn(&mut World, &State) -> Option<Event>;
 
-/// Every whim, and how often people of each kind have it, in a thousand.
+/// Every whim, and how often people of each kind have it, of about a thousand.
 #[rustfmt::skip]
 const WHIMS: &[([u64; 4], Whim)] = &[
+    // Anything, Resize, Upgrade, Deploy
     ([200, 200, 200, 200], World::open),
     ([50, 50, 50, 50], World::hang_up),
     ([30, 30, 30, 30], |world, state| world.reap(state, Pid(1_000_000))),
@@ -42,6 +43,7 @@ const WHIMS: &[([u64; 4], Whim)] = &[
     ([10, 5, 110, 10], |world, state| world.asks(state, UPGRADES)),
 ];
 
+/// These must never harm the master.
 const HARMLESS: &[Signal] =
     &[Signal::Usr1, Signal::Alrm, Signal::Pipe, Signal::Winch, Signal::Chld];
 pub(super) const STOPS: &[Signal] = &[Signal::Int, Signal::Usr2, Signal::Term, Signal::Quit];

@@ -20,10 +20,9 @@ use super::step::Step;
 pub(super) type Broken = Result<(), String>;
 
 type Rule = fn(&Step) -> Broken;
-
-/// For which something must be remembered.
 type LastingRule = fn(&mut Ledger, &Step) -> Broken;
 
+/// After every event.
 #[rustfmt::skip]
 const RULES: &[(&str, Rule)] = &[
     ("the state is one that may be", facts::the_state_is_sound),
@@ -46,24 +45,30 @@ const RULES: &[(&str, Rule)] = &[
     ("a stop tells every worker", stops::a_stop_tells_everyone),
     ("who outlives its signal is killed, once, and not before", stops::overdue_are_killed),
     ("each is told to go once", stops::each_is_told_once),
-    ("a turn takes no capacity away that is needed", stops::capacity_stays),
-    ("of those that serve the surplus goes, from the top", stops::surplus_goes),
-    ("old workers go that are not needed, and no others", stops::the_needed_stay),
 
     ("whoever waits hears of every start and end", clients::they_hear_of_it),
     ("programs are told the same as people", clients::events_say_the_same),
     ("the last line says how it ended", clients::last_lines_are_true),
-    ("who waits for a fleet that has settled is told at once", clients::the_settled_is_told),
 
     ("only what was found fit takes over", upgrades::only_the_fit_take_over),
     ("nobody who was asked runs on in vain", upgrades::asked_in_vain),
     ("a canary passes once it was up for so long and found well", upgrades::canaries_pass),
     ("a canary is looked at that serves, until one of both ends", upgrades::looks_last),
     ("failures are counted, the first eight told", upgrades::failures_are_counted),
-    ("a roll-out ends with its bounds", upgrades::bounds_end_it),
     ("a roll-out ends for a reason", upgrades::it_ends_for_a_reason),
 ];
 
+/// After every turn of a master that is not on its way out.
+#[rustfmt::skip]
+const TURN_RULES: &[(&str, Rule)] = &[
+    ("a turn takes no capacity away that is needed", stops::capacity_stays),
+    ("of those that serve the surplus goes, from the top", stops::surplus_goes),
+    ("old workers go that are not needed, and no others", stops::the_needed_stay),
+    ("who waits for a fleet that has settled is told at once", clients::the_settled_is_told),
+    ("a roll-out ends with its bounds", upgrades::bounds_end_it),
+];
+
+/// After every event, with something to be remembered.
 #[rustfmt::skip]
 const LASTING_RULES: &[(&str, LastingRule)] = &[
     ("a roll-out is of code that never was, and goes back to who served", Ledger::generations),
@@ -78,7 +83,8 @@ pub(super) fn check(step: &Step, ledger: &mut Ledger) -> Broken {
     for (sentence, rule) in LASTING_RULES {
         rule(ledger, step).map_err(|how| format!("{sentence}: {how}"))?;
     }
-    for (sentence, rule) in RULES {
+    let turn_rules = if step.is_working_turn() { TURN_RULES } else { &[] };
+    for (sentence, rule) in RULES.iter().chain(turn_rules) {
         rule(step).map_err(|how| format!("{sentence}: {how}"))?;
     }
     Ok(())

@@ -56,9 +56,6 @@ pub(super) fn each_is_told_once(step: &Step) -> Broken {
 }
 
 pub(super) fn capacity_stays(step: &Step) -> Broken {
-    if !step.is_working_turn() {
-        return Ok(());
-    }
     let served =
         step.survivors().filter(|(_, before, now)| now.is_acked() && !before.is_stopping());
     let promised = number(served).min(step.after.config.target);
@@ -79,9 +76,6 @@ fn told_and_staying<'s>(
 }
 
 pub(super) fn surplus_goes(step: &Step) -> Broken {
-    if !step.is_working_turn() {
-        return Ok(());
-    }
     let is_current = |worker: &Worker| worker.generation == step.after.generation;
     let (told, staying) = told_and_staying(step, is_current);
     let target = step.after.config.target as usize;
@@ -91,9 +85,6 @@ pub(super) fn surplus_goes(step: &Step) -> Broken {
 }
 
 pub(super) fn the_needed_stay(step: &Step) -> Broken {
-    if !step.is_working_turn() {
-        return Ok(());
-    }
     let state = step.after;
     let from = state.rollout.as_ref().map(|rollout| rollout.from);
     let is_old = |worker: &Worker| worker.generation != state.generation;

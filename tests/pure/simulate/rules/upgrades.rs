@@ -138,7 +138,7 @@ pub(super) fn bounds_end_it(step: &Step) -> Broken {
     };
     let has_failed = has_failed(step, before, now.failure_count, step.after.early_death_count);
     let is_over = has_failed || has_timed_out(step, now) || is_complete(step, now);
-    ensure(!step.is_working_turn() || !is_over, || "it goes on".to_owned())
+    ensure(!is_over, || "it goes on".to_owned())
 }
 
 /// Whether as many new workers are up as are wanted; those of a fleet, for which all old ones go at
