@@ -49,6 +49,7 @@ const RULES: &[(&str, Rule)] = &[
     ("whoever waits hears of every start and end", clients::they_hear_of_it),
     ("programs are told the same as people", clients::events_say_the_same),
     ("the last line says how it ended", clients::last_lines_are_true),
+    ("who waits for a fleet that has settled is told at once", clients::the_settled_is_told),
 
     ("only what was found fit takes over", upgrades::only_the_fit_take_over),
     ("nobody who was asked runs on in vain", upgrades::asked_in_vain),
@@ -64,7 +65,6 @@ const TURN_RULES: &[(&str, Rule)] = &[
     ("a turn takes no capacity away that is needed", stops::capacity_stays),
     ("of those that serve the surplus goes, from the top", stops::surplus_goes),
     ("old workers go that are not needed, and no others", stops::the_needed_stay),
-    ("who waits for a fleet that has settled is told at once", clients::the_settled_is_told),
     ("a roll-out ends with its bounds", upgrades::bounds_end_it),
 ];
 
