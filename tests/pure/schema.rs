@@ -6,7 +6,7 @@
 mod allocation;
 mod bytes;
 mod fields;
-mod golden;
+pub(crate) mod golden;
 mod next;
 mod refused;
 mod reports;

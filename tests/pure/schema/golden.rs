@@ -7,7 +7,8 @@ mod moments;
 
 use einhorn::schema::{Handover, encode};
 
-pub(super) use alone::{ALONE, none};
+pub(super) use alone::ALONE;
+pub(crate) use alone::none;
 pub(super) use busy::busy;
 pub(super) use moments::{canary, fresh, leaving, mid_upgrade};
 

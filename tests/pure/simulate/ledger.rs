@@ -4,81 +4,46 @@
 
 use std::time::Duration;
 
-use einhorn::decide::{Action, Event};
+use einhorn::decide::{Action, Event, next_deadline};
 use einhorn::outcome::Outcome;
 use einhorn::protocol::Reply;
 use einhorn::scalar::Scalar;
 use einhorn::state::{ConnectionId, Generation, Monotonic, State, Waiter};
 
-use super::rules::{Broken, ensure};
-use super::step::{Step, number, serving};
+use super::rules::{Broken, ensure, same, starts};
+use super::step::{Step, count, is_serving, number};
 
-/// More immediate starts than twice the largest fleet are not remembered.
-const REMEMBERED_MAX: usize = 200;
-
+#[derive(Default)]
 pub(super) struct Ledger {
-    /// The code that is meant to serve.
-    pub(super) generation: Generation,
-    /// The newest that ever was.
-    pub(super) newest: Generation,
-    /// The code that serves again if the roll-out fails.
-    pub(super) from: Option<Generation>,
+    /// The code that is meant to serve, the newest that ever was, and that which serves again if
+    /// the roll-out fails.
+    generation: Generation,
+    newest: Generation,
+    from: Option<Generation>,
     /// How many served when the last roll-out began, less what the target and deaths took since.
     promise: Option<u32>,
     /// Who is owed a last line.
-    pub(super) waiting: Vec<Whom>,
+    waiting: Vec<Whom>,
     /// When a worker was last started, or a start last failed.
     last_start_at: Monotonic,
     /// The immediate starts since the target last changed, roll-outs left aside.
     immediate: Vec<Monotonic>,
 }
 
-/// A request, by what its replies carry.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Whom {
-    pub(super) connection: ConnectionId,
-    pub(super) id: Option<Scalar>,
-    pub(super) wants_events: bool,
+/// A request, by what its replies carry: whose it is, its id, and whether it wants events.
+pub(super) type Whom = (ConnectionId, Option<Scalar>, bool);
+
+pub(super) fn to_whom(connection: ConnectionId, reply: &Reply) -> Whom {
+    (connection, reply.request_id.clone(), reply.event.is_some())
 }
 
-impl Whom {
-    /// To whom a reply goes.
-    pub(super) fn of(connection: ConnectionId, reply: &Reply) -> Whom {
-        let (id, wants_events) = (reply.request_id.clone(), reply.event.is_some());
-        Whom { connection, id, wants_events }
-    }
-
-    pub(super) fn who_waits(waiter: &Waiter) -> Whom {
-        let Waiter { connection, request_id: id, wants_events, .. } = waiter.clone();
-        Whom { connection, id, wants_events }
-    }
+pub(super) fn who_waits(waiter: &Waiter) -> Whom {
+    (waiter.connection, waiter.request_id.clone(), waiter.wants_events)
 }
 
+/// Each takes a step in, and checks it; what it checks, the table of `rules` says.
 impl Ledger {
-    /// Of a master that has not started anybody yet.
-    pub(super) fn new(state: &State) -> Ledger {
-        Ledger {
-            generation: state.generation,
-            newest: state.newest_generation,
-            from: None,
-            promise: None,
-            waiting: Vec::new(),
-            last_start_at: Monotonic(0),
-            immediate: Vec::new(),
-        }
-    }
-
-    /// Takes in what happened.
-    pub(super) fn follow(&mut self, step: &Step) -> Broken {
-        self.follow_generations(step);
-        self.follow_waiting(step)?;
-        self.follow_promise(step)?;
-        self.follow_starts(step)
-    }
-
-    /// Every roll-out is of a code that never was; one that does not go well goes back to the code
-    /// that served before it, and before those whose place it took.
-    fn follow_generations(&mut self, step: &Step) {
+    pub(super) fn generations(&mut self, step: &Step) -> Broken {
         if step.begins_rollout() {
             self.from = self.from.or(Some(self.generation));
             self.newest.0 += 1;
@@ -89,20 +54,21 @@ impl Ledger {
                 self.generation = from;
             }
         }
+        let State { generation, newest_generation, rollout, .. } = step.after;
+        let known = (*generation, *newest_generation, rollout.as_ref().map(|rollout| rollout.from));
+        same("the codes", &known, &(self.generation, self.newest, self.from))
     }
 
-    /// Each request has one last line, with its id; until then it may be told how it goes on.
-    fn follow_waiting(&mut self, step: &Step) -> Broken {
+    pub(super) fn waiting(&mut self, step: &Step) -> Broken {
         let is_silent = matches!(step.command(), Some("worker:ack" | "worker:ping"));
         match step.event {
             Event::Closed { connection } => {
-                self.waiting.retain(|whom| whom.connection != *connection);
+                self.waiting.retain(|(whose, ..)| whose != connection);
             }
             Event::Requested { connection, request, .. } if !is_silent => {
-                let (connection, request) = (*connection, request.as_ref().ok());
+                let request = request.as_ref().ok();
                 let id = request.and_then(|request| request.id.clone());
-                let wants_events = request.is_some_and(|request| request.wants_events);
-                self.waiting.push(Whom { connection, id, wants_events });
+                self.waiting.push((*connection, id, request.is_some_and(|r| r.wants_events)));
             }
             _ => {}
         }
@@ -112,8 +78,7 @@ impl Ledger {
             else {
                 continue;
             };
-            let whom = Whom::of(*connection, reply);
-            // Of two that look the same the older one is told first.
+            let whom = to_whom(*connection, reply);
             let Some(index) = self.waiting.iter().position(|waiting| *waiting == whom) else {
                 return Err(format!("nobody waits for {reply:?}"));
             };
@@ -121,13 +86,17 @@ impl Ledger {
                 self.waiting.remove(index);
             }
         }
-        Ok(())
+        let waiting: Vec<Whom> = step.after.waiters.iter().map(who_waits).collect();
+        // Two may look the same.
+        let count = |all: &[Whom], whom| all.iter().filter(|other| *other == whom).count();
+        let is_same = |whom| count(&waiting, whom) == count(&self.waiting, whom);
+        ensure(waiting.len() == self.waiting.len() && waiting.iter().all(is_same), || {
+            format!("{waiting:?} wait, and not {:?}", self.waiting)
+        })
     }
 
-    /// Those who serve are never fewer than when the roll-out began, deaths aside, nor than the
-    /// target, if that is lower; nor until those who served before do again, if it failed.
-    fn follow_promise(&mut self, step: &Step) -> Broken {
-        let (serving, target) = (serving(step.after), step.after.config.target);
+    pub(super) fn promise(&mut self, step: &Step) -> Broken {
+        let (serving, target) = (count(step.after, is_serving), step.after.config.target);
         if step.after.stopping.is_some() {
             self.promise = None;
         }
@@ -142,18 +111,15 @@ impl Ledger {
             *promise = (*promise).min(target);
         }
         let promised = (*promise).min(target);
-        ensure(serving >= promised, || {
-            format!("{serving} serve in an upgrade that was to keep {promised}")
-        })?;
         if step.after.rollout.is_none() && step.after.old_workers().next().is_none() {
             self.promise = None;
         }
-        Ok(())
+        ensure(serving >= promised, || {
+            format!("{serving} serve in an upgrade that was to keep {promised}")
+        })
     }
 
-    /// Starts that nobody waits for are at most twice the fleet at once, and then one a worker in
-    /// half a second; after early deaths one starts at a time, each once the back-off is over.
-    fn follow_starts(&mut self, step: &Step) -> Broken {
+    pub(super) fn starts(&mut self, step: &Step) -> Broken {
         let (before, after) = (step.before, step.after);
         if before.config.target != after.config.target {
             self.immediate.clear();
@@ -165,32 +131,40 @@ impl Ledger {
         let first_count = before.cold_start_count.saturating_sub(after.cold_start_count);
         let first_count = if has_failed { 0 } else { first_count };
         let later_count = number(step.starts()).saturating_sub(first_count);
-        if after.early_death_count > 0 && later_count > 0 {
+        if later_count == 0 || (after.early_death_count == 0 && after.rollout.is_some()) {
+            return Ok(());
+        }
+        if after.early_death_count > 0 {
             let due_at = self.last_start_at + back_off(after);
-            ensure(due_at <= step.now && later_count == 1, || {
-                format!("{later_count} starts where one is due at {due_at:?}")
-            })?;
             self.last_start_at = step.now;
-        } else if after.rollout.is_none() {
-            self.immediate.extend((0..later_count).map(|_| step.now));
-            let surplus = self.immediate.len().saturating_sub(REMEMBERED_MAX);
-            self.immediate.drain(..surplus);
-            for (count, began) in (1..).zip(self.immediate.iter().rev()) {
-                let span = step.now.since(*began);
-                let allowed =
-                    u128::from(2 * after.config.target) + span.as_nanos() / pace(after).as_nanos();
-                ensure(count <= allowed, || format!("{count} starts in {span:?}, not {allowed}"))?;
-            }
+            return ensure(due_at <= step.now && later_count == 1, || {
+                format!("{later_count} starts where one is due at {due_at:?}")
+            });
+        }
+        self.immediate.extend((0..later_count).map(|_| step.now));
+        for (count, began) in (1..).zip(self.immediate.iter().rev()) {
+            let span = step.now.since(*began);
+            let at_pace = span.as_nanos() / pace(after).as_nanos();
+            let most = u128::from(2 * after.config.target) + at_pace;
+            ensure(count <= most, || format!("{count} starts in {span:?}, not {most}"))?;
         }
         Ok(())
     }
 
-    /// The latest at which somebody is started who is missing, and whom no limit keeps away.
-    pub(super) fn start_due_at(&self, step: &Step) -> Monotonic {
-        match step.after.early_death_count {
-            0 => step.now + pace(step.after),
-            _ => self.last_start_at + back_off(step.after),
-        }
+    pub(super) fn the_missing_come(&mut self, step: &Step) -> Broken {
+        let state = step.after;
+        let Some(generation) = starts::wanted(state).filter(|_| step.is_working_turn()) else {
+            return Ok(());
+        };
+        let due_at = match state.early_death_count {
+            0 => step.now + pace(state),
+            _ => (self.last_start_at + back_off(state)).max(step.now),
+        };
+        // Its clock is rounded otherwise.
+        let wakes = next_deadline(state).is_some_and(|at| at.0 <= due_at.0 + 1000);
+        ensure(wakes || starts::is_held_up(state, generation), || {
+            format!("one of {generation:?} is missing, and due at {due_at:?}")
+        })
     }
 }
 

@@ -1,26 +1,15 @@
-//! Random numbers from a seed.
+//! Choices by chance: the same seed makes the same choices.
 
-/// splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014): eight
-/// bytes of state, and good enough to choose what happens next.
-pub(super) struct Random(u64);
+pub(super) struct Random(fastrand::Rng);
 
 impl Random {
-    /// The sequence of a seed.
     pub(super) fn new(seed: u64) -> Random {
-        Random(seed)
+        Random(fastrand::Rng::with_seed(seed))
     }
 
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number from 0 up to, not including, `limit`.
+    /// A number from 0 up to, not including, `limit`; 0 if that is 0.
     pub(super) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit.max(1)
+        self.0.u64(..limit.max(1))
     }
 
     /// True this often in a hundred.
@@ -30,20 +19,23 @@ impl Random {
 
     /// One of several; there must be one.
     pub(super) fn one_of<T: Clone>(&mut self, items: &[T]) -> T {
-        items[self.index(items.len())].clone()
+        self.0.choice(items).expect("there is one").clone()
     }
 
-    /// An index into something of this length.
-    pub(super) fn index(&mut self, length: usize) -> usize {
-        usize::try_from(self.below(length as u64)).expect("an index fits")
+    /// One of several words with a space between them.
+    pub(super) fn word<'w>(&mut self, words: &'w str) -> &'w str {
+        self.0.choice(words.split(' ').collect::<Vec<_>>()).expect("there is one")
     }
-}
 
-#[test]
-fn a_seed_gives_the_published_sequence() {
-    let mut random = Random::new(1_234_567);
-    assert_eq!(
-        [random.next(), random.next()],
-        [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]
-    );
+    /// One of the items of a table, each as often as its weight says.
+    pub(super) fn weighted<T: Copy>(&mut self, table: impl Iterator<Item = (u64, T)> + Clone) -> T {
+        let mut left = self.below(table.clone().map(|(weight, _)| weight).sum());
+        for (weight, item) in table {
+            if left < weight {
+                return item;
+            }
+            left -= weight;
+        }
+        unreachable!("the weights add up")
+    }
 }

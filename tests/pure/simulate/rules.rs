@@ -7,7 +7,7 @@ mod clients;
 /// What the master knows.
 mod facts;
 /// Who is started.
-mod starts;
+pub(super) mod starts;
 /// Who is told to go.
 mod stops;
 /// Candidates, canaries, roll-outs.
@@ -15,15 +15,14 @@ mod upgrades;
 
 use super::ledger::Ledger;
 use super::step::Step;
-use super::world::World;
-
-pub(super) use starts::is_batch_full;
 
 /// Nothing, or how the rule is broken.
 pub(super) type Broken = Result<(), String>;
 
-type Rule = fn(&Step, &Ledger, &World) -> Broken;
+type Rule = fn(&Step) -> Broken;
+type LastingRule = fn(&mut Ledger, &Step) -> Broken;
 
+/// After every event.
 #[rustfmt::skip]
 const RULES: &[(&str, Rule)] = &[
     ("the state is one that may be", facts::the_state_is_sound),
@@ -41,36 +40,52 @@ const RULES: &[(&str, Rule)] = &[
     ("a new worker has the lowest free index", starts::at_the_lowest_index),
     ("there are as many of each code as may be", starts::within_the_limits),
     ("no more wait for their ACK than may", starts::within_the_unacked),
-    ("whoever is missing comes, unless a limit keeps it away", starts::the_missing_come),
 
     ("a signal has a reason", stops::signals_have_a_reason),
     ("a stop tells every worker", stops::a_stop_tells_everyone),
     ("who outlives its signal is killed, once, and not before", stops::overdue_are_killed),
     ("each is told to go once", stops::each_is_told_once),
-    ("a turn takes no capacity away that is needed", stops::capacity_stays),
-    ("of those that serve the surplus goes, from the top", stops::surplus_goes),
-    ("old workers go that are not needed, and no others", stops::the_needed_stay),
 
-    ("each request has one last line, and nobody is forgotten", clients::nobody_is_forgotten),
     ("whoever waits hears of every start and end", clients::they_hear_of_it),
     ("programs are told the same as people", clients::events_say_the_same),
     ("the last line says how it ended", clients::last_lines_are_true),
     ("who waits for a fleet that has settled is told at once", clients::the_settled_is_told),
 
-    ("a roll-out has a number of its own, and goes back to who served", upgrades::generations),
     ("only what was found fit takes over", upgrades::only_the_fit_take_over),
     ("nobody who was asked runs on in vain", upgrades::asked_in_vain),
     ("a canary passes once it was up for so long and found well", upgrades::canaries_pass),
     ("a canary is looked at that serves, until one of both ends", upgrades::looks_last),
     ("failures are counted, the first eight told", upgrades::failures_are_counted),
-    ("a roll-out ends with its bounds", upgrades::bounds_end_it),
     ("a roll-out ends for a reason", upgrades::it_ends_for_a_reason),
 ];
 
+/// After every turn of a master that is not on its way out.
+#[rustfmt::skip]
+const TURN_RULES: &[(&str, Rule)] = &[
+    ("a turn takes no capacity away that is needed", stops::capacity_stays),
+    ("of those that serve the surplus goes, from the top", stops::surplus_goes),
+    ("old workers go that are not needed, and no others", stops::the_needed_stay),
+    ("a roll-out ends with its bounds", upgrades::bounds_end_it),
+];
+
+/// After every event, with something to be remembered.
+#[rustfmt::skip]
+const LASTING_RULES: &[(&str, LastingRule)] = &[
+    ("a roll-out is of code that never was, and goes back to who served", Ledger::generations),
+    ("each request has one last line, and nobody is forgotten", Ledger::waiting),
+    ("a roll-out keeps as many who serve as there were, or are wanted", Ledger::promise),
+    ("starts are twice the fleet, then at a pace; after early deaths one by one", Ledger::starts),
+    ("whoever is missing comes, unless a limit keeps it away", Ledger::the_missing_come),
+];
+
 /// Checks every rule.
-pub(super) fn check(step: &Step, ledger: &Ledger, world: &World) -> Broken {
-    for (sentence, rule) in RULES {
-        rule(step, ledger, world).map_err(|how| format!("{sentence}: {how}"))?;
+pub(super) fn check(step: &Step, ledger: &mut Ledger) -> Broken {
+    for (sentence, rule) in LASTING_RULES {
+        rule(ledger, step).map_err(|how| format!("{sentence}: {how}"))?;
+    }
+    let turn_rules = if step.is_working_turn() { TURN_RULES } else { &[] };
+    for (sentence, rule) in RULES.iter().chain(turn_rules) {
+        rule(step).map_err(|how| format!("{sentence}: {how}"))?;
     }
     Ok(())
 }

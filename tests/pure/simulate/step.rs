@@ -4,6 +4,8 @@ use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
 use einhorn::state::{Generation, Monotonic, Pid, Signal, Slot, State, Worker};
 
+use super::world::World;
+
 /// What the master knew, what happened, what it did about that, and what it knows now.
 pub(super) struct Step<'s> {
     pub(super) now: Monotonic,
@@ -11,27 +13,11 @@ pub(super) struct Step<'s> {
     pub(super) event: &'s Event,
     pub(super) actions: &'s [Action],
     pub(super) after: &'s State,
-    /// Workers that live on, as they were and as they are.
-    pub(super) survivors: Vec<(Pid, &'s Worker, &'s Worker)>,
-    /// Those of them of whom something is known that was not.
-    pub(super) changed: Vec<(Pid, &'s Worker, &'s Worker)>,
+    /// In which the actions were carried out.
+    pub(super) world: &'s World,
 }
 
 impl<'s> Step<'s> {
-    pub(super) fn new(
-        now: Monotonic,
-        before: &'s State,
-        event: &'s Event,
-        actions: &'s [Action],
-        after: &'s State,
-    ) -> Step<'s> {
-        let known = after.workers.iter();
-        let survivors: Vec<(Pid, &Worker, &Worker)> =
-            known.filter_map(|(pid, now)| Some((*pid, before.workers.get(pid)?, now))).collect();
-        let changed = survivors.iter().filter(|(_, before, now)| before != now).copied().collect();
-        Step { now, before, event, actions, after, survivors, changed }
-    }
-
     pub(super) fn is_turn(&self) -> bool {
         *self.event == Event::Turn
     }
@@ -65,10 +51,24 @@ impl<'s> Step<'s> {
         })
     }
 
-    /// Those of whom this holds since this step.
+    /// Those who get this signal.
+    pub(super) fn sent(&self, signal: Signal) -> Vec<Pid> {
+        let mut sent: Vec<Pid> =
+            self.signals().filter(|(_, sent)| *sent == signal).map(|(pid, _)| pid).collect();
+        sent.sort_unstable();
+        sent
+    }
+
+    /// Workers that live on, as they were and as they are.
+    pub(super) fn survivors(&self) -> impl Iterator<Item = (Pid, &'s Worker, &'s Worker)> {
+        let known = self.after.workers.iter();
+        known.filter_map(|(pid, now)| Some((*pid, self.before.workers.get(pid)?, now)))
+    }
+
+    /// Those of them of whom this holds since this step.
     pub(super) fn newly(&self, is: fn(&Worker) -> bool) -> impl Iterator<Item = (Pid, &'s Worker)> {
-        let newly = self.changed.iter().filter(move |(_, before, now)| is(now) && !is(before));
-        newly.map(|(pid, _, now)| (*pid, *now))
+        let newly = self.survivors().filter(move |(_, before, now)| is(now) && !is(before));
+        newly.map(|(pid, _, now)| (pid, now))
     }
 
     /// The worker that has just ended.
@@ -82,12 +82,6 @@ impl<'s> Step<'s> {
     /// The same, if nobody had told it to.
     pub(super) fn died(&self) -> Option<&'s Worker> {
         self.ended().filter(|worker| !worker.is_stopping() && self.before.stopping.is_none())
-    }
-
-    /// Whether a worker that has just ended had been up, by its timer or its ACK.
-    pub(super) fn was_up(&self, worker: &Worker) -> bool {
-        let due_at = worker.ack_due_at(self.before.config.ack_mode);
-        worker.is_acked() || due_at.is_some_and(|at| at <= self.now)
     }
 
     /// Whether a roll-out begins; it may take the place of another.
@@ -104,54 +98,36 @@ impl<'s> Step<'s> {
     }
 }
 
-/// Whether a worker was told to go.
-pub(super) fn is_going(worker: &Worker) -> bool {
-    worker.is_stopping()
-}
+// What `State` is asked by the decisions is worked out here once more, in another way.
 
 /// How many workers there are of which this holds.
 pub(super) fn count(state: &State, is: impl Fn(&Worker) -> bool) -> u32 {
     number(state.workers.values().filter(|worker| is(worker)))
 }
 
-/// How many are ordered of a code for which this holds.
-pub(super) fn ordered(state: &State, is: impl Fn(Generation) -> bool) -> u32 {
-    number(state.ordered.values().filter(|generation| is(**generation)))
+/// The same, and how many are ordered of the codes for which the other holds.
+pub(super) fn with_ordered(
+    state: &State,
+    is: impl Fn(&Worker) -> bool,
+    is_code: impl Fn(Generation) -> bool,
+) -> u32 {
+    let ordered = state.ordered.values().filter(|generation| is_code(**generation));
+    count(state, |worker| is_code(worker.generation) && is(worker)) + number(ordered)
 }
 
-/// How many serve: up, and not told to go.
-pub(super) fn serving(state: &State) -> u32 {
-    count(state, |worker| worker.is_acked() && !is_going(worker))
-}
-
-/// How many of the code that is meant to serve live or are ordered. Those that were told to go
-/// count as long as they live, unless a roll-out that failed has told them: they may drain for
-/// hours, and somebody is wanted in their place.
-pub(super) fn present(state: &State) -> u32 {
-    let is_current = |generation| generation == state.generation;
-    let has_gone_back = state.newest_generation > state.generation;
-    let counts =
-        |worker: &Worker| is_current(worker.generation) && !(has_gone_back && is_going(worker));
-    count(state, counts) + ordered(state, is_current)
-}
-
-/// How many of other code stay or are ordered.
-pub(super) fn others(state: &State) -> u32 {
-    let is_other = |generation| generation != state.generation;
-    count(state, |worker| is_other(worker.generation) && !is_going(worker))
-        + ordered(state, is_other)
+pub(super) fn is_serving(worker: &Worker) -> bool {
+    worker.is_acked() && !worker.is_stopping()
 }
 
 /// How many stay or are ordered, whatever their code.
 pub(super) fn staying(state: &State) -> u32 {
-    count(state, |worker| !is_going(worker)) + ordered(state, |_| true)
+    with_ordered(state, |worker| !worker.is_stopping(), |_| true)
 }
 
-/// How many of a code are ordered, or neither up nor on their way out.
-pub(super) fn unacked(state: &State, generation: Generation) -> u32 {
-    let waits = |worker: &Worker| !worker.is_acked() && !is_going(worker);
-    count(state, |worker| waits(worker) && worker.generation == generation)
-        + ordered(state, |ordered| ordered == generation)
+/// Whether as many serve as are wanted, and no more live.
+pub(super) fn has_settled(state: &State) -> bool {
+    let target = state.config.target;
+    count(state, is_serving) == target && staying(state) == target
 }
 
 /// Whether the first new worker has not passed yet.

@@ -80,7 +80,7 @@ pub(super) const NEXT: &[Alone] = &[
 
 /// A master with all defaults that has started nothing yet, and has nothing to say in any section
 /// that may be left out.
-pub(in super::super) fn none() -> Handover {
+pub(crate) fn none() -> Handover {
     let config = Config {
         original_command: vec!["./app".into(), "srv:127.0.0.1:8080".into()],
         socket_path: "/tmp/einhorn.sock".into(),

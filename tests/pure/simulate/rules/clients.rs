@@ -3,11 +3,10 @@
 use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
 use einhorn::protocol::{End, Reply, ReplyEvent};
-use einhorn::state::{ConnectionId, State, WaitsFor};
+use einhorn::state::{ConnectionId, WaitsFor};
 
-use super::super::ledger::{Ledger, Whom};
-use super::super::step::{Step, has_given_up, serving, staying};
-use super::super::world::World;
+use super::super::ledger::{to_whom, who_waits};
+use super::super::step::{Step, has_given_up, has_settled};
 use super::{Broken, ensure, same};
 
 /// What clients are told.
@@ -18,19 +17,7 @@ fn replies<'s>(step: &Step<'s>) -> impl Iterator<Item = (ConnectionId, &'s Reply
     })
 }
 
-/// The ledger has counted the lines.
-pub(super) fn nobody_is_forgotten(step: &Step, ledger: &Ledger, _: &World) -> Broken {
-    let waiting: Vec<Whom> = step.after.waiters.iter().map(Whom::who_waits).collect();
-    let due = &ledger.waiting;
-    // Two may look the same.
-    let count = |all: &[Whom], whom| all.iter().filter(|other| *other == whom).count();
-    let is_same = |whom| count(&waiting, whom) == count(due, whom);
-    ensure(waiting.len() == due.len() && due.iter().all(is_same), || {
-        format!("{waiting:?} wait, and not {due:?}")
-    })
-}
-
-pub(super) fn they_hear_of_it(step: &Step, _: &Ledger, _: &World) -> Broken {
+pub(super) fn they_hear_of_it(step: &Step) -> Broken {
     let is_request = matches!(step.event, Event::Requested { .. });
     let is_news = match step.event {
         Event::Spawned { .. } | Event::SpawnFailed { .. } | Event::Adopted { .. } => true,
@@ -41,13 +28,14 @@ pub(super) fn they_hear_of_it(step: &Step, _: &Ledger, _: &World) -> Broken {
     };
     // Of a request only its client must hear, which is the last to wait.
     let skipped = if is_request { step.after.waiters.len().saturating_sub(1) } else { 0 };
-    let mut deaf = step.after.waiters.iter().skip(skipped).filter(|waiter| {
-        !replies(step).any(|(to, reply)| Whom::of(to, reply) == Whom::who_waits(waiter))
-    });
+    let mut deaf =
+        step.after.waiters.iter().skip(skipped).filter(|waiter| {
+            !replies(step).any(|(to, reply)| to_whom(to, reply) == who_waits(waiter))
+        });
     ensure(!is_news || deaf.next().is_none(), || "somebody is not told".to_owned())
 }
 
-pub(super) fn events_say_the_same(step: &Step, _: &Ledger, _: &World) -> Broken {
+pub(super) fn events_say_the_same(step: &Step) -> Broken {
     for (_, reply) in replies(step) {
         ensure(!reply.message.is_empty(), || "an empty reply".to_owned())?;
         let Some(event) = &reply.event else { continue };
@@ -63,7 +51,7 @@ pub(super) fn events_say_the_same(step: &Step, _: &Ledger, _: &World) -> Broken 
     Ok(())
 }
 
-pub(super) fn last_lines_are_true(step: &Step, _: &Ledger, _: &World) -> Broken {
+pub(super) fn last_lines_are_true(step: &Step) -> Broken {
     let (before, state) = (step.before, step.after);
     let is_aborted = state.stopping.is_some() || step.command() == Some("abort");
     let last = state.last_upgrade.as_ref().map(|last| last.outcome);
@@ -79,8 +67,8 @@ pub(super) fn last_lines_are_true(step: &Step, _: &Ledger, _: &World) -> Broken 
             (WaitsFor::Exit, _) => outcome == Outcome::Done && state.stopping.is_some(),
             _ => last == Some(outcome),
         };
-        let whom = Whom::of(to, reply);
-        let mut asked = before.waiters.iter().filter(|waiter| Whom::who_waits(waiter) == whom);
+        let whom = to_whom(to, reply);
+        let mut asked = before.waiters.iter().filter(|waiter| who_waits(waiter) == whom);
         let is_answer =
             matches!(step.event, Event::Requested { connection, .. } if *connection == to);
         let is_true = is_answer || asked.any(|waiter| is_true(waiter.waits_for));
@@ -89,13 +77,7 @@ pub(super) fn last_lines_are_true(step: &Step, _: &Ledger, _: &World) -> Broken 
     Ok(())
 }
 
-/// As many are up as are wanted, and no more live.
-fn has_settled(state: &State) -> bool {
-    let target = state.config.target;
-    serving(state) == target && staying(state) == target
-}
-
-pub(super) fn the_settled_is_told(step: &Step, _: &Ledger, _: &World) -> Broken {
+pub(super) fn the_settled_is_told(step: &Step) -> Broken {
     let mut waiters = step.after.waiters.iter();
     let waits = waiters.any(|waiter| waiter.waits_for == WaitsFor::Settled);
     let is_over = has_settled(step.after) || has_given_up(step.after);

@@ -2,70 +2,62 @@
 
 use std::time::Duration;
 
-use einhorn::decide::{Action, Event};
+use einhorn::decide::{Action, Event, PreflightOutcome};
 use einhorn::outcome::Outcome;
 use einhorn::state::{
     CanaryCheck, ExitStatus, FAILURES_KEPT, Pid, Reexec, Rollout, RolloutKind, RolloutStage, Stage,
     State, Worker,
 };
 
-use super::super::ledger::Ledger;
-use super::super::step::{Step, count, has_canary, is_going, number};
-use super::super::world::World;
+use super::super::processes::Role;
+use super::super::step::{Step, count, has_canary, number};
 use super::{Broken, ensure, same};
 
-pub(super) fn generations(step: &Step, ledger: &Ledger, _: &World) -> Broken {
-    let known = |state: &State| {
-        let from = state.rollout.as_ref().map(|rollout| rollout.from);
-        (state.generation, state.newest_generation, from)
-    };
-    same("the codes", &known(step.after), &(ledger.generation, ledger.newest, ledger.from))
-}
-
-pub(super) fn only_the_fit_take_over(step: &Step, _: &Ledger, world: &World) -> Broken {
-    let hands_over = step.actions.contains(&Action::HandOver);
-    let hands_back = step.actions.contains(&Action::HandBack);
-    let mut due = (false, false);
-    if let Event::PreflightEnded { .. } = step.event
-        && let Some(Reexec {
-            stage: Stage::Preflight { is_overdue: false, .. }, is_hand_back, ..
-        }) = step.before.reexec
-        && let Some(candidate) = &world.ended
+pub(super) fn only_the_fit_take_over(step: &Step) -> Broken {
+    let mut due = None;
+    if let Event::PreflightEnded { outcome } = step.event
+        && let PreflightOutcome::Ended { status: ExitStatus::Code(0), report, .. } = outcome
+        && let Some(Reexec { stage, is_hand_back, .. }) = step.before.reexec
+        && matches!(stage, Stage::Preflight { is_overdue: false, .. })
+        && report.is_none() == is_hand_back
     {
-        let (is_fit, is_ruby) = candidate.may_take_over();
-        due = (is_fit && !is_hand_back, is_ruby && is_hand_back);
+        due = Some(if is_hand_back { Action::HandBack } else { Action::HandOver });
     }
-    same("who takes over", &(hands_over, hands_back), &due)
+    let is_it = |action: &&Action| matches!(action, Action::HandOver | Action::HandBack);
+    let found: Vec<&Action> = step.actions.iter().filter(is_it).collect();
+    same("who takes over", &found, &due.iter().collect())
 }
 
-pub(super) fn asked_in_vain(step: &Step, _: &Ledger, world: &World) -> Broken {
+pub(super) fn asked_in_vain(step: &Step) -> Broken {
     let is_asked = step.after.reexec.is_some_and(|r| matches!(r.stage, Stage::Preflight { .. }));
     let looks = step.after.rollout.as_ref().and_then(Rollout::check);
-    for asked in world.asked.iter().filter(|asked| !asked.is_unwanted) {
-        let is_wanted = if asked.is_candidate { is_asked } else { asked.pid == looks };
-        ensure(is_wanted || asked.pid.is_none(), || format!("{:?} runs on", asked.pid))?;
-        let is_late = step.is_turn() && asked.is_late(step.now.0);
-        ensure(!is_late, || format!("{:?} has had its time", asked.pid))?;
+    for (pid, process) in step.world.processes.iter().filter(|(_, process)| !process.is_killed) {
+        let is_wanted = match process.role {
+            Role::Worker(..) => true,
+            Role::Candidate => is_asked,
+            Role::Check => looks == Some(*pid),
+        };
+        ensure(is_wanted, || format!("{pid} runs on"))?;
+        let is_late = process.until.is_some_and(|until| until <= step.now);
+        ensure(!step.is_turn() || !is_late, || format!("{pid} has had its time"))?;
     }
     Ok(())
 }
 
 /// The command that looks at the canary.
 fn look(state: &State) -> Option<CanaryCheck> {
-    match state.rollout.as_ref()?.stage {
-        RolloutStage::Canary { check } => check,
-        RolloutStage::Replacing => None,
-    }
+    let RolloutStage::Canary { check } = state.rollout.as_ref()?.stage else { return None };
+    check
 }
 
 /// Whether a canary could pass now, its command left aside.
 fn is_well(step: &Step, worker: &Worker) -> bool {
     let span = step.after.config.rollout.canary;
     let is_new = worker.generation == step.after.generation;
-    is_new && !is_going(worker) && worker.acked_at.is_some_and(|at| at + span <= step.now)
+    is_new && !worker.is_stopping() && worker.acked_at.is_some_and(|at| at + span <= step.now)
 }
 
-pub(super) fn canaries_pass(step: &Step, _: &Ledger, _: &World) -> Broken {
+pub(super) fn canaries_pass(step: &Step) -> Broken {
     let command = &step.after.config.rollout.on_canary;
     let is_canary_well = count(step.after, |worker| is_well(step, worker)) > 0;
     if step.is_working_turn() && has_canary(step.after) && look(step.after).is_none() {
@@ -86,7 +78,7 @@ pub(super) fn canaries_pass(step: &Step, _: &Ledger, _: &World) -> Broken {
     ensure(!passes || is_found_well || step.begins_rollout(), || "it was not".to_owned())
 }
 
-pub(super) fn looks_last(step: &Step, _: &Ledger, _: &World) -> Broken {
+pub(super) fn looks_last(step: &Step) -> Broken {
     for action in step.actions {
         let Action::RunCanaryCheck { worker, .. } = action else { continue };
         let known = step.after.workers.get(worker);
@@ -104,7 +96,7 @@ pub(super) fn looks_last(step: &Step, _: &Ledger, _: &World) -> Broken {
     ensure(!ended(looked.process) || has_passed != is_over, || format!("then {is_over}"))
 }
 
-pub(super) fn failures_are_counted(step: &Step, _: &Ledger, _: &World) -> Broken {
+pub(super) fn failures_are_counted(step: &Step) -> Broken {
     let (Some(before), Some(now)) = (&step.before.rollout, &step.after.rollout) else {
         return Ok(());
     };
@@ -112,7 +104,11 @@ pub(super) fn failures_are_counted(step: &Step, _: &Ledger, _: &World) -> Broken
         return Ok(());
     }
     let is_new = |worker: &&Worker| worker.generation == step.before.generation;
-    let died_early = step.died().filter(is_new).is_some_and(|worker| !step.was_up(worker));
+    let mode = step.before.config.ack_mode;
+    let was_up = |worker: &Worker| {
+        worker.is_acked() || worker.ack_due_at(mode).is_some_and(|at| at <= step.now)
+    };
+    let died_early = step.died().filter(is_new).is_some_and(|worker| !was_up(worker));
     let late = number(step.newly(|worker| worker.missed_ack_deadline));
     let least = late + u32::from(died_early);
     let most = late + u32::from(!step.is_turn());
@@ -136,13 +132,13 @@ fn has_timed_out(step: &Step, rollout: &Rollout) -> bool {
     timeout.is_some_and(|timeout| rollout.began_at + timeout <= step.now)
 }
 
-pub(super) fn bounds_end_it(step: &Step, _: &Ledger, _: &World) -> Broken {
+pub(super) fn bounds_end_it(step: &Step) -> Broken {
     let (Some(before), Some(now)) = (&step.before.rollout, &step.after.rollout) else {
         return Ok(());
     };
     let has_failed = has_failed(step, before, now.failure_count, step.after.early_death_count);
     let is_over = has_failed || has_timed_out(step, now) || is_complete(step, now);
-    ensure(!step.is_working_turn() || !is_over, || "it goes on".to_owned())
+    ensure(!is_over, || "it goes on".to_owned())
 }
 
 /// Whether as many new workers are up as are wanted; those of a fleet, for which all old ones go at
@@ -150,16 +146,16 @@ pub(super) fn bounds_end_it(step: &Step, _: &Ledger, _: &World) -> Broken {
 fn is_complete(step: &Step, rollout: &Rollout) -> bool {
     let is_fleet = rollout.kind == RolloutKind::Fleet;
     let span = if is_fleet { step.after.config.rollout.canary } else { Duration::ZERO };
-    let is_done = |(_, before, now): &&(Pid, &Worker, &Worker)| {
+    let is_done = |(_, before, now): &(Pid, &Worker, &Worker)| {
         now.generation == step.after.generation
-            && !is_going(before)
+            && !before.is_stopping()
             && now.acked_at.is_some_and(|at| at + span <= step.now)
     };
     let is_passed = step.after.rollout.as_ref().is_none_or(|rollout| !rollout.is_canary());
-    is_passed && number(step.survivors.iter().filter(is_done)) >= step.after.config.target
+    is_passed && number(step.survivors().filter(is_done)) >= step.after.config.target
 }
 
-pub(super) fn it_ends_for_a_reason(step: &Step, _: &Ledger, _: &World) -> Broken {
+pub(super) fn it_ends_for_a_reason(step: &Step) -> Broken {
     let (Some(outcome), Some(rollout)) = (step.rollout_ended(), &step.before.rollout) else {
         return Ok(());
     };
