@@ -122,9 +122,9 @@ pub(super) const CONFIG: &[Transcript] = &[
         To::Manual,
         "{command: config, args: ['{number: 9, cmd: [sh]}']}",
         &["reply: Cannot change \"cmd\" while running. These can be changed: number, seconds, \
-           ack_mode, signal_timeout, stop, verbosity, max_unacked, max_upgrade_additional, retries, \
-           drop_environment_variables, ack_timeout, upgrade_timeout, upgrade_max_failures, \
-           canary_seconds, on_canary_timeout"],
+           ack_mode, signal_timeout, stop, verbosity, max_unacked, max_upgrade_additional, \
+           retries, drop_environment_variables, ack_timeout, upgrade_timeout, \
+           upgrade_max_failures, canary_seconds, on_canary_timeout"],
     ),
     (
         To::Manual,
