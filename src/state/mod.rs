@@ -26,7 +26,7 @@ pub use rollout::{
     RolloutStage, UPGRADE_FAILURES_MIN, VARIABLES_MAX,
 };
 pub use signal::{ExitStatus, Signal};
-pub use stop::{StopProgress, StopSchedule, StopStep, Unsent};
+pub use stop::{StopProgress, StopSchedule, StopStep};
 pub use suspension::{Suspended, Suspension};
 pub use time::{Monotonic, Now, Realtime, SECONDS_MAX};
 pub use upgrade::{CandidateReport, EndedUpgrade, Reexec, Stage, UpgradeKind, Waiter, WaitsFor};

@@ -33,19 +33,6 @@ pub struct StopProgress {
     pub since: Monotonic,
 }
 
-/// A signal that the kernel refused to deliver (EPERM of kill(2)).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsent {
-    /// Which.
-    pub signal: Signal,
-    /// Since when it is being tried.
-    pub since: Monotonic,
-    /// When it is tried again.
-    pub retry_at: Monotonic,
-    /// The error in words.
-    pub why: String,
-}
-
 impl StopSchedule {
     /// What applies without `--stop`: USR2, and with `-t` KILL after it.
     pub fn usual(signal_timeout: Option<Duration>) -> StopSchedule {
