@@ -12,7 +12,7 @@ pub const NEWER: &str = "newer";
 
 /// Expands abbreviated long options, and joins every value to its option with `=`, where clap
 /// accepts it whatever it looks like. An optional value is taken only if it is a number. Unknown
-/// options are kept, for clap to refuse. A prefix of an option outside the group [`NEWER`] means
+/// options are kept, for clap to refuse. A prefix of an option outside the group `NEWER` means
 /// that one, whatever it means within the group.
 ///
 /// # Errors
