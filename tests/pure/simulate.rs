@@ -261,8 +261,9 @@ impl<'u> Simulation<'u> {
                 self.world.change_mood();
                 return Ok(());
             }
-            // Time stands still while there is something to do.
-            if self.event_count == event_count {
+            // Time stands still while there is something to do, or a turn has just ordered it.
+            let is_quiet = self.history.back().is_none_or(|(.., actions)| actions.is_empty());
+            if is_quiet && self.event_count == event_count {
                 self.world.pass_time(deadline);
             }
             ensure(self.world.now <= latest, || format!("no fleet of {target} in calm"))?;

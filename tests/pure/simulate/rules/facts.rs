@@ -105,7 +105,8 @@ pub(super) fn it_leaves(step: &Step) -> Broken {
 pub(super) fn stops_stay(step: &Step) -> Broken {
     let is_quit = matches!(step.event, Event::Signaled { signal: Signal::Quit, .. });
     let is_told = matches!(step.event, Event::Signaled { .. }) || step.command() == Some("die");
-    let gives_up = step.is_turn() && is_empty(step.after) && has_given_up(step.before);
+    // The failure of a roll-out ends the streak that was its code's.
+    let gives_up = step.is_turn() && is_empty(step.after) && has_given_up(step.after);
     let exit_code = |exit_code| Some(Stopping { exit_code });
     let due = match (step.before.stopping, step.after.stopping) {
         (_, Some(_)) if is_quit => exit_code(1),
