@@ -25,6 +25,8 @@ pub enum Outcome {
     Superseded,
     /// The next image could not take over and returned control to the previous one.
     RolledBack,
+    /// The command succeeded, but old workers that had been up were killed instead of draining.
+    Killed,
 }
 
 impl Outcome {
@@ -38,6 +40,7 @@ impl Outcome {
         Outcome::Aborted,
         Outcome::Superseded,
         Outcome::RolledBack,
+        Outcome::Killed,
     ];
 
     /// The exit status of `einhornsh`.
@@ -50,6 +53,7 @@ impl Outcome {
             Outcome::TimedOut => 5,
             Outcome::Aborted | Outcome::Superseded => 6,
             Outcome::RolledBack => 7,
+            Outcome::Killed => 8,
         }
     }
 
@@ -64,6 +68,7 @@ impl Outcome {
             Outcome::Aborted => "aborted",
             Outcome::Superseded => "superseded",
             Outcome::RolledBack => "rolled_back",
+            Outcome::Killed => "killed",
         }
     }
 }

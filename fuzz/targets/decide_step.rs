@@ -21,12 +21,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use einhorn::decide::{
-    Action, Authority, Event, PreflightOutcome, SPAWNS_PER_TURN, Sender, next_deadline, step,
+    Action, Authority, Event, Inspection, PreflightOutcome, SPAWNS_PER_TURN, Sender, next_deadline,
+    step,
 };
 use einhorn::protocol::{LINE_MAX, Line, ReplyEvent, Request};
 use einhorn::state::{
-    CandidateReport, Config, ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Realtime,
-    STATE_FORMAT, Signal, Slot, Stage, State,
+    CandidateReport, Config, ConnectionId, Disposition, ExitStatus, Generation, Monotonic, Now,
+    Pid, Realtime, STATE_FORMAT, Signal, Slot, Stage, State,
 };
 
 /// The pid of every candidate; no worker has it.
@@ -411,7 +412,15 @@ impl Shell {
             }
             Action::Signal { pid, signal } => {
                 assert!(self.processes.contains(&pid), "{signal} to {pid}, which is gone");
+                let inspection = caught();
+                self.tell(Event::SignalSent { pid, signal, inspection });
             }
+            Action::Inspect { pid, signal } => {
+                assert!(self.processes.contains(&pid), "a look at {pid}, which is gone");
+                let inspection = caught();
+                self.tell(Event::Inspected { pid, signal, inspection });
+            }
+            Action::LookAtGroups => panic!("nothing was left"),
             Action::Close { connection } => {
                 let owner = self.open.get(&connection).expect("closed, though not open");
                 assert_eq!(*owner, None, "closed, though a worker may use it again");
@@ -461,7 +470,12 @@ impl Shell {
 
 /// What a candidate says of itself that ends in this way.
 fn exited(pid: Pid, status: ExitStatus) -> Event {
-    Event::Exited { pid, status, last_words: b"\x1b\xff said\n".to_vec() }
+    Event::Exited { pid, status, last_words: b"\x1b\xff said\n".to_vec(), left: None }
+}
+
+/// That a worker has a handler.
+fn caught() -> Inspection {
+    Inspection { disposition: Some(Disposition::Caught), program: Some("web".to_owned()) }
 }
 
 fn report(how: &str) -> Option<CandidateReport> {

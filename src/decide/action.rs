@@ -13,13 +13,24 @@ pub enum Action {
         /// The generation of its code.
         generation: Generation,
     },
-    /// Send a signal to a worker that has not been reaped yet.
+    /// Send a signal to a worker that has not been reaped yet, or to the group that one has left;
+    /// reported by `SignalSent` or `SignalFailed`.
     Signal {
+        /// The worker, or the group.
+        pid: Pid,
+        /// The signal.
+        signal: Signal,
+    },
+    /// Look up what a worker does with a signal; reported by `Inspected`.
+    Inspect {
         /// The worker.
         pid: Pid,
         /// The signal.
         signal: Signal,
     },
+    /// Look what runs in the process groups that workers have left; reported by a `GroupSeen` for
+    /// each.
+    LookAtGroups,
     /// Send a message to a client.
     Reply {
         /// The client's connection.

@@ -14,6 +14,9 @@ use crate::state::{ConnectionId, Signal, UpgradeKind, Verbosity, WORKERS_MAX, Wa
 /// The argument of an upgrade command that hands back to a Ruby Einhorn.
 const TO_RUBY: &str = "--to-ruby";
 
+/// The argument with which a client waits until the old workers are gone after an upgrade.
+const DRAINED: &str = "--drained";
+
 /// The argument with which a client waits until a change is complete.
 const WAIT: &str = "--wait";
 
@@ -31,7 +34,8 @@ pub(super) fn requested(
     authority: Authority,
     membership: Option<Membership>,
 ) {
-    let mut requester = Requester { connection, request_id: None, wants_events: false };
+    let (request_id, wants_events, until_drained) = (None, false, false);
+    let mut requester = Requester { connection, request_id, wants_events, until_drained };
     let request = match request {
         Ok(request) => request,
         Err(BadRequest(why)) => {
@@ -62,8 +66,10 @@ pub(super) fn requested(
         }
     };
     if let Some(kind) = upgrade_kind(&command) {
-        return match is_hand_back(&command, words) {
-            Ok(is_hand_back) => {
+        return match upgrade_option(kind, &command, words) {
+            Ok(option) => {
+                requester.until_drained = option == Some(DRAINED);
+                let is_hand_back = option == Some(TO_RUBY);
                 let upgrade_request = UpgradeRequest { kind, is_hand_back };
                 upgrade::requested_by_client(turn, upgrade_request, requester);
             }
@@ -77,7 +83,13 @@ pub(super) fn requested(
         };
     }
     match command.as_str() {
-        "wait" => waiters::attach(turn, requester),
+        "wait" => match one_option(&command, words, &[DRAINED]) {
+            Ok(option) => {
+                requester.until_drained = option.is_some();
+                waiters::attach(turn, requester);
+            }
+            Err(why) => waiters::answer(turn, &requester, Answer::not_understood(why)),
+        },
         "dec" | "die" | "inc" | "set_workers" => run_change(turn, &command, words, requester),
         _ => {
             let answer = run_immediate(turn, &command, words, &request);
@@ -144,14 +156,43 @@ fn upgrade_kind(command: &str) -> Option<UpgradeKind> {
     }
 }
 
-/// Whether an upgrade is to hand back to a Ruby Einhorn; any other argument is an error.
-fn is_hand_back(command: &str, words: &[String]) -> Result<bool, String> {
-    match words.iter().find(|word| *word != TO_RUBY) {
-        None => Ok(!words.is_empty()),
-        Some(unknown) => {
-            Err(format!("{command} takes no argument but {TO_RUBY}, and was given {unknown:?}"))
+/// The option of an upgrade. A Ruby Einhorn does not tell when old workers are gone, so there is one
+/// at most.
+fn upgrade_option(
+    kind: UpgradeKind,
+    command: &str,
+    words: &[String],
+) -> Result<Option<&'static str>, String> {
+    match kind {
+        UpgradeKind::Reload => one_option(command, words, &[TO_RUBY]),
+        UpgradeKind::Smooth | UpgradeKind::Fleet => one_option(command, words, &[TO_RUBY, DRAINED]),
+    }
+}
+
+/// The option that a command was given, of those that it has; anything else is an error.
+fn one_option(
+    command: &str,
+    words: &[String],
+    known: &[&'static str],
+) -> Result<Option<&'static str>, String> {
+    let mut given = None;
+    for word in words {
+        let option = known.iter().copied().find(|option| option == word);
+        match (option, given) {
+            (Some(option), None) => given = Some(option),
+            (Some(option), Some(before)) if option == before => {}
+            (Some(_), Some(_)) => {
+                return Err(format!("{command} takes one of {}, not both", known.join(" and ")));
+            }
+            (None, _) => {
+                let known = known.join(" or ");
+                return Err(format!(
+                    "{command} takes no argument but {known}, and was given {word:?}"
+                ));
+            }
         }
     }
+    Ok(given)
 }
 
 /// The report that a command asks for, if it is a report command; an unknown argument is an error.

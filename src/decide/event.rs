@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::protocol::{BadRequest, Request};
-use crate::state::{CandidateReport, ConnectionId, Deployment, ExitStatus, Pid, Signal, Slot};
+use crate::state::{
+    CandidateReport, ConnectionId, Deployment, Disposition, ExitStatus, Pid, Signal, Slot,
+};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,42 @@ pub enum Event {
         status: ExitStatus,
         /// The last bytes that it wrote to standard error; empty unless that is captured.
         last_words: Vec<u8>,
+        /// What runs on in its process group, if it was a worker.
+        left: Option<Left>,
+    },
+    /// The process group of a worker that was reaped has been looked at again.
+    GroupSeen {
+        /// The number of the group, which was the worker's pid.
+        group: Pid,
+        /// What runs in it; `None` if nothing does.
+        left: Option<Left>,
+    },
+    /// What a worker does with a signal has been looked up.
+    Inspected {
+        /// The worker.
+        pid: Pid,
+        /// The signal.
+        signal: Signal,
+        /// What was found.
+        inspection: Inspection,
+    },
+    /// A signal has been sent.
+    SignalSent {
+        /// The worker, or the group that one has left.
+        pid: Pid,
+        /// The signal.
+        signal: Signal,
+        /// What was found right before.
+        inspection: Inspection,
+    },
+    /// A signal could not be sent.
+    SignalFailed {
+        /// The worker, or the group that one has left.
+        pid: Pid,
+        /// The signal.
+        signal: Signal,
+        /// The kernel's answer.
+        why: String,
     },
     /// A signal has suspended a child (state T of ps).
     Suspended {
@@ -116,6 +154,24 @@ pub enum Event {
         /// The connection.
         connection: ConnectionId,
     },
+}
+
+/// What a worker does with a signal, as far as that can be seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// What it does.
+    pub disposition: Option<Disposition>,
+    /// The name of its program.
+    pub program: Option<String>,
+}
+
+/// The processes in the process group of a worker that was reaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// How many there are; at least one.
+    pub count: u32,
+    /// The name of the program of one of them, as far as that can be seen.
+    pub program: Option<String>,
 }
 
 /// What may be said over a connection.

@@ -5,8 +5,14 @@ mod action;
 mod backoff;
 mod canary;
 mod command;
+mod delivery;
+mod disposition;
+mod drain;
+mod ending;
 mod event;
 mod failures;
+mod killed;
+mod leftovers;
 mod pool;
 mod preflight;
 mod reconcile;
@@ -24,7 +30,7 @@ mod workers;
 
 pub use action::{Action, Level, ReportKind};
 pub use backoff::back_off;
-pub use event::{Authority, Event, Membership, PreflightOutcome, Sender};
+pub use event::{Authority, Event, Inspection, Left, Membership, PreflightOutcome, Sender};
 pub use pool::SPAWNS_PER_TURN;
 pub use preflight::PREFLIGHT_MAX;
 pub use reconcile::next_deadline;
@@ -45,8 +51,18 @@ pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
             workers::spawned(&mut turn, slot, pid, connection, directory);
         }
         Event::SpawnFailed { slot, why } => workers::spawn_failed(&mut turn, slot, &why),
-        Event::Exited { pid, status, last_words } => {
-            workers::exited(&mut turn, pid, status, &last_words);
+        Event::Exited { pid, status, last_words, left } => {
+            workers::exited(&mut turn, pid, status, &last_words, left);
+        }
+        Event::GroupSeen { group, left } => leftovers::seen(&mut turn, group, left),
+        Event::Inspected { pid, signal, inspection } => {
+            disposition::inspected(&mut turn, pid, signal, inspection);
+        }
+        Event::SignalSent { pid, signal, inspection } => {
+            delivery::sent(&mut turn, pid, signal, inspection);
+        }
+        Event::SignalFailed { pid, signal, why } => {
+            delivery::failed(&mut turn, pid, signal, &why);
         }
         Event::Suspended { pid, signal } => suspended::begun(&mut turn, pid, signal),
         Event::Continued { pid } => suspended::ended(&mut turn, pid),

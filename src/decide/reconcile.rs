@@ -3,9 +3,12 @@
 use crate::decide::action::Action;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::Answer;
-use crate::decide::{pool, rollout, stop, suspended, upgrade, waiters, workers};
+use crate::decide::{
+    delivery, drain, ending, leftovers, pool, rollout, stop, suspended, upgrade, waiters, workers,
+};
 use crate::outcome::Outcome;
 use crate::state::{AckMode, Monotonic, State, Stopping, WaitsFor};
+use crate::status;
 
 /// Compares what should run with what runs and closes the gap; exits once a stopping master has no
 /// workers left.
@@ -13,12 +16,14 @@ pub(super) fn reconcile(turn: &mut Turn) {
     workers::acknowledge_due(turn);
     stop::advance(turn);
     suspended::let_stop(turn);
+    leftovers::look_again(turn);
     if turn.state.stopping.is_none() {
         upgrade::reconcile(turn);
         rollout::reconcile(turn);
         pool::cull(turn);
         pool::replenish(turn);
-        settle(turn);
+        drain::settle(turn);
+        drain::finish(turn);
     }
     exit_when_done(turn);
 }
@@ -36,29 +41,14 @@ pub fn next_deadline(state: &State) -> Option<Monotonic> {
         .chain(upgrade)
         .chain(stop::deadline(state))
         .chain(suspended::deadline(state))
+        .chain(leftovers::deadline(state))
+        .chain(ending::deadline(state))
         .min()
 }
 
-/// Answers the clients that wait for the target number of workers, once it is reached or cannot be.
-fn settle(turn: &mut Turn) {
-    let state = &*turn.state;
-    if !state.waiters.iter().any(|waiter| waiter.waits_for == WaitsFor::Settled) {
-        return;
-    }
-    let target = state.config.target;
-    let answer = if state.has_given_up() {
-        let message = format!("Not settled: {} of {target} are up", state.current_capacity());
-        Answer { outcome: Outcome::Failed, message }
-    } else if state.capacity() == target && state.staying_count() == target {
-        Answer::done(format!("{target} workers are up"))
-    } else {
-        return;
-    };
-    waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &answer);
-}
-
 fn exit_when_done(turn: &mut Turn) {
-    if !turn.state.workers.is_empty() || !turn.state.ordered.is_empty() {
+    let (given_up, waited_for) = remaining(turn);
+    if waited_for || !turn.state.ordered.is_empty() {
         return;
     }
     if turn.state.stopping.is_none() && turn.state.has_given_up() {
@@ -66,10 +56,47 @@ fn exit_when_done(turn: &mut Turn) {
         turn.state.stopping = Some(Stopping { exit_code: 1 });
         upgrade::abandon(turn);
     }
-    if let Some(Stopping { exit_code: code }) = turn.state.stopping {
+    let Some(Stopping { exit_code: code }) = turn.state.stopping else { return };
+    if given_up.is_empty() {
         let message = "All workers are gone";
         turn.info(message);
         waiters::notify_exit_waiters(turn, message);
         turn.actions.push(Action::Exit { code });
+    } else {
+        let message = format!("Leaving {} running", given_up.join(", "));
+        turn.error(message.clone());
+        let answer = Answer { outcome: Outcome::Failed, message };
+        waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Exit, &answer);
+        turn.actions.push(Action::Exit { code: code.max(1) });
     }
+}
+
+/// What a stopping master no longer waits for, in words, and whether there is anything that it does
+/// wait for.
+fn remaining(turn: &Turn) -> (Vec<String>, bool) {
+    let (state, now) = (&*turn.state, turn.now.monotonic);
+    if state.stopping.is_none() {
+        return (Vec::new(), !state.workers.is_empty());
+    }
+    let schedule = state.config.stop_schedule();
+    let mut given_up = Vec::new();
+    for (pid, worker) in &state.workers {
+        let failure = worker.stop_signal.as_ref().and_then(|sent| Some((sent, sent.failure()?)));
+        match failure.filter(|_| delivery::is_given_up(worker, &schedule, now)) {
+            None => return (Vec::new(), true),
+            Some((sent, why)) => {
+                let signal = sent.signal;
+                given_up.push(format!("worker {pid}, which cannot be sent {signal} ({why})"));
+            }
+        }
+    }
+    for (group, leftover) in &state.leftovers {
+        if leftovers::is_waited_for(state, leftover, now) {
+            return (Vec::new(), true);
+        }
+        if leftover.worker.stop_progress.is_some() {
+            given_up.push(format!("{} of worker {group}", status::leftover(leftover)));
+        }
+    }
+    (given_up, false)
 }

@@ -2,11 +2,10 @@
 //! (behaviour.md section 6, docs/decisions/0010-upgrades-that-end.md).
 
 use std::path::Path;
-use std::time::Duration;
 
 use crate::decide::turn::{Turn, counted, list};
 use crate::decide::waiters::{self, Answer, announce};
-use crate::decide::{canary, failures, stop};
+use crate::decide::{canary, ending, failures, stop};
 use crate::outcome::Outcome;
 use crate::state::{
     CanaryCheck, EndedUpgrade, ExitStatus, Generation, Monotonic, Pid, Rollout, RolloutKind,
@@ -16,6 +15,7 @@ use crate::status;
 
 /// Begins the roll-out of a new generation.
 pub(super) fn begin(turn: &mut Turn, kind: RolloutKind, asked_at: Monotonic) {
+    ending::finish(turn);
     let from = supersede(turn);
     let state = &mut *turn.state;
     state.reexec = None;
@@ -119,6 +119,7 @@ pub(super) fn reconcile(turn: &mut Turn) {
     canary::judge_canary(turn);
     complete(turn);
     cull_old(turn);
+    ending::finish_when_ready(turn);
 }
 
 fn end_exhausted(turn: &mut Turn) {
@@ -150,28 +151,12 @@ fn complete(turn: &mut Turn) {
     let generation = turn.state.generation.0;
     let release = release(turn.state, turn.state.generation);
     announce(turn, &format!("Upgraded successfully to generation {generation}{release}"));
-    let numbers = status::numbers(turn.state, turn.now);
+    let failure_count = turn.state.rollout.as_ref().map_or(0, |rollout| rollout.failure_count);
     if let Some(ended) = close(turn) {
         let serving = turn.state.generation;
         turn.state.deployments.retain(|generation, _| *generation == serving);
-        let message = done_message(turn.state, &release, ended.took);
-        let ended = EndedUpgrade { outcome: Outcome::Done, message, ..ended };
-        waiters::finish_upgrade(turn, ended, numbers, waits_for_rollout);
+        ending::begin(turn, ended, failure_count);
     }
-}
-
-/// The last line of a successful upgrade. It begins with the words that the original's clients look
-/// for.
-fn done_message(state: &State, release: &str, took: Duration) -> String {
-    let workers = counted(size(state.config.target), "worker");
-    let generation = state.generation.0;
-    let took = status::span(status::milliseconds(took));
-    let is_old = |worker: &&Worker| worker.generation != state.generation;
-    let draining = match state.workers.values().filter(is_old).count() {
-        0 => String::new(),
-        count => format!("; {} still draining", counted(count, "old worker")),
-    };
-    format!("Upgrade done: {workers} of generation {generation}{release} in {took}{draining}")
 }
 
 /// When the target number of new workers is up. In a fleet upgrade they must have been up for
@@ -215,7 +200,8 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
         ),
         false => format!("generation {}{release} is still serving", from.0),
     };
-    let message = format!("Upgrade {how}: {why}; {then}");
+    let killed = ending::killed(&ended.killed).map(|killed| format!("; {killed}"));
+    let message = format!("Upgrade {how}: {why}; {then}{}", killed.unwrap_or_default());
     // Failures are announced to waiting clients and logged as info; a log of errors only has none.
     let first = ended.failures.first().map(failures::describe);
     let first = first.map(|first| format!("; the first failure: {first}")).unwrap_or_default();
@@ -226,6 +212,7 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
 
 /// Ends the roll-out because the master is stopping.
 pub(super) fn abandon(turn: &mut Turn, answer: &Answer) {
+    ending::finish(turn);
     let numbers = status::numbers(turn.state, turn.now);
     if let Some(ended) = close(turn) {
         let Answer { outcome, message } = answer.clone();
@@ -256,6 +243,8 @@ fn close(turn: &mut Turn) -> Option<EndedUpgrade> {
         took: turn.now.monotonic.since(rollout.asked_at),
         ended_on: turn.now.realtime,
         failures: rollout.failures,
+        killed: rollout.killed,
+        killed_later_count: 0,
     })
 }
 

@@ -2,7 +2,10 @@
 
 use crate::decide::action::Action;
 use crate::decide::turn::Turn;
-use crate::state::{Config, Monotonic, Pid, Signal, State, StopProgress, StopSchedule, Worker};
+use crate::decide::{delivery, disposition, leftovers};
+use crate::state::{
+    Config, Monotonic, Pid, Signal, State, StopProgress, StopSchedule, StopSignal, Worker,
+};
 use crate::status;
 
 /// Asks workers to stop by the schedule: from now on they count as stopping.
@@ -10,7 +13,7 @@ pub(super) fn request(turn: &mut Turn, pids: &[Pid]) {
     let first = turn.state.config.stop_schedule().first();
     let since = turn.now.monotonic;
     for pid in pids {
-        if let Some(worker) = turn.state.workers.get_mut(pid) {
+        if let Some(worker) = turn.state.stoppable_mut(*pid) {
             worker.stop_progress.get_or_insert(StopProgress { step: 0, since });
             send(turn, *pid, first);
         }
@@ -19,10 +22,13 @@ pub(super) fn request(turn: &mut Turn, pids: &[Pid]) {
 
 /// Sends a worker a signal that asks it to stop.
 pub(super) fn send(turn: &mut Turn, pid: Pid, signal: Signal) {
-    let Some(worker) = turn.state.workers.get_mut(&pid) else { return };
-    let is_repeated = !worker.signaled.insert(signal);
-    worker.stop_requested_at.get_or_insert(turn.now.monotonic);
-    worker.last_signaled_on = Some(turn.now.realtime);
+    let now = turn.now;
+    let is_worker = turn.state.workers.contains_key(&pid);
+    let Some(worker) = turn.state.stoppable_mut(pid) else { return };
+    let is_repeated = !worker.signaled.insert(signal) && is_worker;
+    worker.stop_requested_at.get_or_insert(now.monotonic);
+    worker.last_signaled_on = Some(now.realtime);
+    worker.stop_signal = Some(StopSignal::ordered(signal));
     if is_repeated {
         turn.info(format!("Worker {pid} was sent {signal} before and is still there"));
     }
@@ -31,16 +37,21 @@ pub(super) fn send(turn: &mut Turn, pid: Pid, signal: Signal) {
 
 /// Sends the next signal to workers that have not stopped in time.
 pub(super) fn advance(turn: &mut Turn) {
-    if !turn.state.workers.values().any(Worker::is_stopping) {
+    if !turn.state.stoppables().any(|(_, worker)| worker.is_stopping()) {
         return;
     }
+    delivery::retry(turn);
     let now = turn.now.monotonic;
     let schedule = turn.state.config.stop_schedule();
     let is_due = |worker: &Worker| worker.next_stop_at(&schedule).is_some_and(|due| due <= now);
-    let due = turn.state.workers.iter().filter(|(_, worker)| is_due(worker));
-    let due: Vec<Pid> = due.map(|(pid, _)| *pid).collect();
+    let due = turn.state.stoppables().filter(|(_, worker)| is_due(worker));
+    let due: Vec<Pid> = due.map(|(pid, _)| pid).collect();
     for pid in due {
-        let worker = &turn.state.workers[&pid];
+        let Some(worker) = turn.state.stoppable(pid) else { continue };
+        let whom = match turn.state.workers.contains_key(&pid) {
+            true => format!("Worker {pid}"),
+            false => format!("What worker {pid} has left"),
+        };
         let since = worker.stop_requested_at.unwrap_or(now);
         let after = status::span(status::milliseconds(now.since(since)));
         let is_late = worker.late_kill_at().is_some_and(|at| at <= now);
@@ -51,7 +62,7 @@ pub(super) fn advance(turn: &mut Turn) {
             }
         };
         turn.info(format!(
-            "Worker {pid} is still there {after} after it was asked to stop: sending {signal}"
+            "{whom} is still there {after} after it was asked to stop: sending {signal}"
         ));
         match is_late {
             true => send(turn, pid, signal),
@@ -62,16 +73,17 @@ pub(super) fn advance(turn: &mut Turn) {
 
 /// When a worker has not stopped in time.
 pub(super) fn deadline(state: &State) -> Option<Monotonic> {
-    let mut stopping = state.workers.values().filter(|worker| worker.is_stopping()).peekable();
+    let mut stopping = state.stoppables().filter(|(_, worker)| worker.is_stopping()).peekable();
     stopping.peek()?;
     let schedule = state.config.stop_schedule();
-    stopping.filter_map(|worker| worker.next_stop_at(&schedule)).min()
+    let next = stopping.filter_map(|(_, worker)| worker.next_stop_at(&schedule));
+    next.chain(delivery::deadline(state)).min()
 }
 
 /// Moves a worker to its next step. Returns the signal that it was sent.
 pub(super) fn next_step(turn: &mut Turn, pid: Pid, schedule: &StopSchedule) -> Signal {
     let since = turn.now.monotonic;
-    let Some(worker) = turn.state.workers.get_mut(&pid) else { return schedule.first() };
+    let Some(worker) = turn.state.stoppable_mut(pid) else { return schedule.first() };
     let step = worker.stop_progress.map_or(0, |progress| progress.step.saturating_add(1));
     worker.stop_progress = Some(StopProgress { step, since });
     let signal = schedule.signal(step);
@@ -85,8 +97,16 @@ pub(super) fn reschedule(turn: &mut Turn, before: &Config) {
         return;
     }
     let schedule = turn.state.config.stop_schedule();
-    for pid in turn.all_workers() {
-        let Some(worker) = turn.state.workers.get_mut(&pid) else { continue };
+    disposition::inspect_all(turn);
+    let all: Vec<Pid> = turn.state.stoppables().map(|(pid, _)| pid).collect();
+    for pid in all {
+        let is_named_only = turn.state.config.stop.is_none();
+        let is_leftover = turn.state.leftovers.contains_key(&pid);
+        let Some(worker) = turn.state.stoppable_mut(pid) else { continue };
+        if is_leftover && (is_named_only || worker.stop_progress.is_none()) {
+            leftovers::schedule(turn, pid);
+            continue;
+        }
         let Some(progress) = &mut worker.stop_progress else { continue };
         match schedule.resumed_at(|signal| worker.signaled.contains(&signal)) {
             Some(step) => progress.step = step,

@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::decide::action::Action;
 use crate::decide::event::PreflightOutcome;
 use crate::decide::preflight::{PREFLIGHT_MAX, UpgradeRequest, Verdict, verdict};
-use crate::decide::rollout;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Requester, announce};
+use crate::decide::{disposition, ending, rollout};
 use crate::outcome::Outcome;
 use crate::ruby;
 use crate::state::{
-    Deployment, EndedUpgrade, Monotonic, Pid, Reexec, Stage, State, UpgradeKind, Waiter, WaitsFor,
-    release,
+    Deployment, EndedUpgrade, Killed, Monotonic, Pid, Reexec, Stage, State, UpgradeKind, Waiter,
+    WaitsFor, release,
 };
 use crate::status;
 
@@ -157,11 +157,13 @@ pub(super) fn preflight_ended(turn: &mut Turn, outcome: &PreflightOutcome) {
     match verdict(outcome, request, is_overdue) {
         Verdict::Accept { release } => {
             announce(turn, &format!("einhorn {release} can take over; handing over to it"));
+            ending::finish(turn);
             turn.state.reexec = handing_over;
             turn.actions.push(Action::HandOver);
         }
         Verdict::HandBack => {
             announce(turn, "A Ruby Einhorn can take over; handing back to it");
+            ending::finish(turn);
             turn.state.reexec = handing_over;
             turn.actions.push(Action::HandBack);
         }
@@ -208,6 +210,8 @@ fn end_reexec(turn: &mut Turn, answer: Answer, waits_for: &[WaitsFor]) {
         took: now.monotonic.since(reexec.asked_at),
         ended_on: now.realtime,
         failures: Vec::new(),
+        killed: Killed::default(),
+        killed_later_count: 0,
     };
     let is_done = |waiter: &Waiter| waits_for.contains(&waiter.waits_for);
     waiters::finish_upgrade(turn, ended, numbers, is_done);
@@ -219,6 +223,7 @@ pub(super) fn adopted(turn: &mut Turn, from_release: &str) {
     turn.state.reexecuted_at = Some(turn.now.monotonic);
     let release = release();
     announce(turn, &format!("Re-executed: from einhorn {from_release} to {release}"));
+    disposition::inspect_unknown(turn);
     let reexec = turn.state.reexec.unwrap_or(Reexec {
         kind: UpgradeKind::Reload,
         asked_at: turn.now.monotonic,
@@ -304,6 +309,10 @@ pub(super) fn abandon(turn: &mut Turn) {
     let unsettled = "Not settled: the master is going down".to_owned();
     let unsettled = Answer { message: unsettled, ..answer.clone() };
     waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &unsettled);
+    let undrained = "Not drained: the master is going down".to_owned();
+    let undrained = Answer { message: undrained, ..answer.clone() };
+    let waits = |waiter: &Waiter| matches!(waiter.waits_for, WaitsFor::Drained { .. });
+    waiters::finish(turn, waits, &undrained);
     waiters::finish(turn, |waiter| waiter.waits_for != WaitsFor::Exit, &answer);
 }
 

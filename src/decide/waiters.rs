@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::decide::action::{Action, ReportKind};
 use crate::decide::turn::Turn;
+use crate::decide::{disposition, drain};
 use crate::outcome::Outcome;
 use crate::protocol::{End, Numbers, Progress, ProgressStage, Reply, ReplyEvent};
 use crate::scalar::Scalar;
@@ -23,6 +24,8 @@ pub(super) struct Requester {
     pub(super) request_id: Option<Scalar>,
     /// Whether it wants machine-readable events.
     pub(super) wants_events: bool,
+    /// Whether it waits until old workers have drained.
+    pub(super) until_drained: bool,
 }
 
 /// The final reply to a request.
@@ -57,6 +60,7 @@ pub(super) fn answer(turn: &mut Turn, requester: &Requester, answer: Answer) {
 
 /// Answers with a status report, which the shell completes with figures from the kernel.
 pub(super) fn report(turn: &mut Turn, requester: &Requester, kind: ReportKind) {
+    disposition::inspect_unhandled(turn);
     let reply = answered(turn, requester, Answer::done(""));
     turn.actions.push(Action::Report { connection: requester.connection, kind, reply });
 }
@@ -80,8 +84,9 @@ pub(super) fn join(
         answer(turn, &requester, refusal);
         return false;
     }
-    let Requester { connection, request_id, wants_events } = requester;
-    let waiter = Waiter { connection, request_id, waits_for, wants_events };
+    let Requester { connection, request_id, wants_events, until_drained } = requester;
+    let waiter =
+        Waiter { connection, request_id, waits_for, wants_events, until_drained, killed_count: 0 };
     tell(turn, &waiter, message);
     turn.state.waiters.push(waiter);
     true
@@ -104,6 +109,12 @@ pub(super) fn attach(turn: &mut Turn, requester: Requester) {
         (Some(Reexec { kind: UpgradeKind::Smooth | UpgradeKind::Fleet, .. }), ..)
         | (_, None, Some(_)) => WaitsFor::Upgrade,
         (_, Some(_), _) => WaitsFor::Rollout,
+        (None, None, None) if state.ending_upgrade.is_some() => WaitsFor::Rollout,
+        (None, None, None) if requester.until_drained && drain::is_under_way(state) => {
+            let waits_for = WaitsFor::Drained { before: state.generation };
+            join(turn, requester, waits_for, "Waiting for the old workers");
+            return;
+        }
         (None, None, None) => return tell_last(turn, &requester),
     };
     join(turn, requester, waits_for, "Waiting for the upgrade in progress");
@@ -165,8 +176,19 @@ pub(super) fn finish_upgrade(
 ) {
     let answer = Answer { outcome: ended.outcome, message: ended.message.clone() };
     let event = end(numbers, &answer, ended.directory.as_deref(), &ended.failures);
-    send_last(turn, is_done, &answer.message, &event);
+    let is_successful = matches!(ended.outcome, Outcome::Done | Outcome::Killed);
+    let before = turn.state.generation;
     turn.state.last_upgrade = Some(ended);
+    if is_successful && drain::is_under_way(turn.state) {
+        let stay = |waiter: &&mut Waiter| waiter.until_drained && is_done(waiter);
+        let mut staying = std::mem::take(&mut turn.state.waiters);
+        for waiter in staying.iter_mut().filter(stay) {
+            waiter.waits_for = WaitsFor::Drained { before };
+            tell(turn, waiter, &answer.message);
+        }
+        turn.state.waiters = staying;
+    }
+    send_last(turn, is_done, &answer.message, &event);
 }
 
 /// Sends the matching waiters their final reply.
@@ -178,8 +200,7 @@ pub(super) fn finish(turn: &mut Turn, is_done: impl Fn(&Waiter) -> bool, answer:
 
 /// Sends clients that wait for the master's exit their final reply.
 pub(super) fn notify_exit_waiters(turn: &mut Turn, message: &str) {
-    let answer = Answer::done(message);
-    finish(turn, |waiter| waiter.waits_for == WaitsFor::Exit, &answer);
+    drain::answer(turn, WaitsFor::Exit, message);
 }
 
 /// Sends the matching waiters a message, with the event if they want one, and removes them.
@@ -199,8 +220,8 @@ fn send_last(
 }
 
 fn requester(waiter: &Waiter) -> Requester {
-    let Waiter { connection, request_id, waits_for: _, wants_events } = waiter.clone();
-    Requester { connection, request_id, wants_events }
+    let Waiter { connection, request_id, wants_events, until_drained, .. } = waiter.clone();
+    Requester { connection, request_id, wants_events, until_drained }
 }
 
 fn send(
@@ -235,6 +256,7 @@ fn end(
 fn stage(state: &State, waits_for: WaitsFor) -> ProgressStage {
     match waits_for {
         WaitsFor::Settled => ProgressStage::Settling,
+        WaitsFor::Drained { .. } => ProgressStage::Draining,
         WaitsFor::Exit => ProgressStage::Stopping,
         // The request was accepted, and the preflight begins in this step.
         WaitsFor::Reexec | WaitsFor::Upgrade if state.reexec.is_none() => ProgressStage::Preflight,

@@ -3,9 +3,10 @@
 
 use std::path::PathBuf;
 
+use crate::decide::event::Left;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::announce;
-use crate::decide::{backoff, failures, rollout, stop, waiters};
+use crate::decide::{backoff, disposition, failures, killed, leftovers, rollout, stop, waiters};
 use crate::state::{AckMode, Connection, ConnectionId, ExitStatus, Now, Pid, Slot, Worker};
 
 /// A worker has been started.
@@ -60,8 +61,15 @@ pub(super) fn spawn_failed(turn: &mut Turn, slot: Slot, why: &str) {
 }
 
 /// A child was reaped.
-pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, stderr_tail: &[u8]) {
+pub(super) fn exited(
+    turn: &mut Turn,
+    pid: Pid,
+    status: ExitStatus,
+    stderr_tail: &[u8],
+    left: Option<Left>,
+) {
     let Some(worker) = turn.state.workers.remove(&pid) else {
+        leftovers::look_soon(turn);
         if rollout::check_exited(turn, pid, status) {
             return;
         }
@@ -80,6 +88,10 @@ pub(super) fn exited(turn: &mut Turn, pid: Pid, status: ExitStatus, stderr_tail:
         worker.slot.0
     );
     announce(turn, &message);
+    killed::count(turn, pid, &worker, status);
+    if let Some(left) = left {
+        leftovers::found(turn, pid, worker.clone(), left);
+    }
     if worker.missed_ack_deadline {
         failures::overdue_worker_exited(turn, pid, &worker, stderr_tail);
     }
@@ -110,6 +122,9 @@ pub(super) fn acknowledge(turn: &mut Turn, pid: Pid) {
     };
     let (count, target) = (turn.state.acked_count(), turn.state.config.target);
     announce(turn, &format!("Up to {count} / {target} {mode} ACKs{ending}"));
+    if !turn.state.workers[&pid].is_stopping() {
+        disposition::inspect(turn, pid);
+    }
 }
 
 pub(super) fn acknowledge_due(turn: &mut Turn) {

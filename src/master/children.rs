@@ -1,4 +1,4 @@
-//! Child processes: signalling and reaping them.
+//! Child processes: reaping them.
 
 use std::io;
 
@@ -11,18 +11,6 @@ use crate::sys::process;
 use crate::sys::signal;
 
 impl Master {
-    pub(super) fn send_signal(&mut self, pid: Pid, signal: Signal) {
-        let sent = match signal::number(signal.name()) {
-            // Nothing of the worker is left to clean up after the others.
-            Some(_) if signal == Signal::Kill => process::kill_group(pid.0),
-            Some(number) => process::kill(pid.0, number),
-            None => Err(std::io::ErrorKind::Unsupported.into()),
-        };
-        if let Err(error) = sent {
-            self.log(Level::Error, &format!("Cannot send {signal} to worker {pid}: {error}"));
-        }
-    }
-
     fn reaped(&mut self, pid: Pid, status: ExitStatus) {
         match self.children.remove(&pid) {
             Some(Child::Candidate(preflight)) => self.candidate_ended(pid, *preflight, status),
@@ -86,7 +74,9 @@ impl Master {
         let last_words =
             worker_stderr.map(|worker_stderr| worker_stderr.reaped(pid.0, &mut self.log));
         let last_words = last_words.unwrap_or_default();
-        self.events.push_back(Event::Exited { pid, status, last_words });
+        let is_worker = self.state.workers.contains_key(&pid);
+        let left = is_worker.then(|| self.left_by(pid)).flatten();
+        self.events.push_back(Event::Exited { pid, status, last_words, left });
     }
 
     /// Kills a process group; an empty group is not an error.

@@ -16,6 +16,7 @@ impl Master {
     /// Runs until the master exits. Returns the exit status.
     pub fn run(mut self) -> i32 {
         self.renice_master();
+        self.set_subreaper(true);
         // A pending signal to stop must be handled before any worker is started.
         self.deliver_pending_signals();
         // SIGCHLD during a hand-over may be lost: the kernel drops it while its disposition is
@@ -129,6 +130,8 @@ impl Master {
         match action {
             Action::Spawn { slot, generation } => self.spawn(slot, generation),
             Action::Signal { pid, signal } => self.send_signal(pid, signal),
+            Action::Inspect { pid, signal } => self.inspect(pid, signal),
+            Action::LookAtGroups => self.look_at_groups(),
             // Progress is not sent to clients that do not read; the final reply is.
             Action::Reply { connection, reply }
                 if reply.wait && !self.clients.connections.has_write_room(connection) => {}
@@ -171,6 +174,7 @@ impl Master {
 
     /// Removes the master's files, flushes the log, and returns the exit status.
     fn shut_down(mut self, code: i32) -> i32 {
+        self.name_those_left();
         for file in std::mem::take(&mut self.resources.files) {
             if let Err(error) = file.remove() {
                 let path = file.path().display().to_string();

@@ -55,7 +55,10 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "set_workers",
-        help: Some("Run N workers (args: N [--wait] to wait until exactly N are up)"),
+        help: Some(
+            "Run N workers (args: N [--wait] to wait until exactly N are up and \
+             the others are gone)",
+        ),
     },
     Command {
         name: "signal",
@@ -70,19 +73,24 @@ pub const COMMANDS: &[Command] = &[
         name: "upgrade",
         help: Some(
             "Re-execute the master, then gradually replace its workers with new ones (args: \
-             [--to-ruby] to hand back to a Ruby Einhorn)",
+             [--drained] to wait until the old workers are gone, or [--to-ruby] to hand back to a \
+             Ruby Einhorn)",
         ),
     },
     Command {
         name: "upgrade_fleet",
         help: Some(
             "Re-execute the master, then start a whole new set of workers and stop the old ones \
-             once all new ones are up (args: [--to-ruby] to hand back to a Ruby Einhorn)",
+             once all new ones are up (args: [--drained] to wait until those are gone, or \
+             [--to-ruby] to hand back to a Ruby Einhorn)",
         ),
     },
     Command {
         name: "wait",
-        help: Some("Wait for the upgrade in progress, or report how the last one ended"),
+        help: Some(
+            "Wait for the upgrade in progress, or report how the last one ended (args: \
+             [--drained] to wait until the old workers are gone)",
+        ),
     },
     Command { name: "worker:ack", help: None },
     Command { name: "worker:ping", help: None },

@@ -75,6 +75,8 @@ pub enum ProgressStage {
     Rollout,
     /// After a failed upgrade the old generation is brought back to full strength.
     Restoring,
+    /// Old workers are draining after an upgrade.
+    Draining,
     /// The number of workers is changing to the target.
     Settling,
     /// The master is shutting down.
@@ -89,6 +91,7 @@ impl ProgressStage {
         ProgressStage::Canary,
         ProgressStage::Rollout,
         ProgressStage::Restoring,
+        ProgressStage::Draining,
         ProgressStage::Settling,
         ProgressStage::Stopping,
     ];
@@ -101,6 +104,7 @@ impl ProgressStage {
             ProgressStage::Canary => "canary",
             ProgressStage::Rollout => "rollout",
             ProgressStage::Restoring => "restoring",
+            ProgressStage::Draining => "draining",
             ProgressStage::Settling => "settling",
             ProgressStage::Stopping => "stopping",
         }
@@ -114,6 +118,7 @@ impl ProgressStage {
             ProgressStage::Canary => "canary",
             ProgressStage::Rollout => "roll-out",
             ProgressStage::Restoring => "restoring",
+            ProgressStage::Draining => "draining",
             ProgressStage::Settling => "settling",
             ProgressStage::Stopping => "stopping",
         }

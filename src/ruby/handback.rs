@@ -21,6 +21,9 @@ const RELOADED: &str = "Handed back: a Ruby Einhorn goes on";
 const ROLLOUT_CONTINUES: &str = "Handed back: a Ruby Einhorn goes on with the roll-out, and tells \
                                  how it ends to the newest request of a connection that has an id";
 
+/// The final reply to a client that waits for old workers to drain.
+const NOT_DRAINED: &str = "Not drained: handed back to a Ruby Einhorn, which does not tell";
+
 /// Names everything in this state that the original cannot represent.
 pub fn unknown_to_ruby(state: &State) -> Vec<String> {
     let listeners = state.listeners.iter().filter(|listener| !is_known(listener));
@@ -189,6 +192,7 @@ fn connection(socket: Psych, carried: &CarriedConnection, waiters: &[&Waiter]) -
             let message = match waiter.waits_for {
                 WaitsFor::Reexec | WaitsFor::Settled | WaitsFor::Exit => RELOADED,
                 WaitsFor::Rollout | WaitsFor::Upgrade => ROLLOUT_CONTINUES,
+                WaitsFor::Drained { .. } => NOT_DRAINED,
             };
             let request_id = waiter.request_id.clone();
             let event = None;

@@ -300,8 +300,14 @@ impl Original {
                     Subscription::Upgrade | Subscription::Reload => WaitsFor::Reexec,
                 };
                 let request_id = request_id.clone();
-                let wants_events = false;
-                state.waiters.push(Waiter { connection: id, request_id, waits_for, wants_events });
+                state.waiters.push(Waiter {
+                    connection: id,
+                    request_id,
+                    waits_for,
+                    wants_events: false,
+                    until_drained: false,
+                    killed_count: 0,
+                });
             }
             let is_too_long =
                 connection.input.len() > LINE_MAX && !connection.input.contains(&b'\n');

@@ -17,6 +17,17 @@ frozen! {
         last_words: Option<Text>,
     }
 
+    struct Killed of state::Killed {
+        unhandled_count: u32,
+        first_unhandled: Option<Unhandled>,
+        overdue_count: u32,
+    }
+
+    struct Unhandled of state::Unhandled {
+        program: Option<Text>,
+        signal: Text,
+    }
+
     struct Identity of handover::Identity {
         device: u64,
         inode: u64,

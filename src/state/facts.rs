@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::state::{
-    Config, ConnectionId, Deployment, EndedUpgrade, Generation, Listener, Monotonic, Pid, Realtime,
-    Reexec, Rollout, Slot, UPGRADE_FAILURES_MIN, Waiter, Worker,
+    Config, ConnectionId, Deployment, EndedUpgrade, EndingUpgrade, Generation, Leftover, Listener,
+    Monotonic, Pid, Realtime, Reexec, Rollout, Slot, UPGRADE_FAILURES_MIN, Waiter, Worker,
 };
 
 /// A client's connection.
@@ -35,6 +35,8 @@ pub struct State {
     pub listeners: Vec<Listener>,
     /// The workers that have not been reaped yet.
     pub workers: BTreeMap<Pid, Worker>,
+    /// What reaped workers have left running in their process groups, by the group's number.
+    pub leftovers: BTreeMap<Pid, Leftover>,
     /// Workers that have been ordered: `decide` has asked for their start, and its outcome is
     /// pending.
     pub ordered: BTreeMap<Slot, Generation>,
@@ -63,6 +65,8 @@ pub struct State {
     pub reexec: Option<Reexec>,
     /// The roll-out in progress.
     pub rollout: Option<Rollout>,
+    /// The upgrade whose new workers are up and whose end was not told yet.
+    pub ending_upgrade: Option<EndingUpgrade>,
     /// How the last upgrade ended.
     pub last_upgrade: Option<EndedUpgrade>,
     /// The deployments of the generations that may still be started; empty without `--chdir` and
@@ -72,6 +76,8 @@ pub struct State {
     pub next_deployment: Option<Deployment>,
     /// How often workers of each slot exited without having been asked to.
     pub slot_deaths: BTreeMap<Slot, u32>,
+    /// The generation of the last warning that a worker has no handler.
+    pub warned_generation: Option<Generation>,
     /// Clients that are owed a final reply.
     pub waiters: Vec<Waiter>,
     /// When the master last re-executed itself.
@@ -103,6 +109,7 @@ impl State {
             processor_count: processor_count.max(1),
             listeners,
             workers: BTreeMap::new(),
+            leftovers: BTreeMap::new(),
             ordered: BTreeMap::new(),
             connections: BTreeMap::new(),
             generation: Generation(0),
@@ -115,10 +122,12 @@ impl State {
             stopping: None,
             reexec: None,
             rollout: None,
+            ending_upgrade: None,
             last_upgrade: None,
             deployments: BTreeMap::new(),
             next_deployment: None,
             slot_deaths: BTreeMap::new(),
+            warned_generation: None,
             waiters: Vec::new(),
             reexecuted_at: None,
             upgrade_due_at: None,
@@ -133,6 +142,38 @@ impl State {
     /// How many unacked workers there may be while workers are replaced gradually.
     pub fn max_unacked(&self) -> u32 {
         self.config.max_unacked.unwrap_or(self.processor_count)
+    }
+
+    /// A worker that was not reaped yet, or what a reaped one has left under its pid: whatever is
+    /// stopped by the schedule.
+    pub fn stoppable(&self, pid: Pid) -> Option<&Worker> {
+        let leftover = || self.leftovers.get(&pid).map(|leftover| &leftover.worker);
+        self.workers.get(&pid).or_else(leftover)
+    }
+
+    /// The same, to be changed.
+    pub fn stoppable_mut(&mut self, pid: Pid) -> Option<&mut Worker> {
+        let leftover = self.leftovers.get_mut(&pid).map(|leftover| &mut leftover.worker);
+        self.workers.get_mut(&pid).or(leftover)
+    }
+
+    /// All of them.
+    pub fn stoppables(&self) -> impl Iterator<Item = (Pid, &Worker)> {
+        let leftovers = self.leftovers.iter().map(|(pid, leftover)| (*pid, &leftover.worker));
+        self.workers.iter().map(|(pid, worker)| (*pid, worker)).chain(leftovers)
+    }
+
+    /// All of them, to be changed.
+    pub fn stoppables_mut(&mut self) -> impl Iterator<Item = (Pid, &mut Worker)> {
+        let leftovers = self.leftovers.iter_mut();
+        let leftovers = leftovers.map(|(pid, leftover)| (*pid, &mut leftover.worker));
+        self.workers.iter_mut().map(|(pid, worker)| (*pid, worker)).chain(leftovers)
+    }
+
+    /// Workers of other generations that were asked to stop.
+    pub fn leaving_workers(&self) -> impl Iterator<Item = &Worker> {
+        let is_leaving = |it: &&Worker| it.generation != self.generation && it.is_stopping();
+        self.workers.values().filter(is_leaving)
     }
 
     /// Workers of the current generation.

@@ -4,12 +4,15 @@ mod check;
 mod config;
 mod facts;
 mod ids;
+mod killed;
 mod last_words;
+mod leftover;
 mod listener;
 mod release;
 mod rollout;
 mod signal;
 mod stop;
+mod stop_signal;
 mod suspension;
 mod time;
 mod upgrade;
@@ -18,7 +21,9 @@ mod worker;
 pub use config::{AckMode, Config, Nice, ReexecMode, Verbosity, WORKERS_MAX, default_file_name};
 pub use facts::{Connection, State, Stopping};
 pub use ids::{ConnectionId, Generation, Pid, Slot};
+pub use killed::{Killed, Unhandled};
 pub use last_words::{CAPTURED_LINE_MAX, LAST_WORDS_MAX, TAIL_MAX, last_words};
+pub use leftover::Leftover;
 pub use listener::{Address, Bind, BoundBy, Family, Listener, ListenerOptions};
 pub use release::{STATE_FORMAT, release};
 pub use rollout::{
@@ -27,7 +32,10 @@ pub use rollout::{
 };
 pub use signal::{ExitStatus, Signal};
 pub use stop::{StopProgress, StopSchedule, StopStep};
+pub use stop_signal::{Delivery, Disposition, StopSignal};
 pub use suspension::{Suspended, Suspension};
 pub use time::{Monotonic, Now, Realtime, SECONDS_MAX};
-pub use upgrade::{CandidateReport, EndedUpgrade, Reexec, Stage, UpgradeKind, Waiter, WaitsFor};
+pub use upgrade::{
+    CandidateReport, EndedUpgrade, EndingUpgrade, Reexec, Stage, UpgradeKind, Waiter, WaitsFor,
+};
 pub use worker::{Ping, Worker};

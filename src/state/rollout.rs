@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::state::{Generation, Monotonic, Pid, Slot};
+use crate::state::{Generation, Killed, Monotonic, Pid, Slot};
 
 /// The default of `--ack-timeout`: loading a large application takes a minute; a worker that takes
 /// two has hung.
@@ -85,6 +85,8 @@ pub struct Rollout {
     pub failure_count: u32,
     /// The first failures, [`FAILURES_KEPT`] at most.
     pub failures: Vec<Failure>,
+    /// The old workers that were killed instead of draining.
+    pub killed: Killed,
 }
 
 impl Rollout {
@@ -106,6 +108,7 @@ impl Rollout {
             },
             failure_count: 0,
             failures: Vec::new(),
+            killed: Killed::default(),
         }
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::outcome::Outcome;
 use crate::scalar::Scalar;
-use crate::state::{ConnectionId, Failure, Generation, Monotonic, Pid, Realtime, RolloutKind};
+use crate::state::{
+    ConnectionId, Failure, Generation, Killed, Monotonic, Pid, Realtime, RolloutKind,
+};
 
 /// The kind of upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,11 @@ pub enum WaitsFor {
     Rollout,
     /// The end of the re-exec and then of the roll-out.
     Upgrade,
+    /// The end of all workers before this generation, and of what they leave running.
+    Drained {
+        /// The generation that serves.
+        before: Generation,
+    },
     /// The target number of workers being up, and no more running.
     Settled,
     /// The exit of the master.
@@ -85,6 +92,10 @@ pub struct Waiter {
     pub waits_for: WaitsFor,
     /// Whether it wants machine-readable events.
     pub wants_events: bool,
+    /// Whether it then waits until the old workers have drained.
+    pub until_drained: bool,
+    /// How many workers were killed instead of draining while it waited.
+    pub killed_count: u32,
 }
 
 /// What a candidate reports in a preflight.
@@ -119,4 +130,20 @@ pub struct EndedUpgrade {
     pub ended_on: Realtime,
     /// The first failures of its new workers.
     pub failures: Vec<Failure>,
+    /// The old workers that were killed instead of draining before it ended.
+    pub killed: Killed,
+    /// How many were after it had ended.
+    pub killed_later_count: u32,
+}
+
+/// An upgrade whose new workers are up, while it waits for old ones that are expected to be killed
+/// by what asked them to stop, so that it can tell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndingUpgrade {
+    /// Its record, with an outcome and a message still to come.
+    pub ended: EndedUpgrade,
+    /// How many new workers failed.
+    pub failure_count: u32,
+    /// Until when it waits.
+    pub deadline: Monotonic,
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::scalar::Scalar;
 use crate::state::config::AckMode;
 use crate::state::{
-    ConnectionId, Generation, Monotonic, Now, Realtime, Signal, Slot, StopProgress, StopSchedule,
-    Suspension,
+    ConnectionId, Delivery, Disposition, Generation, Monotonic, Now, Realtime, Signal, Slot,
+    StopProgress, StopSchedule, StopSignal, Suspension,
 };
 
 /// How long a worker that missed its ACK deadline may take to stop: it has not begun to serve, and
@@ -44,6 +44,8 @@ pub struct Worker {
     /// How far along the schedule it is; `None` if it was not asked to stop, or by another signal
     /// than that of `--stop`.
     pub stop_progress: Option<StopProgress>,
+    /// The last signal that asked it to stop.
+    pub stop_signal: Option<StopSignal>,
     /// When it was last asked to stop, as a calendar time.
     pub last_signaled_on: Option<Realtime>,
     /// Its last ping.
@@ -56,27 +58,17 @@ pub struct Worker {
     pub missed_ack_deadline: bool,
     /// Whether and for how long signals have suspended it.
     pub suspension: Suspension,
+    /// The name of its program; `None` if it is not known.
+    pub program: Option<String>,
+    /// What it does with the first signal of the schedule, as it was last seen.
+    pub disposition: Option<Disposition>,
 }
 
 impl Worker {
     /// A worker that was started just now.
     pub fn new(slot: Slot, generation: Generation, now: Now) -> Worker {
-        Worker {
-            slot,
-            generation,
-            spawned_at: now.monotonic,
-            spawned_on: now.realtime,
-            acked_at: None,
-            signaled: BTreeSet::new(),
-            stop_requested_at: None,
-            stop_progress: None,
-            last_signaled_on: None,
-            ping: None,
-            connection: None,
-            directory: None,
-            missed_ack_deadline: false,
-            suspension: Suspension::default(),
-        }
+        let (spawned_at, spawned_on) = (now.monotonic, now.realtime);
+        Worker { slot, generation, spawned_at, spawned_on, ..Worker::default() }
     }
 
     /// Whether it was ACKed, and so counts as up.
@@ -103,6 +95,12 @@ impl Worker {
             }
             AckMode::Timer(_) | AckMode::Manual => None,
         }
+    }
+
+    /// The signal that asks it to stop, if it is this one and was not sent yet.
+    pub fn undelivered(&mut self, signal: Signal) -> Option<&mut StopSignal> {
+        let sent = |it: &&mut StopSignal| it.signal == signal && it.delivery != Delivery::Sent;
+        self.stop_signal.as_mut().filter(sent)
     }
 
     /// When it is sent another signal for not stopping in time; `None` if it was not asked to stop,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
 use crate::protocol::{Numbers, ProgressStage, WorkerFailure};
-use crate::status::kinds::{Health, ListenerKind, Unit, UpgradeCommand, WorkerState};
+use crate::status::kinds::{Health, ListenerKind, Unit, UpgradeCommand, WarningKind, WorkerState};
 
 /// The version of the document. It increases when a field is removed or changes its meaning, not
 /// when one is added.
@@ -22,6 +22,8 @@ pub struct Status {
     pub health: Health,
     /// Why the health is not ok, one sentence each; empty if it is.
     pub reasons: Vec<String>,
+    /// What does not lessen the capacity, and should be looked into all the same.
+    pub warnings: Vec<Warning>,
     /// Other things worth knowing, one sentence each.
     pub notes: Vec<String>,
     /// The master itself.
@@ -34,6 +36,15 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// The listeners, in the order of the command line.
     pub listeners: Vec<ListenerStatus>,
+}
+
+/// A warning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// What it is about.
+    pub kind: WarningKind,
+    /// One sentence.
+    pub message: String,
 }
 
 /// The status of the master's process.
@@ -90,6 +101,8 @@ pub struct LastUpgrade {
     pub ended_on_ms: i64,
     /// The first failures of its new workers.
     pub failures: Vec<WorkerFailure>,
+    /// How many old workers were killed instead of draining, those after its end included.
+    pub killed: u32,
 }
 
 /// A worker.

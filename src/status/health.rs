@@ -1,7 +1,9 @@
 //! The health of the master, and the reasons if it is degraded.
 
-use crate::state::{State, Suspended, Worker};
-use crate::status::kinds::Health;
+use crate::state::{State, Worker};
+use crate::status::document::Warning;
+use crate::status::kinds::{Health, WarningKind};
+use crate::status::warnings::suspended;
 
 /// The health of the master.
 pub struct Condition {
@@ -11,6 +13,8 @@ pub struct Condition {
     pub health: Health,
     /// Why the health is not ok.
     pub reasons: Vec<String>,
+    /// Workers that are suspended although the health is ok.
+    pub warnings: Vec<Warning>,
     /// Other things worth knowing.
     pub notes: Vec<String>,
 }
@@ -29,6 +33,7 @@ pub fn condition(state: &State) -> Condition {
     };
     let is_short = serving_count < target;
     let mut reasons = Vec::new();
+    let mut warnings = Vec::new();
     let mut notes = Vec::new();
     if state.stopping.is_some() {
         reasons.push("the master is going down".to_owned());
@@ -43,15 +48,17 @@ pub fn condition(state: &State) -> Condition {
         let streak = format!("consecutive deaths before an ACK: {count}{end}");
         if is_short { &mut reasons } else { &mut notes }.push(streak);
     }
-    let suspended = state.workers.iter().filter_map(|(pid, worker)| {
-        let Suspended { signal, .. } = worker.suspension.current?;
-        let slot = worker.slot.0;
-        Some(format!("worker {pid} (slot {slot}) is suspended by SIG{signal}; SIGCONT lets it run"))
-    });
-    if is_short { &mut reasons } else { &mut notes }.extend(suspended);
+    let suspended = suspended(state);
+    match is_short {
+        true => reasons.extend(suspended),
+        false => warnings.extend(suspended.map(|message| {
+            let kind = WarningKind::Suspended;
+            Warning { kind, message }
+        })),
+    }
     notes.extend(missing_release(state));
     let health = if reasons.is_empty() { Health::Ok } else { Health::Degraded };
-    Condition { serving_count, health, reasons, notes }
+    Condition { serving_count, health, reasons, warnings, notes }
 }
 
 /// A note if workers run another release than their generation began with, which is gone.

@@ -32,6 +32,24 @@ words! {
 }
 
 words! {
+    /// What a warning is about.
+    WarningKind {
+        /// Workers have no handler for the signal that asks them to stop.
+        NoHandler "no_handler",
+        /// Workers cannot be sent the signal that asks them to stop.
+        NotSignalled "not_signalled",
+        /// Old workers have been draining for long.
+        LongDrain "long_drain",
+        /// Old workers were killed instead of draining after their upgrade had ended.
+        Killed "killed",
+        /// Workers have left processes running.
+        LeftOver "left_over",
+        /// A signal suspends workers.
+        Suspended "suspended",
+    }
+}
+
+words! {
     /// The command that began an upgrade.
     UpgradeCommand {
         /// The master re-executes itself, without replacing workers.

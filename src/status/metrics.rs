@@ -8,7 +8,7 @@ use std::fmt::{self, Display, Write};
 use crate::outcome::Outcome;
 use crate::protocol::ProgressStage;
 use crate::status::document::{ListenerStatus, Status, WorkerStatus};
-use crate::status::kinds::{Health, Unit, WorkerState};
+use crate::status::kinds::{Health, Unit, WarningKind, WorkerState};
 
 /// The prefix of every name.
 const PREFIX: &str = "einhorn_";
@@ -33,6 +33,11 @@ fn master(text: &mut Text, status: &Status) {
     text.sample(&[("release", &master.release), ("name", name), ("pid", &pid)], 1);
     text.gauge("healthy", "", "Whether enough workers are serving.");
     text.sample(&[], u8::from(status.health == Health::Ok));
+    text.gauge("warnings", "", "How many warnings there are, by what they are about.");
+    for kind in WarningKind::ALL {
+        let count = status.warnings.iter().filter(|warning| warning.kind == *kind).count();
+        text.sample(&[("kind", kind.word())], count);
+    }
     text.gauge("start_time", "seconds", "When the master's process began, since 1970.");
     let began = |uptime: u64| status.written_on_ms.saturating_sub_unsigned(uptime);
     text.optional(&[], master.uptime_ms.map(|uptime| seconds(began(uptime))));
@@ -80,6 +85,8 @@ fn last_upgrade(text: &mut Text, status: &Status) {
         let is_so = last.is_some_and(|last| last.outcome == *outcome);
         text.sample(&[("outcome", outcome.name())], u8::from(is_so));
     }
+    text.gauge("last_upgrade_killed", "", "Old workers that it killed instead of draining.");
+    text.optional(&[], last.map(|last| last.killed));
     text.gauge("last_upgrade_end_time", "seconds", "When the last upgrade ended, since 1970.");
     text.optional(&[], last.map(|last| seconds(last.ended_on_ms)));
     text.gauge("last_upgrade_duration", "seconds", "How long the last upgrade took.");

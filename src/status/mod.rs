@@ -11,17 +11,19 @@ mod metrics;
 mod progress;
 mod report;
 mod table;
+mod warnings;
 mod words;
 
 pub use document::{
     InProgress, LastUpgrade, ListenerStatus, MasterStatus, Queue, Status, StopStepStatus, VERSION,
-    WorkerStatus,
+    Warning, WorkerStatus,
 };
-pub use kinds::{Health, ListenerKind, Unit, UpgradeCommand, WorkerState};
+pub use kinds::{Health, ListenerKind, Unit, UpgradeCommand, WarningKind, WorkerState};
 pub use metrics::metrics;
-pub use progress::{failure, milliseconds, numbers, stage};
+pub use progress::{failure, milliseconds, numbers, since_request, stage};
 pub use report::{Measurements, report};
 pub use table::{Style, table};
+pub use warnings::{leftover, no_handler, program};
 pub use words::span;
 
 /// Formats the document as JSON on one line.

@@ -15,12 +15,13 @@ pub fn stage(state: &State) -> Option<ProgressStage> {
         true => ProgressStage::Canary,
         false => ProgressStage::Rollout,
     });
+    let ending = state.ending_upgrade.as_ref().map(|_| ProgressStage::Rollout);
     let stopping = state.stopping.map(|_| ProgressStage::Stopping);
     let is_short = state.current_capacity() < state.config.target;
     let is_back = state.generation == state.newest_generation || !is_short;
     let is_restoring = state.old_workers().next().is_some() || !is_back;
     let restoring = || is_restoring.then_some(ProgressStage::Restoring);
-    stopping.or(reexec).or(rollout).or_else(restoring)
+    stopping.or(reexec).or(rollout).or(ending).or_else(restoring)
 }
 
 /// Generation, worker counts, and the time since the change in progress was requested.
@@ -43,7 +44,8 @@ fn elapsed(state: &State, stage: ProgressStage, now: Now) -> Duration {
             state.reexec.map(|reexec| since(reexec.asked_at))
         }
         ProgressStage::Canary | ProgressStage::Rollout => {
-            state.rollout.as_ref().map(|rollout| since(rollout.asked_at))
+            let rollout = state.rollout.as_ref().map(|rollout| since(rollout.asked_at));
+            rollout.or(state.ending_upgrade.as_ref().map(|ending| ending.ended.took))
         }
         ProgressStage::Restoring => {
             state.last_upgrade.as_ref().map(|ended| since_request(ended, now))
@@ -52,13 +54,13 @@ fn elapsed(state: &State, stage: ProgressStage, now: Now) -> Duration {
             let requests = state.workers.values().filter_map(|worker| worker.stop_requested_at);
             requests.min().map(since)
         }
-        ProgressStage::Settling => None,
+        ProgressStage::Draining | ProgressStage::Settling => None,
     }
     .unwrap_or_default()
 }
 
 /// The time since an upgrade that has ended was requested. Its end is known by the calendar only.
-fn since_request(ended: &EndedUpgrade, now: Now) -> Duration {
+pub fn since_request(ended: &EndedUpgrade, now: Now) -> Duration {
     let ago = u64::try_from(now.realtime.0.saturating_sub(ended.ended_on.0)).unwrap_or(0);
     ended.took.saturating_add(Duration::from_nanos(ago))
 }

@@ -13,6 +13,7 @@ use crate::status::document::{
 use crate::status::health::{Condition, condition};
 use crate::status::kinds::{ListenerKind, UpgradeCommand, WorkerState};
 use crate::status::progress::{failure, milliseconds, numbers, stage};
+use crate::status::warnings::warnings;
 
 /// Measurements from the measured.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,7 +30,8 @@ pub struct Measurements {
 
 /// Builds the document of the master's current status.
 pub fn report(state: &State, now: Now, measured: &Measurements) -> Status {
-    let Condition { serving_count, health, reasons, mut notes } = condition(state);
+    let Condition { serving_count, health, reasons, mut warnings, mut notes } = condition(state);
+    warnings.splice(0..0, self::warnings(state, now));
     if measured.is_release_gone {
         notes.push(format!(
             "the release of generation {} is gone: new workers start in the current --chdir \
@@ -51,6 +53,7 @@ pub fn report(state: &State, now: Now, measured: &Measurements) -> Status {
         written_on_ms: calendar(now.realtime),
         health,
         reasons,
+        warnings,
         notes,
         master: MasterStatus {
             pid: state.master_pid.0,
@@ -85,6 +88,7 @@ fn last_upgrade(ended: &EndedUpgrade) -> LastUpgrade {
         took_ms: milliseconds(ended.took),
         ended_on_ms: calendar(ended.ended_on),
         failures: ended.failures.iter().map(failure).collect(),
+        killed: ended.killed.count().saturating_add(ended.killed_later_count),
     }
 }
 

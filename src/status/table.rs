@@ -46,6 +46,8 @@ pub fn table(status: &Status, style: Style) -> String {
             reasons.for_each(|why| say(RED, &format!("degraded: {}", printable(why))));
         }
     }
+    let warnings = status.warnings.iter();
+    warnings.for_each(|it| say(RED, &format!("warning: {}", printable(&it.message))));
     status.notes.iter().for_each(|note| say(YELLOW, &format!("note: {}", printable(note))));
     if let Some(now) = &status.in_progress {
         say(YELLOW, &progress(now));

@@ -161,6 +161,8 @@ fn ask_for(handover: &mut Handover, kind: UpgradeKind) {
         request_id: Some(Scalar::Integer(7)),
         waits_for: WaitsFor::Upgrade,
         wants_events: false,
+        until_drained: false,
+        killed_count: 0,
     }];
 }
 

@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use einhorn::decide::{Action, Authority, Event, PreflightOutcome, step};
+use einhorn::decide::{Action, Authority, Event, Inspection, PreflightOutcome, step};
 use einhorn::protocol::{Line, Request};
 use einhorn::state::{
-    CandidateReport, Config, ConnectionId, ExitStatus, Monotonic, Now, Pid, Realtime, STATE_FORMAT,
-    Signal, Slot, State,
+    CandidateReport, Config, ConnectionId, Disposition, ExitStatus, Monotonic, Now, Pid, Realtime,
+    STATE_FORMAT, Signal, Slot, State,
 };
 
 /// The master's own pid.
@@ -31,12 +31,19 @@ pub(crate) struct Master {
     pub(crate) state: State,
     /// What time it is.
     pub(crate) now_ms: u64,
+    /// What the workers do with signals.
+    pub(crate) inspection: Inspection,
+    /// The worker that may not be sent signals.
+    pub(crate) refused: Option<Pid>,
 }
 
 impl Master {
     /// On a machine with four processors; no worker was started yet.
     pub(crate) fn new(config: Config) -> Master {
-        Master { state: State::new(config, Vec::new(), MASTER, 4), now_ms: 0 }
+        let state = State::new(config, Vec::new(), MASTER, 4);
+        let disposition = Some(Disposition::Caught);
+        let inspection = Inspection { disposition, program: Some("web".to_owned()) };
+        Master { state, now_ms: 0, inspection, refused: None }
     }
 
     /// With all its workers started at once, none of them up: index 0 as pid 1000, and so on.
@@ -55,9 +62,31 @@ impl Master {
         let realtime = 1_795_206_031_000_000_000 + i64::try_from(self.now_ms).unwrap() * 1_000_000;
         let now =
             Now { monotonic: Monotonic(self.now_ms * 1_000_000), realtime: Realtime(realtime) };
-        let actions = step(&mut self.state, now, event);
+        let mut actions = step(&mut self.state, now, event);
         self.state.check().unwrap();
+        // As the shell does, and before anything else happens.
+        let answers: Vec<Event> = actions.iter().filter_map(|it| self.answer(it)).collect();
+        actions.retain(|action| !matches!(action, Action::Inspect { .. }));
+        for answer in answers {
+            actions.extend(self.tell(answer));
+        }
         actions
+    }
+
+    /// What the shell answers to a signal or a look at a worker.
+    fn answer(&self, action: &Action) -> Option<Event> {
+        let inspection = self.inspection.clone();
+        match *action {
+            Action::Signal { pid, signal } => Some(match self.refused {
+                Some(refused) if refused == pid => {
+                    let why = "Operation not permitted (os error 1)".to_owned();
+                    Event::SignalFailed { pid, signal, why }
+                }
+                _ => Event::SignalSent { pid, signal, inspection },
+            }),
+            Action::Inspect { pid, signal } => Some(Event::Inspected { pid, signal, inspection }),
+            _ => None,
+        }
     }
 
     /// What it does in a turn at a time, the log left out.
@@ -147,7 +176,7 @@ pub(crate) fn ended(status: ExitStatus, report: Option<CandidateReport>, words: 
 
 /// That a child was reaped that has said nothing.
 pub(crate) fn exited(pid: i32, status: ExitStatus) -> Event {
-    Event::Exited { pid: Pid(pid), status, last_words: Vec::new() }
+    Event::Exited { pid: Pid(pid), status, last_words: Vec::new(), left: None }
 }
 
 /// That this image goes on with the state of the one before it.

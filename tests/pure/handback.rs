@@ -105,6 +105,8 @@ fn the_newest_id_of_a_connection_is_subscribed_and_the_others_are_told_now() {
         request_id,
         waits_for,
         wants_events: false,
+        until_drained: false,
+        killed_count: 0,
     });
     handover.state.waiters.extend(waiters);
     let descriptors = written(&handover)[":persistent_descriptors"].clone();

@@ -41,7 +41,7 @@ fn next_worker(master: &mut Master, pid: i32, now_ms: u64) {
 /// A worker ends, having said something; answers how the upgrade ended, if it has.
 fn ends(master: &mut Master, pid: i32, said: &[u8]) -> Option<einhorn::protocol::End> {
     let (pid, last_words) = (Pid(pid), said.to_vec());
-    let exited = Event::Exited { pid, status: ExitStatus::Code(3), last_words };
+    let exited = Event::Exited { pid, status: ExitStatus::Code(3), last_words, left: None };
     let mut actions = master.tell(exited);
     actions.extend(master.tell(Event::Turn));
     end(actions)

@@ -358,7 +358,8 @@ fn a_worker_in_another_directory_than_its_generations_is_an_error() {
     let deployment = Deployment { directory: Some("/srv/web/1".into()), environment: Vec::new() };
     master.state.deployments.insert(Generation(0), deployment);
     for (directory, is_inherited) in [("/srv/web/1", false), ("/srv/web/2", true)] {
-        let mut master = Master { state: master.state.clone(), ..master };
+        let mut master =
+            Master { state: master.state.clone(), inspection: master.inspection.clone(), ..master };
         master.turn_at(0);
         let directory = Some(directory.into());
         let (slot, pid, connection) = (Slot(0), Pid(1000), None);

@@ -161,6 +161,8 @@ fn an_upgrade_that_was_asked_for_is_done_and_told() {
             request_id: Some(Scalar::Integer(7)),
             waits_for: WaitsFor::Upgrade,
             wants_events: false,
+            until_drained: false,
+            killed_count: 0,
         };
         assert_eq!(state.waiters, [waiter]);
     }

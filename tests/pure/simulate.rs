@@ -215,6 +215,9 @@ impl<'u> Simulation<'u> {
         self.history.push_back((now, event, actions));
         self.history.drain(..self.history.len().saturating_sub(SHOWN_MAX));
         outcome?;
+        while let Some(answer) = self.world.answers.pop_front() {
+            self.tell(answer)?;
+        }
         if is_turn && self.exit.is_none() && self.world.random.chance(30) {
             self.look_ahead()?;
         }

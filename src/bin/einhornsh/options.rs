@@ -18,14 +18,17 @@ pub(crate) struct Options {
     /// Print replies as JSON events, one per line, and `status` as a JSON document
     #[arg(long)]
     pub(crate) json: bool,
+    /// Exit with 1 after `status` also if there are warnings
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Repeat `status` every SECONDS, or every 2 seconds, until the master is gone
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "2", value_parser = positive_seconds)]
     pub(crate) watch: Option<Duration>,
 }
 
-/// The command that `--watch` can repeat.
-const WATCHABLE: &str = "status";
+/// The command that `--watch` can repeat, and that `--strict` is for.
+const STATUS: &str = "status";
 
 /// The default interval of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -45,7 +48,7 @@ impl Options {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (word.as_str(), None),
             };
-            let is_watchable = rest.first().is_some_and(|command| command == WATCHABLE);
+            let is_status = rest.first().is_some_and(|command| command == STATUS);
             match (name, &value) {
                 _ if rest.is_empty() => rest.push(word),
                 ("--detach", None) => options.detach = true,
@@ -54,7 +57,8 @@ impl Options {
                     let value = value.or_else(|| words.next()).unwrap_or_default();
                     options.timeout = Some(seconds(name, &value)?);
                 }
-                ("--watch", _) if is_watchable => {
+                ("--strict", None) if is_status => options.strict = true,
+                ("--watch", _) if is_status => {
                     let next = || words.next_if(|word| word.parse::<f64>().is_ok());
                     let every = value.or_else(next).map(|value| seconds(name, &value));
                     options.watch = Some(every.transpose()?.unwrap_or(WATCH_EVERY));

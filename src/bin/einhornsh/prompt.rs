@@ -188,9 +188,11 @@ fn commands(prefix: &str) -> Vec<String> {
 /// Options of a command, both those for the master and those for einhornsh.
 fn options(command: &str, prefix: &str) -> Vec<String> {
     let own: &[&str] = match command {
-        "reload" | "upgrade" | "upgrade_fleet" => &["--detach", "--to-ruby"],
+        "reload" => &["--detach", "--to-ruby"],
+        "upgrade" | "upgrade_fleet" => &["--detach", "--drained", "--to-ruby"],
+        "wait" => &["--detach", "--drained"],
         "dec" | "die" | "inc" | "set_workers" => &["--detach", "--wait"],
-        "status" => &["--watch"],
+        "status" => &["--strict", "--watch"],
         _ => &[],
     };
     let all = own.iter().chain(&["--json", "--timeout"]);

@@ -13,10 +13,10 @@ use super::replies::{as_json, exit_status};
 use super::screen::Screen;
 use super::shell::Shell;
 
-/// The exit status if the master is degraded.
+/// The exit status if the master is degraded, or with `--strict` if there are warnings.
 const EXIT_DEGRADED: u8 = 1;
 
-/// Prints the status of the master. Returns the exit status: 0 if it is ok.
+/// Prints the status of the master. Returns the exit status: 0 if it is ok, warnings or not.
 pub(crate) fn show(
     shell: &mut Shell,
     client: &mut Client,
@@ -30,8 +30,11 @@ pub(crate) fn show(
         print(&mut shell.screen, command, &reply, &status)?;
         match command.options.watch {
             Some(every) if !shell.screen.is_closed => pause(client, every)?,
-            _ if status.health == Health::Ok => return Ok(0),
-            _ => return Ok(EXIT_DEGRADED),
+            _ if status.health == Health::Degraded => return Ok(EXIT_DEGRADED),
+            _ if command.options.strict && !status.warnings.is_empty() => {
+                return Ok(EXIT_DEGRADED);
+            }
+            _ => return Ok(0),
         }
     }
 }

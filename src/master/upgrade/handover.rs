@@ -54,6 +54,9 @@ impl Master {
             return;
         }
         self.log.flush();
+        // A Ruby Einhorn would take the orphans that come to it for its workers.
+        let wants_orphans = matches!(next_image, NextImage::Einhorn);
+        self.set_subreaper(wants_orphans);
         let tried = match &self.upgrade.candidate {
             None => Err(anyhow!("there is no candidate")),
             Some(candidate) => self.try_hand_over(candidate, next_image),
@@ -61,6 +64,7 @@ impl Master {
         let Err(why) = tried;
         let why = format!("{why:#}");
         self.upgrade.candidate = None;
+        self.set_subreaper(true);
         // SIGCHLD may have been lost if a wrapper was to be executed.
         self.reap_children();
         self.events.push_back(Event::HandOverFailed { why });

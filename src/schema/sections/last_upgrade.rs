@@ -6,7 +6,7 @@ use crate::outcome::Outcome;
 use crate::schema::codec::{Bytes, Text};
 use crate::schema::frozen::{Frozen, frozen};
 use crate::schema::section::section;
-use crate::schema::wire::{Failure, UpgradeKind};
+use crate::schema::wire::{Failure, Killed, UpgradeKind};
 use crate::state::{self, Generation, Realtime};
 
 section! {
@@ -25,6 +25,8 @@ frozen! {
         took: Duration,
         ended_on: Realtime,
         failures: Vec<Failure>,
+        killed: Killed,
+        killed_later_count: u32,
     }
 }
 

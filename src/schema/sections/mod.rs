@@ -4,10 +4,13 @@ mod children;
 mod connections;
 mod deployments;
 mod descriptors;
+mod dispositions;
+mod ending_upgrade;
 mod files;
 #[cfg(feature = "next")]
 mod hint;
 mod last_upgrade;
+mod leftovers;
 mod listeners;
 mod master;
 mod metrics_file;
@@ -17,15 +20,18 @@ mod note;
 mod options;
 mod origin;
 mod pool;
+mod programs;
 mod reexec;
 mod rollout;
 mod rollout_bounds;
 mod senders;
 mod slot_deaths;
 mod stop;
+mod stop_signals;
 mod suspensions;
 mod unlogged;
 mod waiters;
+mod warned;
 mod worker_directories;
 mod worker_stderr;
 mod workers;
@@ -60,6 +66,12 @@ pub(super) const SECTIONS: &[Row] = &[
     Row::of::<senders::Senders>(),
     Row::of::<stop::Stop>(),
     Row::of::<suspensions::Suspensions>(),
+    Row::of::<programs::Programs>(),
+    Row::of::<dispositions::Dispositions>(),
+    Row::of::<stop_signals::StopSignals>(),
+    Row::of::<leftovers::Leftovers>(),
+    Row::of::<ending_upgrade::EndingUpgrade>(),
+    Row::of::<warned::Warned>(),
     #[cfg(feature = "next")]
     Row::of::<note::Note>(),
     #[cfg(feature = "next")]

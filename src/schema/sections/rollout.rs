@@ -2,7 +2,7 @@
 
 use crate::schema::frozen::frozen;
 use crate::schema::section::section;
-use crate::schema::wire::Failure;
+use crate::schema::wire::{Failure, Killed};
 use crate::state::{self, Generation, Monotonic, Pid};
 
 section! {
@@ -20,6 +20,7 @@ frozen! {
         stage: RolloutStage,
         failure_count: u32,
         failures: Vec<Failure>,
+        killed: Killed,
     }
 
     enum RolloutKind of state::RolloutKind {

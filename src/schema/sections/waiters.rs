@@ -3,7 +3,7 @@
 use crate::schema::frozen::frozen;
 use crate::schema::section::section;
 use crate::schema::wire::Scalar;
-use crate::state::{self, ConnectionId};
+use crate::state::{self, ConnectionId, Generation};
 
 section! {
     struct Waiters: Critical "waiters" {
@@ -17,12 +17,15 @@ frozen! {
         request_id: Option<Scalar>,
         waits_for: WaitsFor,
         wants_events: bool,
+        until_drained: bool,
+        killed_count: u32,
     }
 
     enum WaitsFor of state::WaitsFor {
         Reexec,
         Rollout,
         Upgrade,
+        Drained { before: Generation },
         Settled,
         Exit,
     }

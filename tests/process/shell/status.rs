@@ -26,6 +26,7 @@ fn status(health: Health, pid: i32) -> Status {
         written_on_ms: 1_795_299_815_750,
         health,
         reasons: vec!["0 of 4 workers are up".to_owned()],
+        warnings: Vec::new(),
         notes: Vec::new(),
         master: MasterStatus {
             pid,

@@ -151,7 +151,7 @@ impl World {
     pub(super) fn reap(&mut self, state: &State, pid: Pid) -> Option<Event> {
         let last_words = self.random.one_of(&[&b""[..], b"no\x1b[0m \xff\n"]).to_vec();
         let Some(process) = self.processes.remove(&pid) else {
-            return Some(Event::Exited { pid, status: OK, last_words });
+            return Some(Event::Exited { pid, status: OK, last_words, left: None });
         };
         self.last_reaped = Some(pid);
         let status = match process.fate {
@@ -178,7 +178,7 @@ impl World {
         if let Some(connection) = connection.filter(|_| self.random.chance(70)) {
             self.close(state, connection);
         }
-        Some(Event::Exited { pid, status, last_words })
+        Some(Event::Exited { pid, status, last_words, left: None })
     }
 
     /// Dies with the next that it does.

@@ -93,7 +93,9 @@ impl<'s> Step<'s> {
     /// How the roll-out ended, if it did.
     pub(super) fn rollout_ended(&self) -> Option<Outcome> {
         let is_over = self.after.rollout.is_none() || self.begins_rollout();
-        let has_ended = self.before.rollout.is_some() && is_over;
+        let (before, after) = (self.before, self.after);
+        let was_on = before.rollout.is_some() || before.ending_upgrade.is_some();
+        let has_ended = was_on && is_over && after.ending_upgrade.is_none();
         has_ended.then(|| self.after.last_upgrade.as_ref().map(|last| last.outcome)).flatten()
     }
 }

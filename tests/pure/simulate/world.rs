@@ -1,11 +1,11 @@
 //! The world around the master: a clock, and whoever carries out what it orders, late, in vain, or
 //! not quite as hoped. Who lives in it is for `processes` and `people`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use einhorn::decide::{Action, Event, PREFLIGHT_MAX};
-use einhorn::state::{ConnectionId, Generation, Monotonic, Pid, Signal, State};
+use einhorn::decide::{Action, Event, Inspection, PREFLIGHT_MAX};
+use einhorn::state::{ConnectionId, Disposition, Generation, Monotonic, Pid, Signal, State};
 
 use super::people::People;
 use super::processes::{Fate, Process, Role};
@@ -30,6 +30,8 @@ pub(super) struct World {
     pub(super) last_reaped: Option<Pid>,
     /// Starts that were ordered, and are not reported yet; and when they have had long enough.
     pub(super) orders: Vec<(Role, Option<Monotonic>)>,
+    /// What the shell answers before anything else happens.
+    pub(super) answers: VecDeque<Event>,
     /// Connections that are closed, which is not reported yet.
     pub(super) closed: Vec<ConnectionId>,
     pub(super) last_connection: ConnectionId,
@@ -49,6 +51,7 @@ impl World {
             last_pid: MASTER,
             last_reaped: None,
             orders: Vec::new(),
+            answers: VecDeque::new(),
             closed: Vec::new(),
             last_connection: ConnectionId(0),
         }
@@ -74,10 +77,19 @@ impl World {
                 Action::RunCanaryCheck { .. } => {
                     self.order(Role::Check, Some(state.config.rollout.on_canary_timeout));
                 }
-                Action::Signal { pid, signal: Signal::Kill } => self.kill(*pid),
-                Action::Signal { pid, .. } => {
+                Action::Signal { pid, signal } => {
                     assert!(self.processes.contains_key(pid), "{pid} was reaped");
+                    if *signal == Signal::Kill {
+                        self.kill(*pid);
+                    }
+                    let (pid, signal, inspection) = (*pid, *signal, caught());
+                    self.answers.push_back(Event::SignalSent { pid, signal, inspection });
                 }
+                Action::Inspect { pid, signal } => {
+                    let (pid, signal, inspection) = (*pid, *signal, caught());
+                    self.answers.push_back(Event::Inspected { pid, signal, inspection });
+                }
+                Action::LookAtGroups => panic!("nothing was left"),
                 Action::KillPreflight => self.kill_candidate(),
                 Action::KillCheck { process } => self.kill(*process),
                 Action::Close { connection } => self.close(state, *connection),
@@ -121,4 +133,9 @@ impl World {
             _ => now,
         };
     }
+}
+
+/// That a worker has a handler.
+fn caught() -> Inspection {
+    Inspection { disposition: Some(Disposition::Caught), program: None }
 }

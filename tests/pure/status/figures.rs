@@ -16,6 +16,7 @@ fn a_busy_master_in_full() {
         took_ms: 61_001,
         ended_on_ms: 1_795_206_031_500,
         failures: Vec::new(),
+        killed: 2,
     };
     let found = metrics(&Status { last_upgrade: Some(last), ..busy() });
     assert_eq!(found, include_str!("busy.metrics"), "\n{found}");

@@ -8,7 +8,7 @@ use einhorn::outcome::Outcome;
 use einhorn::protocol::ProgressStage;
 use einhorn::state::{
     AckMode, Address, Bind, BoundBy, Config, Deployment, EndedUpgrade, Failure, Family, Generation,
-    Listener, ListenerOptions, Monotonic, Now, Pid, Realtime, Rollout, RolloutKind, Slot,
+    Killed, Listener, ListenerOptions, Monotonic, Now, Pid, Realtime, Rollout, RolloutKind, Slot,
     UpgradeKind,
 };
 use einhorn::status::{
@@ -237,6 +237,8 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
             age: Duration::ZERO,
             last_words: Some("E: no such module\n\u{9b}2J".to_owned()),
         }],
+        killed: Killed::default(),
+        killed_later_count: 0,
     });
     let status = told(&master);
     assert_eq!(status.health, Health::Ok);

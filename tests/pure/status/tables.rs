@@ -3,7 +3,7 @@
 use einhorn::protocol::{Numbers, ProgressStage};
 use einhorn::status::{
     Health, InProgress, ListenerKind, ListenerStatus, MasterStatus, Queue, Status, StopStepStatus,
-    Style, Unit, VERSION, WorkerState, WorkerStatus, table,
+    Style, Unit, VERSION, Warning, WarningKind, WorkerState, WorkerStatus, table,
 };
 
 const BUSY: &str = include_str!("busy.txt");
@@ -22,6 +22,7 @@ pub(super) fn busy() -> Status {
         written_on_ms: 1_795_299_815_750,
         health: Health::Degraded,
         reasons: vec!["1 of 4 workers are up".to_owned(), "2 deaths in a row".to_owned()],
+        warnings: vec![Warning { kind: WarningKind::LeftOver, message: "a warning".to_owned() }],
         notes: vec!["a note".to_owned()],
         master: MasterStatus {
             pid: 900,

@@ -152,6 +152,13 @@ fn wait(handover: &mut Handover) {
     let state = &mut handover.state;
     state.connections.insert(id, Connection::default());
     let waits_for = WaitsFor::Settled;
-    let waiter = Waiter { connection: id, request_id: None, waits_for, wants_events: false };
+    let waiter = Waiter {
+        connection: id,
+        request_id: None,
+        waits_for,
+        wants_events: false,
+        until_drained: false,
+        killed_count: 0,
+    };
     state.waiters.push(waiter);
 }

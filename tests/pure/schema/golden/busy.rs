@@ -14,10 +14,10 @@ use einhorn::schema::{
 };
 use einhorn::state::{
     AckMode, Address, Bind, Config, Connection, ConnectionId, Deployment, EndedUpgrade, Failure,
-    Family, Generation, Listener, ListenerOptions, Monotonic, Nice, Now, Pid, Ping, Realtime,
-    Reexec, ReexecMode, Rollout, RolloutBounds, RolloutKind, RolloutStage, Signal, Slot, Stage,
-    State, StopProgress, StopSchedule, Suspended, Suspension, UpgradeKind, Verbosity, Waiter,
-    WaitsFor, Worker,
+    Family, Generation, Killed, Listener, ListenerOptions, Monotonic, Nice, Now, Pid, Ping,
+    Realtime, Reexec, ReexecMode, Rollout, RolloutBounds, RolloutKind, RolloutStage, Signal, Slot,
+    Stage, State, StopProgress, StopSchedule, Suspended, Suspension, UpgradeKind, Verbosity,
+    Waiter, WaitsFor, Worker,
 };
 
 /// Every field off its default, but those that exclude what is set.
@@ -201,6 +201,8 @@ fn busy_waiters() -> Vec<Waiter> {
         request_id: Some(request_id),
         waits_for,
         wants_events: false,
+        until_drained: false,
+        killed_count: 0,
     };
     let mut waiters: Vec<Waiter> = ids.into_iter().zip(waits).map(waiter).collect();
     let exit = Waiter { waits_for: WaitsFor::Exit, ..waiters[0].clone() };
@@ -245,6 +247,8 @@ pub(super) fn ended(kind: UpgradeKind, outcome: Outcome) -> EndedUpgrade {
         took: Duration::from_nanos(61_000_000_003),
         ended_on: now(333).realtime,
         failures: failures(),
+        killed: Killed::default(),
+        killed_later_count: 0,
     }
 }
 

@@ -45,6 +45,8 @@ pub(in super::super) fn fresh() -> Handover {
         request_id: None,
         waits_for: WaitsFor::Reexec,
         wants_events: false,
+        until_drained: false,
+        killed_count: 0,
     });
     handover.descriptors.extend([
         socket(Role::Listener(0), 6, true),
@@ -153,6 +155,8 @@ pub(in super::super) fn leaving() -> Handover {
         request_id: Some(Scalar::Integer(1)),
         waits_for: WaitsFor::Exit,
         wants_events: true,
+        until_drained: false,
+        killed_count: 0,
     });
     handover
 }

@@ -1,0 +1,122 @@
+//! What workers leave running in their process groups. With `--stop` it gets the rest of the
+//! schedule, and holds up the master's end as long as that lasts; without, it is only named, since
+//! the original lets a worker's background jobs live.
+
+use std::time::Duration;
+
+use crate::decide::action::Action;
+use crate::decide::event::Left;
+use crate::decide::turn::Turn;
+use crate::decide::waiters::{announce, announce_error};
+use crate::decide::{delivery, stop};
+use crate::state::{Leftover, Monotonic, Pid, Signal, State, StopProgress, Worker};
+use crate::status;
+
+/// How often they are looked for: nothing tells when the last process of a group has ended that is
+/// no child of the master.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+
+/// A worker was reaped, and processes run on in its group.
+pub(super) fn found(turn: &mut Turn, group: Pid, worker: Worker, left: Left) {
+    // KILL went to the whole group: they are about to be gone.
+    let is_news = !worker.signaled.contains(&Signal::Kill);
+    let Left { count, program } = left;
+    // What the schedule needs; the rest was about its first process.
+    let Worker { slot, generation, spawned_at, spawned_on, acked_at, .. } = worker;
+    let Worker { signaled, stop_requested_at, stop_progress, stop_signal, .. } = worker;
+    let worker = Worker {
+        slot,
+        generation,
+        spawned_at,
+        spawned_on,
+        acked_at,
+        signaled,
+        stop_requested_at,
+        stop_progress,
+        stop_signal,
+        last_signaled_on: worker.last_signaled_on,
+        ..Worker::default()
+    };
+    let look_at = turn.now.monotonic + LOOK_PERIOD;
+    turn.state.leftovers.insert(group, Leftover { worker, count, program, look_at });
+    if is_news {
+        let what = what(turn.state, group);
+        let then = match turn.state.config.stop {
+            Some(_) => "they are stopped by the schedule",
+            None => "they are left alone without --stop",
+        };
+        announce_error(
+            turn,
+            &format!("Worker {group} has left {what} in its process group; {then}"),
+        );
+    }
+    schedule(turn, group);
+}
+
+/// With `--stop`, continues the worker's schedule for what it has left, or begins it; without,
+/// forgets it.
+pub(super) fn schedule(turn: &mut Turn, group: Pid) {
+    let schedule = turn.state.config.stop.clone();
+    let now = turn.now.monotonic;
+    let Some(leftover) = turn.state.leftovers.get_mut(&group) else { return };
+    let worker = &mut leftover.worker;
+    let Some(schedule) = schedule else {
+        worker.signaled.clear();
+        worker.stop_requested_at = None;
+        worker.stop_progress = None;
+        worker.stop_signal = None;
+        return;
+    };
+    let progress = worker.stop_progress.get_or_insert(StopProgress { step: 0, since: now });
+    let signal = schedule.signal(progress.step);
+    stop::send(turn, group, signal);
+}
+
+/// A child has ended that was no worker: it may have been the last one of a group.
+pub(super) fn look_soon(turn: &mut Turn) {
+    for leftover in turn.state.leftovers.values_mut() {
+        leftover.look_at = turn.now.monotonic;
+    }
+}
+
+/// Looks for all of them if that is due for one: what it takes does not depend on how many.
+pub(super) fn look_again(turn: &mut Turn) {
+    let now = turn.now.monotonic;
+    if deadline(turn.state).is_some_and(|due| due <= now) {
+        let leftovers = turn.state.leftovers.values_mut();
+        leftovers.for_each(|leftover| leftover.look_at = now + LOOK_PERIOD);
+        turn.actions.push(Action::LookAtGroups);
+    }
+}
+
+/// They were looked for.
+pub(super) fn seen(turn: &mut Turn, group: Pid, left: Option<Left>) {
+    let Some(leftover) = turn.state.leftovers.get_mut(&group) else { return };
+    match left {
+        Some(Left { count, program }) => {
+            leftover.count = count;
+            leftover.program = program;
+        }
+        None => {
+            turn.state.leftovers.remove(&group);
+            announce(turn, &format!("What worker {group} had left running is gone"));
+        }
+    }
+}
+
+/// When they are looked for again.
+pub(super) fn deadline(state: &State) -> Option<Monotonic> {
+    state.leftovers.values().map(|leftover| leftover.look_at).min()
+}
+
+/// Whether a stopping master waits for them.
+pub(super) fn is_waited_for(state: &State, leftover: &Leftover, now: Monotonic) -> bool {
+    let worker = &leftover.worker;
+    let schedule = state.config.stop.as_ref().filter(|_| worker.stop_progress.is_some());
+    schedule.is_some_and(|schedule| !delivery::is_over(worker, schedule, now))
+}
+
+/// `2 processes (sleep)`.
+fn what(state: &State, group: Pid) -> String {
+    state.leftovers.get(&group).map(status::leftover).unwrap_or_default()
+}

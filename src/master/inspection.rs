@@ -1,0 +1,71 @@
+//! Looking at what workers do with signals, and sending them.
+
+use std::collections::BTreeSet;
+
+use crate::decide::{Event, Inspection};
+use crate::master::Master;
+use crate::state::{Disposition, Pid, Signal};
+use crate::sys::{group, handlers, process, signal};
+
+impl Master {
+    /// Looks up what a worker does with a signal.
+    pub(super) fn inspect(&mut self, pid: Pid, signal: Signal) {
+        let inspection = self.inspection(pid, signal);
+        self.events.push_back(Event::Inspected { pid, signal, inspection });
+    }
+
+    /// Sends a signal to a worker, or to what one has left.
+    pub(super) fn send_signal(&mut self, pid: Pid, signal: Signal) {
+        // Its handler may have been set up after its ACK, or removed.
+        let inspection = match self.state.workers.contains_key(&pid) && signal != Signal::Kill {
+            true => self.inspection(pid, signal),
+            false => Inspection::default(),
+        };
+        let is_leftover = self.state.leftovers.contains_key(&pid);
+        let sent = match signal::number(signal.name()) {
+            Some(number) if is_leftover => group::signal_leftovers(pid.0, number),
+            // Nothing of the worker is left to clean up after the others.
+            Some(_) if signal == Signal::Kill => process::kill_group(pid.0),
+            Some(number) => process::kill(pid.0, number),
+            None => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        self.events.push_back(match sent {
+            Err(error) if !process::is_no_such_process(&error) => {
+                Event::SignalFailed { pid, signal, why: error.to_string() }
+            }
+            // One that is gone has been reaped by another process, or is about to be.
+            _ => Event::SignalSent { pid, signal, inspection },
+        });
+    }
+
+    /// What a worker does with a signal. With `--stop`, a handler of any process of its group
+    /// counts: each gets the signal once the worker's first process has ended.
+    fn inspection(&self, pid: Pid, signal: Signal) -> Inspection {
+        let program = handlers::program_name(pid.0).and_then(|name| name.into_string().ok());
+        let Some(number) = signal::number(signal.name()) else {
+            return Inspection { disposition: None, program };
+        };
+        let own = disposition(pid.0, number);
+        let counts_group = self.state.config.stop.is_some();
+        let is_handled = |found: &Disposition| found.is_handled();
+        let disposition = match own {
+            Some(found) if counts_group && !found.is_handled() => {
+                let members = group::members(&BTreeSet::from([pid.0])).unwrap_or_default();
+                let mut others = members.iter().filter(|member| member.pid != pid.0);
+                let handled = others.find_map(|it| disposition(it.pid, number).filter(is_handled));
+                handled.or(own)
+            }
+            own => own,
+        };
+        Inspection { disposition, program }
+    }
+}
+
+fn disposition(pid: i32, number: i32) -> Option<Disposition> {
+    Some(match handlers::of(pid)?.disposition(number) {
+        handlers::Disposition::Caught => Disposition::Caught,
+        handlers::Disposition::Blocked => Disposition::Blocked,
+        handlers::Disposition::Ignored => Disposition::Ignored,
+        handlers::Disposition::Default => Disposition::Default,
+    })
+}
