@@ -30,5 +30,5 @@ mod workers;
 
 pub use launch::Launch;
 pub use running::Master;
-pub use upgrade::check::check;
 pub use upgrade::rollback::Adoption;
+pub use upgrade::upgrade_check::check;
