@@ -8,7 +8,7 @@ mod command;
 mod event;
 mod failures;
 mod pool;
-mod preflight;
+mod preflight_verdict;
 mod reconcile;
 mod rollout;
 mod settings;
@@ -26,7 +26,7 @@ pub use action::{Action, Level, ReportKind};
 pub use backoff::back_off;
 pub use event::{Authority, Event, Membership, PreflightOutcome, Sender};
 pub use pool::SPAWNS_PER_TURN;
-pub use preflight::PREFLIGHT_MAX;
+pub use preflight_verdict::PREFLIGHT_MAX;
 pub use reconcile::next_deadline;
 pub use upgrade::HUP_PAUSE;
 
