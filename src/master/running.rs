@@ -13,7 +13,7 @@ use crate::master::status::metrics_file::MetricsFile;
 use crate::master::terminal::Terminal;
 use crate::master::upgrade::candidate::{Candidate, NextImage};
 use crate::master::workers::autogroup::AutogroupLevels;
-use crate::master::workers::stderr::WorkerStderr;
+use crate::master::workers::stderr_to_log::WorkerStderr;
 use crate::schema::Origin;
 use crate::state::{Monotonic, Pid, State};
 use crate::sys::file::OwnedFile;

@@ -20,7 +20,7 @@ use crate::master::program::find_program;
 use crate::master::running::{Clients, Resources, Wakeups};
 use crate::master::source::Source;
 use crate::master::workers::deployment;
-use crate::master::workers::stderr::WorkerStderr;
+use crate::master::workers::stderr_to_log::WorkerStderr;
 use crate::state::{self, Config, Generation, Listener, Pid, State};
 use crate::sys::file::OwnedFile;
 use crate::sys::poll::{Interest, Poll};

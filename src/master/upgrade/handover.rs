@@ -25,7 +25,7 @@ use crate::master::upgrade::exec::ExecRequest;
 use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, original_limit};
 use crate::master::upgrade::pin::verify_directory;
 use crate::master::upgrade::rollback::Adoption;
-use crate::master::workers::stderr::WorkerStderr;
+use crate::master::workers::stderr_to_log::WorkerStderr;
 use crate::preflight::PinnedFrom;
 use crate::ruby::Original;
 use crate::schema::{self, Carried, Handover, Role};

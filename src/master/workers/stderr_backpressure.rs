@@ -1,4 +1,4 @@
-//! Draining the workers' standard error into the log, at the pace of the log's reader.
+//! Backpressure on the workers' standard error: it is read no faster than the log is.
 
 use std::time::Duration;
 
