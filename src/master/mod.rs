@@ -19,7 +19,7 @@ mod now;
 mod pid_file;
 mod program;
 mod ruby;
-mod running;
+mod running_master;
 mod source;
 mod start;
 mod status;
@@ -29,6 +29,6 @@ mod upgrade;
 mod workers;
 
 pub use launch::Launch;
-pub use running::Master;
+pub use running_master::Master;
 pub use upgrade::rollback::Adoption;
 pub use upgrade::upgrade_check::check;

@@ -17,7 +17,7 @@ use crate::master::locks;
 use crate::master::log::Log;
 use crate::master::pid_file::write_pid_file;
 use crate::master::program::find_program;
-use crate::master::running::{Clients, Resources, Wakeups};
+use crate::master::running_master::{Clients, Resources, Wakeups};
 use crate::master::source::Source;
 use crate::master::workers::deployment;
 use crate::master::workers::stderr_to_log::WorkerStderr;

@@ -18,7 +18,7 @@ use crate::master::descriptors::{
 use crate::master::environment::without_own_variables;
 use crate::master::log::Log;
 use crate::master::ruby::takeover::{self, Note};
-use crate::master::running::{Clients, Resources, Wakeups};
+use crate::master::running_master::{Clients, Resources, Wakeups};
 use crate::master::source::Source;
 use crate::master::upgrade::candidate::{Candidate, NextImage};
 use crate::master::upgrade::exec::ExecRequest;
