@@ -1,4 +1,4 @@
-//! Backpressure on the workers' standard error: it is read no faster than the log is.
+//! Backpressure on the workers' standard error: read only as fast as the log takes it.
 
 use std::time::Duration;
 
