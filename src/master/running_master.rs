@@ -61,6 +61,8 @@ pub struct Clients {
     /// While set, the command socket is not watched: accepting is paused.
     pub(super) accept_again_at: Option<Monotonic>,
     pub(super) connections: Connections,
+    /// How many clients may be connected at once.
+    pub(super) limit: usize,
 }
 
 /// The upgrade in progress, as far as it needs descriptors.

@@ -11,6 +11,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use crate::decide::{Event, Level};
 use crate::master::Master;
 use crate::master::child::{Child, status};
+use crate::master::clients::client_limit::client_limit;
 use crate::master::clients::connections::Connections;
 use crate::master::descriptors::{
     carried_file, identity, owned_file, skipped_section_note, used_fds, verify_descriptors,
@@ -251,7 +252,7 @@ impl Master {
         }
         let mut take = |role: Role| claimed.remove(&role);
         let listeners = (0..).map_while(|index| take(Role::Listener(index))).collect();
-        let mut connections = Connections::new(parts.open_files.hard);
+        let mut connections = Connections::new();
         let carried = handover.connections.into_iter();
         let streams = carried.filter_map(|c| take(Role::Connection(c.id)).map(|fd| (c, fd)));
         connections.adopt(streams.collect(), handover.senders, handover.next_connection);
@@ -282,7 +283,8 @@ impl Master {
             image: parts.image,
             files: handover.files.into_iter().map(owned_file).collect(),
         };
-        let clients = Clients { command_socket, accept_again_at: None, connections };
+        let limit = client_limit(parts.open_files.hard);
+        let clients = Clients { command_socket, accept_again_at: None, connections, limit };
         let wait_mask = origin.mask().without_handled();
         let wakeups = Wakeups { poll: parts.poll, signals: parts.signals, wait_mask };
         let log = parts.log.with_backlog(handover.unlogged);
