@@ -1,14 +1,14 @@
 //! The command line of einhorn: its options, what their values mean, and the checks. No I/O.
 
 mod address;
-mod check;
+mod adoption_words;
 mod env_file;
 mod long_option;
 mod options;
 mod value;
 
 pub use address::parse_bind;
-pub use check::split_at_state_fd;
+pub use adoption_words::split_at_state_fd;
 pub use env_file::parse_variables;
 pub use long_option::expand_abbreviations;
 pub use options::{

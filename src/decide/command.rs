@@ -2,7 +2,7 @@
 
 use crate::decide::action::{Action, ReportKind};
 use crate::decide::event::{Authority, Membership, Sender};
-use crate::decide::preflight::UpgradeRequest;
+use crate::decide::preflight_verdict::UpgradeRequest;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Requester};
 use crate::decide::{pool, settings, shutdown, upgrade, worker_message};

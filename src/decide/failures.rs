@@ -1,6 +1,7 @@
-//! Failures of new workers during a roll-out (docs/decisions/0010-upgrades-that-end.md).
+//! Failures of new workers during a roll-out, and when they are too many
+//! (docs/decisions/0010-upgrades-that-end.md).
 
-use crate::decide::turn::Turn;
+use crate::decide::turn::{Turn, counted, size};
 use crate::decide::waiters::announce;
 use crate::decide::{backoff, canary, stop};
 use crate::state::{
@@ -113,6 +114,16 @@ fn record(turn: &mut Turn, failure: Failure) {
         rollout.failures.push(failure);
     }
     announce(turn, &format!("Failure {count} of this upgrade; it ends at {limit}"));
+}
+
+/// Why there are too many failures for the roll-out to go on; `None` while there are not.
+pub(super) fn too_many(state: &State) -> Option<String> {
+    let count = state.rollout.as_ref()?.failure_count;
+    if count >= state.failures_max() {
+        return Some(format!("{} failed", counted(size(count), "new worker")));
+    }
+    let deaths = state.early_death_count;
+    state.has_given_up().then(|| format!("{deaths} consecutive deaths before an ACK (--retries)"))
 }
 
 /// Formats a failure for a log line.

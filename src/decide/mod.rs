@@ -14,7 +14,7 @@ mod failures;
 mod killed;
 mod leftovers;
 mod pool;
-mod preflight;
+mod preflight_verdict;
 mod reconcile;
 mod rollout;
 mod settings;
@@ -32,7 +32,7 @@ pub use action::{Action, Level, ReportKind};
 pub use backoff::back_off;
 pub use event::{Authority, Event, Inspection, Left, Membership, PreflightOutcome, Sender};
 pub use pool::SPAWNS_PER_TURN;
-pub use preflight::PREFLIGHT_MAX;
+pub use preflight_verdict::PREFLIGHT_MAX;
 pub use reconcile::next_deadline;
 pub use upgrade::HUP_PAUSE;
 

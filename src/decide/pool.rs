@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::decide::action::Action;
 use crate::decide::backoff::back_off;
 use crate::decide::stop;
-use crate::decide::turn::{Turn, counted, list};
+use crate::decide::turn::{Turn, counted, list, size};
 use crate::decide::waiters::{self, Answer};
 use crate::outcome::Outcome;
 use crate::state::{Generation, Monotonic, Pid, State, WORKERS_MAX, WaitsFor, Worker};
@@ -55,7 +55,7 @@ pub(super) fn refuse_target(turn: &Turn, new: i64) -> Option<String> {
 /// the highest slots, so that the slots in use stay low.
 pub(super) fn cull(turn: &mut Turn) {
     let staying = || turn.state.current_workers().filter(|(_, worker)| !worker.is_stopping());
-    let target = usize::try_from(turn.state.config.target).unwrap_or(usize::MAX);
+    let target = size(turn.state.config.target);
     let surplus = staying().count().saturating_sub(target);
     if surplus == 0 {
         return;

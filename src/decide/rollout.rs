@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::decide::turn::{Turn, counted, list};
+use crate::decide::turn::{Turn, counted, list, size};
 use crate::decide::waiters::{self, Answer, announce};
 use crate::decide::{canary, ending, failures, stop};
 use crate::outcome::Outcome;
@@ -123,16 +123,8 @@ pub(super) fn reconcile(turn: &mut Turn) {
 }
 
 fn end_exhausted(turn: &mut Turn) {
-    let Some(rollout) = &turn.state.rollout else { return };
-    let count = rollout.failure_count;
-    let began_at = rollout.began_at;
-    if count >= turn.state.failures_max() {
-        let count = counted(size(count), "new worker");
-        return end(turn, Outcome::Failed, &format!("{count} failed"));
-    }
-    if turn.state.has_given_up() {
-        let deaths = turn.state.early_death_count;
-        let why = format!("{deaths} consecutive deaths before an ACK (--retries)");
+    let Some(Rollout { began_at, .. }) = turn.state.rollout else { return };
+    if let Some(why) = failures::too_many(turn.state) {
         return end(turn, Outcome::Failed, &why);
     }
     if let Some(limit) = turn.state.config.rollout.upgrade_timeout
@@ -320,8 +312,4 @@ fn surplus(state: &State, old_count: usize) -> usize {
 
 fn target(state: &State) -> usize {
     size(state.config.target)
-}
-
-fn size(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }

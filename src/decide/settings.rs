@@ -6,10 +6,8 @@ use std::time::Duration;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::Answer;
 use crate::decide::{backoff, pool, stop};
-use crate::protocol::{Bound, Setting, SettingError, parse_settings, span};
-use crate::state::{
-    AckMode, Config, RolloutBounds, SECONDS_MAX, StopSchedule, Verbosity, WORKERS_MAX,
-};
+use crate::protocol::{Setting, parse_settings, span};
+use crate::state::{AckMode, Config, SECONDS_MAX, StopSchedule, Verbosity, WORKERS_MAX};
 
 /// Applies a mapping of settings. The words are joined, so that clients need not quote it.
 pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
@@ -17,10 +15,7 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
         let why = "config needs a mapping of settings, such as: config '{seconds: 2}'";
         return Answer::not_understood(why);
     }
-    let changed = parse_settings(&words.join(" "))
-        .map_err(|SettingError(why)| why)
-        .and_then(|settings| check(turn, settings));
-    match changed {
+    match parse_settings(&words.join(" ")).and_then(|settings| check(turn, settings)) {
         Err(why) => Answer::not_understood(why),
         Ok((config, changes)) => {
             let had_given_up = turn.state.has_given_up();
@@ -60,6 +55,7 @@ fn check(turn: &Turn, settings: Vec<Setting>) -> Result<(Config, Vec<String>), S
 
 /// Checks and applies a setting. Returns a description of the change.
 fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, String> {
+    let bounds = &mut config.rollout;
     Ok(match setting {
         Setting::Number(number) => {
             if let Some(refusal) = pool::refuse_target(turn, i64::from(number)) {
@@ -77,17 +73,12 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
             "ack_mode to manual".to_owned()
         }
         Setting::AckTimer(seconds) => {
-            let after: Duration = span("ack_mode", seconds, true, SECONDS_MAX)?;
-            config.ack_mode = AckMode::Timer(after);
+            config.ack_mode = AckMode::Timer(span("ack_mode", seconds, true, SECONDS_MAX)?);
             format!("ack_mode to {seconds}")
         }
-        Setting::SignalTimeout(None) => {
-            config.signal_timeout = None;
-            "signal_timeout to none".to_owned()
-        }
-        Setting::SignalTimeout(Some(seconds)) => {
-            config.signal_timeout = Some(span("signal_timeout", seconds, false, SECONDS_MAX)?);
-            format!("signal_timeout to {seconds}")
+        Setting::SignalTimeout(seconds) => {
+            config.signal_timeout = optional_span("signal_timeout", seconds)?;
+            format!("signal_timeout to {}", or_none(seconds))
         }
         Setting::Stop(schedule) => {
             let schedule = schedule.map(|text| StopSchedule::parse(&text)).transpose();
@@ -103,14 +94,12 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
             format!("max_unacked to {count}")
         }
         Setting::MaxUpgradeAdditional(count) => {
-            config.max_upgrade_additional = count
-                .map(|count| at_least_one("max_upgrade_additional", count, WORKERS_MAX))
-                .transpose()?;
+            let name = "max_upgrade_additional";
+            config.max_upgrade_additional = optional_count(name, count, WORKERS_MAX)?;
             format!("max_upgrade_additional to {}", or_none(count))
         }
         Setting::Retries(count) => {
-            config.retries =
-                count.map(|count| at_least_one("retries", count, u32::MAX)).transpose()?;
+            config.retries = optional_count("retries", count, u32::MAX)?;
             format!("retries to {}", or_none(count))
         }
         Setting::DropEnvVars(names) => {
@@ -118,7 +107,6 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
             config.drop_env_vars = names.into_iter().map(OsString::from).collect();
             change
         }
-        Setting::Bound(bound) => apply_bound(&mut config.rollout, bound)?,
         Setting::Backlog(length) if length == config.backlog => String::new(),
         Setting::Backlog(_) => {
             return Err(format!(
@@ -127,31 +115,23 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
                 config.backlog
             ));
         }
-    })
-}
-
-/// Checks and applies a bound of the roll-out. Returns a description of the change.
-fn apply_bound(bounds: &mut RolloutBounds, bound: Bound) -> Result<String, String> {
-    Ok(match bound {
-        Bound::AckTimeout(seconds) => {
+        Setting::AckTimeout(seconds) => {
             bounds.ack_timeout = optional_span("ack_timeout", seconds)?;
             format!("ack_timeout to {}", or_none(seconds))
         }
-        Bound::UpgradeTimeout(seconds) => {
+        Setting::UpgradeTimeout(seconds) => {
             bounds.upgrade_timeout = optional_span("upgrade_timeout", seconds)?;
             format!("upgrade_timeout to {}", or_none(seconds))
         }
-        Bound::UpgradeMaxFailures(count) => {
-            bounds.failures_max = count
-                .map(|count| at_least_one("upgrade_max_failures", count, u32::MAX))
-                .transpose()?;
+        Setting::UpgradeMaxFailures(count) => {
+            bounds.failures_max = optional_count("upgrade_max_failures", count, u32::MAX)?;
             format!("upgrade_max_failures to {}", or_none(count))
         }
-        Bound::CanarySeconds(seconds) => {
+        Setting::CanarySeconds(seconds) => {
             bounds.canary = span("canary_seconds", seconds, true, SECONDS_MAX)?;
             format!("canary_seconds to {seconds}")
         }
-        Bound::OnCanaryTimeout(seconds) => {
+        Setting::OnCanaryTimeout(seconds) => {
             bounds.on_canary_timeout = span("on_canary_timeout", seconds, false, SECONDS_MAX)?;
             format!("on_canary_timeout to {seconds}")
         }
@@ -170,6 +150,10 @@ fn at_least_one(name: &str, value: u32, max: u32) -> Result<u32, String> {
         true => Ok(value),
         false => Err(format!("{name} must be from 1 to {max}, not {value}")),
     }
+}
+
+fn optional_count(name: &str, value: Option<u32>, max: u32) -> Result<Option<u32>, String> {
+    value.map(|value| at_least_one(name, value, max)).transpose()
 }
 
 fn optional_span(name: &str, seconds: Option<f64>) -> Result<Option<Duration>, String> {

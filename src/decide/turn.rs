@@ -39,6 +39,11 @@ pub(super) fn list(pids: &[Pid]) -> String {
     format!("[{}]", words.join(", "))
 }
 
+/// A count of the state as a number of things.
+pub(super) fn size(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 /// `1 worker`, `2 workers`.
 pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })

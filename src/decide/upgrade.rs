@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::decide::action::Action;
 use crate::decide::event::PreflightOutcome;
-use crate::decide::preflight::{PREFLIGHT_MAX, UpgradeRequest, Verdict, verdict};
+use crate::decide::preflight_verdict::{PREFLIGHT_MAX, UpgradeRequest, Verdict, verdict};
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Requester, announce};
 use crate::decide::{disposition, ending, rollout};

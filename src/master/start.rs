@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::cli::{BindWord, Options};
 use crate::decide::Level;
 use crate::master::Master;
+use crate::master::clients::client_limit::client_limit;
 use crate::master::clients::connections::Connections;
 use crate::master::command_socket::bind_command_socket;
 use crate::master::created_files::CreatedFiles;
@@ -17,10 +18,10 @@ use crate::master::locks;
 use crate::master::log::Log;
 use crate::master::pid_file::write_pid_file;
 use crate::master::program::find_program;
-use crate::master::running::{Clients, Resources, Wakeups};
+use crate::master::running_master::{Clients, Resources, Wakeups};
 use crate::master::source::Source;
 use crate::master::workers::deployment;
-use crate::master::workers::stderr::WorkerStderr;
+use crate::master::workers::stderr_to_log::WorkerStderr;
 use crate::state::{self, Config, Generation, Listener, Pid, State};
 use crate::sys::file::OwnedFile;
 use crate::sys::poll::{Interest, Poll};
@@ -68,8 +69,12 @@ impl Master {
         let state = State { note: options.note, hint: options.hint, ..state };
         let Acquired { notes, command_socket, mut resources, .. } = acquired;
         resources.inherited_fds = launch.open_at_start.into_iter().map(descriptor::claim).collect();
-        let connections = Connections::new(open_files.hard);
-        let clients = Clients { command_socket, accept_again_at: None, connections };
+        let clients = Clients {
+            command_socket,
+            accept_again_at: None,
+            connections: Connections::new(),
+            limit: client_limit(open_files.hard),
+        };
         let wakeups = Wakeups { poll, signals, wait_mask: launch.mask.without_handled() };
         let mut master =
             Master::new(state, log, origin, clients, worker_stderr, wakeups, resources);

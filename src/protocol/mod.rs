@@ -17,4 +17,4 @@ pub use psych::{Psych, as_yaml, document};
 pub use reply::Reply;
 pub use reply_event::{End, Numbers, Progress, ProgressStage, ReplyEvent, WorkerFailure};
 pub use request::{Args, BadRequest, Request};
-pub use settings::{Bound, Setting, SettingError, parse_settings, span};
+pub use settings::{Setting, parse_settings, span};

@@ -28,18 +28,11 @@ pub enum Setting {
     MaxUpgradeAdditional(Option<u32>),
     /// `retries`; `None` for no limit.
     Retries(Option<u32>),
-    /// A limit of a roll-out.
-    Bound(Bound),
     /// `drop_environment_variables`: the whole list, which replaces the previous one.
     DropEnvVars(Vec<String>),
     /// `backlog`, which cannot change: the original's clients must send `:config:` whole, so they
     /// send it along with `number`.
     Backlog(u32),
-}
-
-/// A change of a limit of a roll-out.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Bound {
     /// `ack_timeout`; `None` for no limit.
     AckTimeout(Option<f64>),
     /// `upgrade_timeout`; `None` for no limit.
@@ -57,37 +50,32 @@ const NAMES: &str = "number, seconds, ack_mode, signal_timeout, stop, verbosity,
                      max_upgrade_additional, retries, drop_environment_variables, ack_timeout, \
                      upgrade_timeout, upgrade_max_failures, canary_seconds, on_canary_timeout";
 
-/// Why settings are refused, as a message for the client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingError(pub String);
-
 /// Parses the mapping that `config` is given: settings by name, with or without Ruby's colon, at
 /// the top level or in the original's nested `:config:`.
 ///
 /// # Errors
 /// It is not a mapping, names a setting that cannot be changed, or has a value of the wrong type.
-pub fn parse_settings(document: &str) -> Result<Vec<Setting>, SettingError> {
+pub fn parse_settings(document: &str) -> Result<Vec<Setting>, String> {
     let value = Value::parse(document).map_err(|why| {
         // Psych refuses this too, with an error as obscure as ours.
         let hint = match document.contains("{:") {
             true => "; within braces a Ruby symbol must be quoted, such as {\":seconds\": 2}",
             false => "",
         };
-        SettingError(format!("Could not parse the settings, which must be a mapping: {why}{hint}"))
+        format!("Could not parse the settings, which must be a mapping: {why}{hint}")
     })?;
     let mut settings = Vec::new();
     read(&value, &mut settings)?;
     if settings.is_empty() {
-        return Err(SettingError(format!("No settings given. These can be changed: {NAMES}")));
+        return Err(format!("No settings given. These can be changed: {NAMES}"));
     }
     Ok(settings)
 }
 
-fn read(value: &Value, settings: &mut Vec<Setting>) -> Result<(), SettingError> {
+fn read(value: &Value, settings: &mut Vec<Setting>) -> Result<(), String> {
     let Value::Map(entries) = value else {
-        let why =
-            format!("The settings must be a mapping such as {{seconds: 2}}, not {}", value.kind());
-        return Err(SettingError(why));
+        let kind = value.kind();
+        return Err(format!("The settings must be a mapping such as {{seconds: 2}}, not {kind}"));
     };
     for (key, value) in entries {
         let key = key.to_string();
@@ -110,86 +98,67 @@ fn read(value: &Value, settings: &mut Vec<Setting>) -> Result<(), SettingError> 
             "retries" => Setting::Retries(optional(value, |v| whole(name, v))?),
             "drop_environment_variables" => Setting::DropEnvVars(names(name, value)?),
             "backlog" => Setting::Backlog(whole(name, value)?),
-            other => match bound(other, value)? {
-                Some(bound) => Setting::Bound(bound),
-                None => {
-                    return Err(SettingError(format!(
-                        "Cannot change {other:?} while running. These can be changed: {NAMES}"
-                    )));
-                }
-            },
+            "ack_timeout" => Setting::AckTimeout(optional(value, |v| seconds(name, v))?),
+            "upgrade_timeout" => Setting::UpgradeTimeout(optional(value, |v| seconds(name, v))?),
+            "upgrade_max_failures" => {
+                Setting::UpgradeMaxFailures(optional(value, |v| whole(name, v))?)
+            }
+            "canary_seconds" => Setting::CanarySeconds(seconds(name, value)?),
+            "on_canary_timeout" => Setting::OnCanaryTimeout(seconds(name, value)?),
+            other => {
+                return Err(format!(
+                    "Cannot change {other:?} while running. These can be changed: {NAMES}"
+                ));
+            }
         };
         settings.push(setting);
     }
     Ok(())
 }
 
-/// Reads a limit of a roll-out; `None` if the setting is not one.
-fn bound(name: &str, value: &Value) -> Result<Option<Bound>, SettingError> {
-    Ok(Some(match name {
-        "ack_timeout" => Bound::AckTimeout(optional(value, |v| seconds(name, v))?),
-        "upgrade_timeout" => Bound::UpgradeTimeout(optional(value, |v| seconds(name, v))?),
-        "upgrade_max_failures" => Bound::UpgradeMaxFailures(optional(value, |v| whole(name, v))?),
-        "canary_seconds" => Bound::CanarySeconds(seconds(name, value)?),
-        "on_canary_timeout" => Bound::OnCanaryTimeout(seconds(name, value)?),
-        _ => return Ok(None),
-    }))
-}
-
-fn ack_mode(value: &Value) -> Result<Setting, SettingError> {
-    let wrong = || {
-        SettingError(
-            "ack_mode must be manual, a number of seconds, {type: manual} or \
-             {type: timer, timeout: SECONDS}"
-                .to_owned(),
-        )
-    };
-    let Value::Map(_) = value else {
-        return match value {
-            Value::Scalar(Scalar::Text(text)) if text.trim_start_matches(':') == "manual" => {
-                Ok(Setting::AckManual)
-            }
-            other => seconds("ack_mode", other).map(Setting::AckTimer).map_err(|_| wrong()),
-        };
-    };
-    let kind = value.get("type").map(Value::to_string).ok_or_else(wrong)?;
-    match kind.trim_start_matches(':') {
+fn ack_mode(value: &Value) -> Result<Setting, String> {
+    const WRONG: &str = "ack_mode must be manual, a number of seconds, {type: manual} or \
+                         {type: timer, timeout: SECONDS}";
+    let is_map = matches!(value, Value::Map(_));
+    let kind = if is_map { value.get("type").ok_or(WRONG)? } else { value };
+    match kind.to_string().trim_start_matches(':') {
         "manual" => Ok(Setting::AckManual),
-        "timer" => {
-            let timeout = value.get("timeout").ok_or_else(wrong)?;
+        "timer" if is_map => {
+            let timeout = value.get("timeout").ok_or(WRONG)?;
             seconds("ack_mode's timeout", timeout).map(Setting::AckTimer)
         }
-        _ => Err(wrong()),
+        _ if is_map => Err(WRONG.to_owned()),
+        _ => seconds("ack_mode", value).map(Setting::AckTimer).map_err(|_| WRONG.to_owned()),
     }
 }
 
 fn optional<T>(
     value: &Value,
-    read: impl FnOnce(&Value) -> Result<T, SettingError>,
-) -> Result<Option<T>, SettingError> {
+    read: impl FnOnce(&Value) -> Result<T, String>,
+) -> Result<Option<T>, String> {
     match value {
         Value::Null => Ok(None),
         other => read(other).map(Some),
     }
 }
 
-fn whole(name: &str, value: &Value) -> Result<u32, SettingError> {
+fn whole(name: &str, value: &Value) -> Result<u32, String> {
     let number = match value {
         Value::Scalar(Scalar::Integer(number)) => u32::try_from(*number).ok(),
         _ => None,
     };
-    number.ok_or_else(|| SettingError(format!("{name} must be a whole number, not {value}")))
+    number.ok_or_else(|| format!("{name} must be a whole number, not {value}"))
 }
 
-fn text(name: &str, value: &Value) -> Result<String, SettingError> {
+fn text(name: &str, value: &Value) -> Result<String, String> {
     match value {
         Value::Scalar(Scalar::Text(text)) => Ok(text.clone()),
-        _ => Err(SettingError(format!("{name} must be a word, not {value}"))),
+        _ => Err(format!("{name} must be a word, not {value}")),
     }
 }
 
-fn names(name: &str, value: &Value) -> Result<Vec<String>, SettingError> {
-    let wrong = || SettingError(format!("{name} must be a list of names of environment variables"));
+fn names(name: &str, value: &Value) -> Result<Vec<String>, String> {
+    let wrong = || format!("{name} must be a list of names of environment variables");
     let Value::List(items) = value else { return Err(wrong()) };
     let read = |item: &Value| match item {
         Value::Scalar(Scalar::Text(text)) if !text.is_empty() && !text.contains(['=', '\0']) => {
@@ -200,13 +169,12 @@ fn names(name: &str, value: &Value) -> Result<Vec<String>, SettingError> {
     items.iter().map(read).collect()
 }
 
-fn seconds(name: &str, value: &Value) -> Result<f64, SettingError> {
-    let wrong = || SettingError(format!("{name} must be a number of seconds, not {value}"));
+fn seconds(name: &str, value: &Value) -> Result<f64, String> {
     match value {
         // Integers beyond 2^53, which lose precision, exceed the bound anyway.
         Value::Scalar(Scalar::Integer(number)) => Ok(*number as f64),
         Value::Scalar(Scalar::Float(number)) => Ok(*number),
-        _ => Err(wrong()),
+        _ => Err(format!("{name} must be a number of seconds, not {value}")),
     }
 }
 
@@ -272,7 +240,7 @@ mod tests {
         ] {
             match parse_settings(document) {
                 Ok(found) => assert_eq!(found, settings, "{document}"),
-                Err(SettingError(why)) => {
+                Err(why) => {
                     assert!(settings.is_empty(), "{document}: {why}");
                     assert_eq!(why.contains("must be quoted"), document.contains("{:"), "{why}");
                 }
@@ -295,7 +263,7 @@ mod tests {
             ("{drop_environment_variables: [A, 'B=1']}", "must be a list of names"),
             ("{reexec_commandline: [sh]}", "\"reexec_commandline\""),
         ] {
-            let SettingError(message) = parse_settings(document).unwrap_err();
+            let message = parse_settings(document).unwrap_err();
             assert!(message.contains(why), "{document}: {message}");
         }
     }

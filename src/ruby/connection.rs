@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ruby::field::{Field, Notes, or};
+use crate::ruby::field::{Field, Notes};
 use crate::scalar::Scalar;
 use crate::state::Realtime;
 
@@ -71,7 +71,7 @@ pub(super) fn read_all(list: &Field<'_>, notes: &mut Notes) -> Result<Descriptor
 
 fn connection(item: &Field<'_>, notes: &mut Notes) -> Result<Connection, String> {
     let number = item.need("socket")?;
-    let buffer = |name| or(item.get(name)?, Vec::new(), |field| field.bytes().map(<[u8]>::to_vec));
+    let buffer = |name| item.optional(name, |field| field.bytes().map(<[u8]>::to_vec));
     let mut subscriptions = Vec::new();
     if let Some(tags) = item.get("subscriptions")? {
         for (tag, id) in tags.pairs()? {
@@ -91,8 +91,8 @@ fn connection(item: &Field<'_>, notes: &mut Notes) -> Result<Connection, String>
     }
     Ok(Connection {
         descriptor: number.descriptor()?,
-        input: buffer("read_buffer")?,
-        output: buffer("write_buffer")?,
+        input: buffer("read_buffer")?.unwrap_or_default(),
+        output: buffer("write_buffer")?.unwrap_or_default(),
         subscriptions,
         place: number.path().to_owned(),
     })

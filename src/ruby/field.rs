@@ -126,6 +126,25 @@ impl<'a> Field<'a> {
         self.get(name)?.ok_or_else(missing)
     }
 
+    /// What the value of a key is read as; `None` if it is missing or nil.
+    pub(super) fn optional<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Field<'a>) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        self.get(name)?.map(|field| read(&field)).transpose()
+    }
+
+    /// The boolean under a key; `false` if it is missing or nil.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, String> {
+        Ok(self.optional(name, Field::bool)?.unwrap_or(false))
+    }
+
+    /// The number of something under a key; 0 if it is missing or nil.
+    pub(super) fn count(&self, name: &str) -> Result<u32, String> {
+        Ok(self.optional(name, |field| field.whole(0, u32::MAX))?.unwrap_or(0))
+    }
+
     /// The keys of a mapping that are not among `known`, each with its path.
     pub(super) fn unknown(&self, known: &[&str]) -> Result<Vec<String>, String> {
         let is_unknown = |key: &Value| !known.iter().any(|name| is_name(key, name));
@@ -276,21 +295,4 @@ fn display_key(key: &Value) -> String {
         Value::Integer(number) => number.to_string(),
         other => other.kind().to_owned(),
     }
-}
-
-/// The value of a field, or a default if it is missing or nil.
-pub(super) fn or<'a, T>(
-    field: Option<Field<'a>>,
-    default: T,
-    read: impl FnOnce(&Field<'a>) -> Result<T, String>,
-) -> Result<T, String> {
-    optional(field, read).map(|value| value.unwrap_or(default))
-}
-
-/// The value of a field, unless it is missing or nil.
-pub(super) fn optional<'a, T>(
-    field: Option<Field<'a>>,
-    read: impl FnOnce(&Field<'a>) -> Result<T, String>,
-) -> Result<Option<T>, String> {
-    field.map(|field| read(&field)).transpose()
 }

@@ -4,9 +4,11 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::ruby::field::{Field, Notes, optional, or};
+use crate::ruby::field::{Field, Notes};
 use crate::ruby::{connection, worker, yaml};
-use crate::state::{AckMode, Address, Bind, ListenerOptions, Realtime, WORKERS_MAX};
+use crate::state::{
+    AckMode, Address, Bind, Config, ListenerOptions, Nice, Realtime, Verbosity, WORKERS_MAX,
+};
 
 pub(super) use connection::{AckTimer, Connection};
 pub(super) use worker::Worker;
@@ -40,26 +42,11 @@ pub struct Original {
 /// Its configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Options {
-    pub original_command: Vec<OsString>,
-    pub command: Vec<OsString>,
-    pub number: u32,
-    pub backlog: u32,
-    pub seconds: Duration,
-    pub ack_mode: AckMode,
-    pub signal_timeout: Option<Duration>,
-    pub max_unacked: Option<u32>,
-    pub max_upgrade_additional: Option<u32>,
-    pub kill_children_on_exit: bool,
-    pub command_socket_as_fd: bool,
-    pub command_name: Option<String>,
+    /// All but the paths, which are here as they were given.
+    pub config: Config,
     pub socket_path: Option<OsString>,
     pub pidfile: Option<OsString>,
     pub lockfile: Option<OsString>,
-    pub nice: (Option<i32>, Option<i32>),
-    pub renice_command: Option<String>,
-    pub reexec_as: Vec<OsString>,
-    pub drop_env_vars: Vec<OsString>,
-    pub verbosity: u8,
 }
 
 /// A listening socket of its workers.
@@ -148,17 +135,15 @@ impl Original {
             command_server: descriptors.command_server,
             connections: descriptors.connections,
             ack_timers: descriptors.ack_timers,
-            version: or(state.get("version")?, 0, |field| field.whole(0, u32::MAX))?,
-            generation: or(state.get("generation")?, 0, |field| field.whole(0, u32::MAX))?,
-            respawn: or(state.get("respawn")?, true, Field::bool)?,
-            upgrading: or(state.get("upgrading")?, false, Field::bool)?,
-            smooth_upgrade: or(state.get("smooth_upgrade")?, false, Field::bool)?,
+            version: state.count("version")?,
+            generation: state.count("generation")?,
+            respawn: state.optional("respawn", Field::bool)?.unwrap_or(true),
+            upgrading: state.flag("upgrading")?,
+            smooth_upgrade: state.flag("smooth_upgrade")?,
             reloading_for_upgrade: is_reloading_for_upgrade(&state)?,
-            early_death_count: or(state.get("consecutive_deaths_before_ack")?, 0, |field| {
-                field.whole(0, u32::MAX)
-            })?,
-            last_spinup: optional(state.get("last_spinup")?, Field::time)?,
-            last_upgraded: optional(state.get("last_upgraded")?, Field::time)?,
+            early_death_count: state.count("consecutive_deaths_before_ack")?,
+            last_spinup: state.optional("last_spinup", Field::time)?,
+            last_upgraded: state.optional("last_upgraded", Field::time)?,
             notes,
         };
         if let Some(path) = state.get("path")? {
@@ -210,8 +195,8 @@ impl Original {
 
 /// The key had another name up to 0.8.
 fn is_reloading_for_upgrade(state: &Field<'_>) -> Result<bool, String> {
-    let older = or(state.get("reloading_for_preload_upgrade")?, false, Field::bool)?;
-    or(state.get("reloading_for_upgrade")?, older, Field::bool)
+    let older = state.flag("reloading_for_preload_upgrade")?;
+    Ok(state.optional("reloading_for_upgrade", Field::bool)?.unwrap_or(older))
 }
 
 fn options(
@@ -226,45 +211,51 @@ fn options(
     if words.is_empty() {
         return Err(command.wrong("is empty: there is no program"));
     }
-    let nice = state.get("nice")?;
-    let mut level = |name: &str| match &nice {
-        Some(nice) => optional(nice.get(name)?, |field| field.nearest(-20, 19, notes)),
-        None => Ok(None),
-    };
-    let nice_levels = (level("master")?, level("worker")?);
+    let nice = state.optional("nice", |field| nice(field, notes))?.unwrap_or_default();
     let mut at_most =
-        |name: &str| optional(numbers.get(name)?, |field| field.nearest(1, WORKERS_MAX, notes));
+        |name: &str| numbers.optional(name, |field| field.nearest(1, WORKERS_MAX, notes));
     let (max_unacked, max_upgrade_additional) =
         (at_most("max_unacked")?, at_most("max_upgrade_additional")?);
-    let renice = match &nice {
-        Some(nice) => optional(nice.get("renice_cmd")?, |field| field.text().map(str::to_owned))?,
-        None => None,
-    };
-    let text = |field: &Field<'_>| field.text().map(str::to_owned);
-    Ok(Options {
-        original_command: or(state.get("orig_cmd")?, words.clone(), Field::words)?,
-        command: words,
-        number: or(numbers.get("number")?, 1, |field| field.whole(1, WORKERS_MAX))?,
-        backlog: or(numbers.get("backlog")?, 100, |field| backlog(field, notes))?,
-        seconds: or(numbers.get("seconds")?, SECONDS_DEFAULT, |field| pause(field, notes))?,
-        ack_mode: or(state.get("ack_mode")?, AckMode::Timer(SECONDS_DEFAULT), |field| {
-            ack_mode(field, notes)
-        })?,
-        signal_timeout: optional(state.get("signal_timeout")?, |field| field.seconds(notes))?,
+    let list = |name| state.optional(name, Field::words);
+    let number = numbers.optional("number", |field| field.whole(1, WORKERS_MAX))?;
+    let backlog = numbers.optional("backlog", |field| backlog(field, notes))?;
+    let seconds = numbers.optional("seconds", |field| pause(field, notes))?;
+    let ack_mode = state.optional("ack_mode", |field| ack_mode(field, notes))?;
+    let verbosity = state.optional("verbosity", |field| field.whole(0, 2).map(Verbosity))?;
+    let config = Config {
+        original_command: list("orig_cmd")?.unwrap_or_else(|| words.clone()),
+        target: number.unwrap_or(1),
+        backlog: backlog.unwrap_or(100),
+        respawn_interval: seconds.unwrap_or(SECONDS_DEFAULT),
+        ack_mode: ack_mode.unwrap_or(AckMode::Timer(SECONDS_DEFAULT)),
+        signal_timeout: state.optional("signal_timeout", |field| field.seconds(notes))?,
         max_unacked,
         max_upgrade_additional,
-        kill_children_on_exit: or(state.get("kill_children_on_exit")?, false, Field::bool)?,
-        command_socket_as_fd: or(state.get("command_socket_as_fd")?, false, Field::bool)?,
-        command_name: optional(state.get("cmd_name")?, text)?,
-        socket_path: optional(state.get("socket_path")?, Field::word)?,
-        pidfile: optional(state.get("pidfile")?, Field::word)?,
-        lockfile: optional(state.get("lockfile")?, Field::word)?,
-        nice: nice_levels,
-        renice_command: renice.filter(|command| command != "/usr/bin/renice"),
-        reexec_as: or(state.get("reexec_commandline")?, Vec::new(), Field::words)?,
-        drop_env_vars: or(state.get("drop_environment_variables")?, Vec::new(), Field::words)?,
-        verbosity: or(state.get("verbosity")?, 1, |field| field.whole(0, 2))?,
-    })
+        kill_children_on_exit: state.flag("kill_children_on_exit")?,
+        command_socket_as_fd: state.flag("command_socket_as_fd")?,
+        command_name: state.optional("cmd_name", |field| field.text().map(str::to_owned))?,
+        nice,
+        reexec_as: list("reexec_commandline")?.unwrap_or_default(),
+        drop_env_vars: list("drop_environment_variables")?.unwrap_or_default(),
+        verbosity: verbosity.unwrap_or(Verbosity::INFO),
+        ..Config::new(words)
+    };
+    let path = |name| state.optional(name, Field::word);
+    let (socket_path, pidfile) = (path("socket_path")?, path("pidfile")?);
+    Ok(Options { config, socket_path, pidfile, lockfile: path("lockfile")? })
+}
+
+fn nice(field: &Field<'_>, notes: &mut Notes) -> Result<Nice, String> {
+    let mut level = |name| field.optional(name, |field| field.nearest(-20, 19, notes));
+    let (master, worker) = (level("master")?, level("worker")?);
+    let command = field.optional("renice_cmd", Field::text)?;
+    let command = command.filter(|command| *command != "/usr/bin/renice");
+    let renice_command = command.map(|command| {
+        // The original passes it to a shell.
+        shell_words::split(command)
+            .unwrap_or_else(|_| command.split_whitespace().map(str::to_owned).collect())
+    });
+    Ok(Nice { master, worker, renice_command })
 }
 
 /// The respawn interval; 0 or less means no delay in the original.
@@ -303,34 +294,26 @@ fn ack_mode(field: &Field<'_>, notes: &mut Notes) -> Result<AckMode, String> {
 
 /// The listeners of `-b`, then those of `srv:` words.
 fn listeners(state: &Field<'_>) -> Result<Vec<Listener>, String> {
-    let items = |name| or(state.get(name)?, Vec::new(), Field::items);
-    let (binds, numbers) = (items("bind")?, items("bind_fds")?);
+    let items = |name| state.optional(name, Field::items);
+    let binds = items("bind")?.unwrap_or_default();
+    let numbers = items("bind_fds")?.unwrap_or_default();
     if binds.len() != numbers.len() {
         let (binds, numbers) = (binds.len(), numbers.len());
         return Err(state.wrong(format_args!(
             "has {binds} addresses in `:bind:` and {numbers} descriptors in `:bind_fds:`"
         )));
     }
-    let mut found = Vec::new();
-    for (bind, number) in binds.iter().zip(&numbers) {
-        found.push(Listener {
-            bind: self::bind(&bind.items()?, bind)?,
-            is_word: false,
+    let words = state.optional("sockets", Field::pairs)?.unwrap_or_default();
+    let given = binds.into_iter().zip(numbers).map(|pair| (pair, false));
+    let read = |((bind, number), is_word): ((Field<'_>, Field<'_>), bool)| {
+        Ok(Listener {
+            bind: self::bind(&bind.items()?, &bind)?,
+            is_word,
             descriptor: number.descriptor()?,
             place: number.path().to_owned(),
-        });
-    }
-    if let Some(sockets) = state.get("sockets")? {
-        for (key, number) in sockets.pairs()? {
-            found.push(Listener {
-                bind: self::bind(&key.items()?, &key)?,
-                is_word: true,
-                descriptor: number.descriptor()?,
-                place: number.path().to_owned(),
-            });
-        }
-    }
-    Ok(found)
+        })
+    };
+    given.chain(words.into_iter().map(|pair| (pair, true))).map(read).collect()
 }
 
 /// `[HOST, PORT, [OPTION…]]`, without the options for a `srv:` word; `[PATH, [OPTION…]]`.

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use crate::protocol::LINE_MAX;
 use crate::ruby::connection::Subscription;
-use crate::ruby::original::{self, Options, Original};
+use crate::ruby::original::{self, Original};
 use crate::schema::{Carried, CarriedConnection, Handover, Identity, Origin, Role};
 use crate::state::{
     self, AckMode, Address, Config, Connection, ConnectionId, Family, Generation, Listener,
-    Monotonic, Nice, Now, Pid, Ping, Realtime, Reexec, Rollout, RolloutKind, Slot, Stage, State,
-    StopProgress, Stopping, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
+    Monotonic, Now, Pid, Ping, Realtime, Reexec, Rollout, RolloutKind, Slot, Stage, State,
+    StopProgress, Stopping, UpgradeKind, Waiter, WaitsFor, Worker,
 };
 
 /// Facts about the machine and this process.
@@ -111,7 +111,7 @@ impl Original {
         if let Some(asked) = asked {
             return Ok(facts.directory.join(asked));
         }
-        let name = state::default_file_name(self.options.command_name.as_deref(), extension);
+        let name = state::default_file_name(self.options.config.command_name.as_deref(), extension);
         match self.options.socket_path {
             Some(_) => Ok(facts.directory.join(&facts.default_folder).join(name)),
             None => Ok(self.socket_path(facts)?.with_file_name(name)),
@@ -128,7 +128,13 @@ impl Original {
         self.check_parentage(facts, &mut notes)?;
         let listeners = self.listeners.iter().map(|listener| taken_listener(listener, facts));
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        let config = config(&self.options, self, facts)?;
+        let config = Config {
+            socket_path: self.socket_path(facts)?,
+            pidfile: self.file_path("pid", facts)?,
+            lockfile: self.file_path("lock", facts)?,
+            is_lockfile_named: self.options.lockfile.is_some(),
+            ..self.options.config.clone()
+        };
         let mut state = State::new(config, listeners, facts.master_pid, facts.processor_count);
         state.cold_start_count = 0;
         state.workers = self.taken_workers(facts, &mut notes);
@@ -262,7 +268,7 @@ impl Original {
     /// expires when the original's would have.
     fn spawned_at(&self, pid: i32, spawned_on: Realtime, now: Now) -> Monotonic {
         let timer = self.ack_timers.iter().find(|timer| timer.pid == pid);
-        let (Some(timer), AckMode::Timer(after)) = (timer, self.options.ack_mode) else {
+        let (Some(timer), AckMode::Timer(after)) = (timer, self.options.config.ack_mode) else {
             return to_monotonic(spawned_on, now);
         };
         let due = to_monotonic(timer.start, now) + timer.time;
@@ -328,7 +334,7 @@ impl Original {
     fn connection_owner(&self, descriptor: i32, state: &State, facts: &Facts) -> Option<Pid> {
         let pid = Pid(facts.found.get(&descriptor)?.socket.as_ref()?.peer?);
         let worker = state.workers.get(&pid)?;
-        let is_first = self.options.command_socket_as_fd && worker.connection.is_none();
+        let is_first = self.options.config.command_socket_as_fd && worker.connection.is_none();
         is_first.then_some(pid)
     }
 
@@ -352,37 +358,6 @@ impl Original {
 fn is_own_pair(descriptor: i32, facts: &Facts) -> bool {
     let socket = facts.found.get(&descriptor).and_then(|found| found.socket.as_ref());
     socket.is_some_and(|socket| socket.peer == Some(facts.master_pid.0) && socket.path.is_none())
-}
-
-fn config(options: &Options, original: &Original, facts: &Facts) -> Result<Config, String> {
-    let (master, worker) = options.nice;
-    let renice_command = options.renice_command.as_ref().map(|command| {
-        // The original passes it to a shell.
-        shell_words::split(command)
-            .unwrap_or_else(|_| command.split_whitespace().map(str::to_owned).collect())
-    });
-    Ok(Config {
-        original_command: options.original_command.clone(),
-        target: options.number,
-        backlog: options.backlog,
-        respawn_interval: options.seconds,
-        ack_mode: options.ack_mode,
-        signal_timeout: options.signal_timeout,
-        max_unacked: options.max_unacked,
-        max_upgrade_additional: options.max_upgrade_additional,
-        kill_children_on_exit: options.kill_children_on_exit,
-        command_socket_as_fd: options.command_socket_as_fd,
-        command_name: options.command_name.clone(),
-        socket_path: original.socket_path(facts)?,
-        pidfile: original.file_path("pid", facts)?,
-        lockfile: original.file_path("lock", facts)?,
-        is_lockfile_named: options.lockfile.is_some(),
-        nice: Nice { master, worker, renice_command },
-        reexec_as: options.reexec_as.clone(),
-        drop_env_vars: options.drop_env_vars.clone(),
-        verbosity: Verbosity(options.verbosity),
-        ..Config::new(options.command.clone())
-    })
 }
 
 fn taken_listener(listener: &original::Listener, facts: &Facts) -> Result<Listener, String> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ruby::field::{Field, Notes, optional, or};
+use crate::ruby::field::{Field, Notes};
 use crate::scalar::Scalar;
 use crate::state::{Realtime, Signal, Slot};
 
@@ -63,17 +63,17 @@ pub(super) fn read_all(
 
 fn read(pid: i32, child: &Field<'_>, notes: &mut Notes) -> Result<Worker, String> {
     let slot = |field: &Field<'_>| field.whole(0, SLOT_MAX).map(Slot);
-    let signaled = optional(child.get("signaled")?, signals)?.unwrap_or_default();
+    let signaled = child.optional("signaled", signals)?.unwrap_or_default();
     let pinged_request_id = child.get("pinged_request_id")?;
     Ok(Worker {
         pid,
-        slot: optional(child.get("index")?, slot)?,
-        version: or(child.get("version")?, 0, |field| field.whole(0, u32::MAX))?,
-        acked: or(child.get("acked")?, false, Field::bool)?,
+        slot: child.optional("index", slot)?,
+        version: child.count("version")?,
+        acked: child.flag("acked")?,
         signaled,
-        last_signaled_at: optional(child.get("last_signaled_at")?, Field::time)?,
-        spinup_time: optional(child.get("spinup_time")?, Field::time)?,
-        pinged_at: optional(child.get("pinged_at")?, Field::time)?,
+        last_signaled_at: child.optional("last_signaled_at", Field::time)?,
+        spinup_time: child.optional("spinup_time", Field::time)?,
+        pinged_at: child.optional("pinged_at", Field::time)?,
         pinged_request_id: pinged_request_id.and_then(|id| id.request_id(notes)),
     })
 }

@@ -5,13 +5,13 @@
 //! new section, and no existing file changes; `state-schema/README.md` has the steps.
 //! `sections/note.rs` and `sections/hint.rs`, behind the cargo feature `next`, are examples.
 
-mod check;
 mod codec;
 mod describe;
 mod envelope;
 mod error;
 mod frozen;
 mod handover;
+mod handover_invariants;
 mod payload;
 mod section;
 mod sections;

@@ -1,9 +1,9 @@
 //! Encodes a hand-over and decodes it again.
 
-use crate::schema::check;
 use crate::schema::envelope::{self, Header};
 use crate::schema::error::SchemaError;
 use crate::schema::handover::Handover;
+use crate::schema::handover_invariants;
 use crate::schema::payload::{self, Decoded};
 
 /// Encodes a hand-over. `rollback` is the descriptor of the image to roll back to, `report` the
@@ -19,7 +19,7 @@ pub fn encode(
     rollback: Option<i32>,
     report: Option<i32>,
 ) -> Result<Vec<u8>, SchemaError> {
-    check::check([rollback, report], handover).map_err(SchemaError::Inconsistent)?;
+    handover_invariants::check([rollback, report], handover).map_err(SchemaError::Inconsistent)?;
     let bytes = envelope::seal(rollback, report, &payload::write(handover)?)?;
     match decode(&bytes)?.handover == *handover {
         true => Ok(bytes),
@@ -35,6 +35,7 @@ pub fn encode(
 pub fn decode(bytes: &[u8]) -> Result<Decoded, SchemaError> {
     let (Header { rollback, report, .. }, payload) = envelope::open(bytes)?;
     let decoded = payload::read(payload)?;
-    check::check([rollback, report], &decoded.handover).map_err(SchemaError::Inconsistent)?;
+    handover_invariants::check([rollback, report], &decoded.handover)
+        .map_err(SchemaError::Inconsistent)?;
     Ok(decoded)
 }

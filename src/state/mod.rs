@@ -1,9 +1,9 @@
 //! The state: its types, queries and invariants; no decisions and no effects.
 
-mod check;
 mod config;
 mod facts;
 mod ids;
+mod invariants;
 mod killed;
 mod last_words;
 mod leftover;

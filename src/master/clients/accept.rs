@@ -48,13 +48,13 @@ impl Master {
 
     pub(in crate::master) fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            if self.clients.connections.is_full() && !self.evict_idle_client("there are too many") {
+            if self.is_client_limit_reached() && !self.evict_idle_client("there are too many") {
                 return;
             }
             match socket::accept(&self.clients.command_socket) {
                 Ok(None) => return,
                 Ok(Some(stream)) => self.admit(stream),
-                Err(error) if !self.clients.connections.has_clients() => {
+                Err(error) if self.clients.connections.client_count() == 0 => {
                     return self.pause_accepting(&error);
                 }
                 Err(error) => {
@@ -87,21 +87,6 @@ impl Master {
             Err(error) => self.log(Level::Error, &format!("Cannot watch a connection: {error}")),
         }
         self.dispatch_events();
-    }
-
-    /// Evicts the longest idle client, if a connection is waiting for its place. Returns whether
-    /// there is room now; if no client is idle yet, a later turn retries.
-    fn evict_idle_client(&mut self, why: &str) -> bool {
-        // Without a free descriptor, accept(2) fails even when no connection is pending.
-        if !socket::has_pending_connection(&self.clients.command_socket) {
-            return false;
-        }
-        let Some(connection) = self.clients.connections.longest_idle() else { return false };
-        self.clients.connections.remove(&self.wakeups.poll, connection);
-        self.events.push_back(Event::Closed { connection });
-        self.log(Level::Error, &format!("Closed the connection of the longest idle client: {why}"));
-        self.dispatch_events();
-        true
     }
 
     fn pause_accepting(&mut self, error: &std::io::Error) {

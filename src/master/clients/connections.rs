@@ -16,10 +16,6 @@ use crate::state::ConnectionId;
 use crate::sys::poll::{Interest, Poll, Ready};
 use crate::sys::{credentials, user};
 
-/// How many clients may be connected at once, not counting workers' own connections (`-g`). One
-/// more evicts the longest idle client, so idle clients cannot keep a worker's ACK out.
-pub const CLIENTS_MAX: usize = 4096;
-
 /// How much is read from one connection in one turn, so that one busy client cannot starve the
 /// others.
 const READ_CHUNK: usize = 16 * 1024;
@@ -152,15 +148,13 @@ pub struct Connections {
     worker_count: usize,
     output_total: usize,
     turn: u64,
-    clients_max: usize,
     /// Read buffer, kept so that it is zeroed only once.
     chunk: Box<[u8]>,
 }
 
 impl Connections {
-    /// No connections yet; `descriptors_max` is this process's descriptor limit.
-    pub fn new(descriptors_max: u64) -> Connections {
-        let half = usize::try_from(descriptors_max / 2).unwrap_or(CLIENTS_MAX);
+    /// No connections yet.
+    pub fn new() -> Connections {
         Connections {
             table: BTreeMap::new(),
             next_id: FIRST_CONNECTION,
@@ -170,7 +164,6 @@ impl Connections {
             worker_count: 0,
             output_total: 0,
             turn: 0,
-            clients_max: CLIENTS_MAX.min(half.max(1)),
             chunk: vec![0; READ_CHUNK].into(),
         }
     }
@@ -257,14 +250,9 @@ impl Connections {
         }
     }
 
-    /// Whether the limit of clients is reached.
-    pub fn is_full(&self) -> bool {
-        self.table.len() - self.worker_count >= self.clients_max
-    }
-
-    /// Whether there is any client.
-    pub fn has_clients(&self) -> bool {
-        self.table.len() > self.worker_count
+    /// How many clients are connected, not counting workers' own connections.
+    pub fn client_count(&self) -> usize {
+        self.table.len() - self.worker_count
     }
 
     /// The longest idle client; `None` when every client connected or sent something in this turn.

@@ -1,5 +1,5 @@
 //! The status of the master, for clients and the metrics file.
 
+mod measurements;
 pub(super) mod metrics_file;
-mod report;
 mod update_metrics_file;

@@ -11,6 +11,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use crate::decide::{Event, Level};
 use crate::master::Master;
 use crate::master::child::{Child, status};
+use crate::master::clients::client_limit::client_limit;
 use crate::master::clients::connections::Connections;
 use crate::master::descriptors::{
     carried_file, identity, owned_file, skipped_section_note, used_fds, verify_descriptors,
@@ -18,14 +19,14 @@ use crate::master::descriptors::{
 use crate::master::environment::without_own_variables;
 use crate::master::log::Log;
 use crate::master::ruby::takeover::{self, Note};
-use crate::master::running::{Clients, Resources, Wakeups};
+use crate::master::running_master::{Clients, Resources, Wakeups};
 use crate::master::source::Source;
 use crate::master::upgrade::candidate::{Candidate, NextImage};
 use crate::master::upgrade::exec::ExecRequest;
 use crate::master::upgrade::open_files::{current_limit, lower_hard_limits, original_limit};
 use crate::master::upgrade::pin::verify_directory;
 use crate::master::upgrade::rollback::Adoption;
-use crate::master::workers::stderr::WorkerStderr;
+use crate::master::workers::stderr_to_log::WorkerStderr;
 use crate::preflight::PinnedFrom;
 use crate::ruby::Original;
 use crate::schema::{self, Carried, Handover, Role};
@@ -255,7 +256,7 @@ impl Master {
         }
         let mut take = |role: Role| claimed.remove(&role);
         let listeners = (0..).map_while(|index| take(Role::Listener(index))).collect();
-        let mut connections = Connections::new(parts.open_files.hard);
+        let mut connections = Connections::new();
         let carried = handover.connections.into_iter();
         let streams = carried.filter_map(|c| take(Role::Connection(c.id)).map(|fd| (c, fd)));
         connections.adopt(streams.collect(), handover.senders, handover.next_connection);
@@ -286,7 +287,8 @@ impl Master {
             image: parts.image,
             files: handover.files.into_iter().map(owned_file).collect(),
         };
-        let clients = Clients { command_socket, accept_again_at: None, connections };
+        let limit = client_limit(parts.open_files.hard);
+        let clients = Clients { command_socket, accept_again_at: None, connections, limit };
         let wait_mask = origin.mask().without_handled();
         let wakeups = Wakeups { poll: parts.poll, signals: parts.signals, wait_mask };
         let log = parts.log.with_backlog(handover.unlogged);

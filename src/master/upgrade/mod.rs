@@ -2,7 +2,6 @@
 
 mod ask;
 pub(super) mod candidate;
-pub(super) mod check;
 pub(super) mod exec;
 mod handover;
 mod image;
@@ -10,3 +9,4 @@ pub(super) mod open_files;
 mod pin;
 pub(super) mod preflight;
 pub(super) mod rollback;
+pub(super) mod upgrade_check;

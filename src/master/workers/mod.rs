@@ -3,10 +3,10 @@
 pub(super) mod autogroup;
 mod canary_check;
 pub(super) mod deployment;
-mod drain_stderr;
 mod renice;
 mod session_level;
 mod spawn;
 mod start_process;
-pub(super) mod stderr;
+mod stderr_backpressure;
+pub(super) mod stderr_to_log;
 mod worker_environment;

@@ -10,7 +10,7 @@ use crate::decide::{Event, Level};
 use crate::master::Master;
 use crate::master::workers::deployment;
 use crate::master::workers::start_process::Started;
-use crate::master::workers::stderr::WorkerStderr;
+use crate::master::workers::stderr_to_log::WorkerStderr;
 use crate::state::{ConnectionId, Generation, Pid, Slot};
 
 impl Master {

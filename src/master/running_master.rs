@@ -13,7 +13,7 @@ use crate::master::status::metrics_file::MetricsFile;
 use crate::master::terminal::Terminal;
 use crate::master::upgrade::candidate::{Candidate, NextImage};
 use crate::master::workers::autogroup::AutogroupLevels;
-use crate::master::workers::stderr::WorkerStderr;
+use crate::master::workers::stderr_to_log::WorkerStderr;
 use crate::schema::Origin;
 use crate::state::{Monotonic, Pid, State};
 use crate::sys::file::OwnedFile;
@@ -61,6 +61,8 @@ pub struct Clients {
     /// While set, the command socket is not watched: accepting is paused.
     pub(super) accept_again_at: Option<Monotonic>,
     pub(super) connections: Connections,
+    /// How many clients may be connected at once.
+    pub(super) limit: usize,
 }
 
 /// The upgrade in progress, as far as it needs descriptors.

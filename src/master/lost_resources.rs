@@ -1,4 +1,4 @@
-//! Restoring what the previous image lacked or what was removed since: locks and command socket.
+//! Replacing what the previous image lacked or what was removed since: locks and command socket.
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! Draining the workers' standard error into the log, at the pace of the log's reader.
+//! Backpressure on the workers' standard error: read only as fast as the log takes it.
 
 use std::time::Duration;
 
