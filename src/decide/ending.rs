@@ -1,5 +1,5 @@
-//! The end of a successful upgrade. It waits a moment for old workers that are expected to be killed
-//! by what asked them to stop, so that it tells what happened and not what was expected.
+//! The end of a successful upgrade. It waits a moment for old workers that are expected to be
+//! killed by what asked them to stop, so that it tells what happened and not what was expected.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::state::{
 };
 use crate::status;
 
-/// How long the end waits at most. A process that has no handler is gone within milliseconds, unless
-/// the machine is overloaded; what happens later is told later.
+/// How long the end waits at most. A process that has no handler is gone within milliseconds,
+/// unless the machine is overloaded; what happens later is told later.
 const DEATHS_MAX: Duration = Duration::from_secs(1);
 
 /// The new workers are up, and the old ones have been asked to stop or are just about to be.

@@ -56,8 +56,8 @@ fn add(killed: &mut Killed, cause: Cause, program: Option<String>) {
     }
 }
 
-/// How a worker was killed, if it was up and was killed by the schedule. A worker that has a handler
-/// and still ends by the signal has drained before, as uvicorn does.
+/// How a worker was killed, if it was up and was killed by the schedule. A worker that has a
+/// handler and still ends by the signal has drained before, as uvicorn does.
 fn cause(state: &State, worker: &Worker, status: ExitStatus) -> Option<Cause> {
     let ExitStatus::Killed { signal: Some(signal), .. } = status else { return None };
     let is_by_schedule = worker.stop_progress.is_some() && worker.signaled.contains(&signal);

@@ -9,7 +9,7 @@ use crate::decide::event::Left;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{announce, announce_error};
 use crate::decide::{delivery, stop};
-use crate::state::{Leftover, Monotonic, Pid, Signal, State, StopProgress, Worker};
+use crate::state::{Config, Leftover, Monotonic, Pid, Signal, State, StopProgress, Worker};
 use crate::status;
 
 /// How often they are looked for: nothing tells when the last process of a group has ended that is
@@ -55,7 +55,7 @@ pub(super) fn found(turn: &mut Turn, group: Pid, worker: Worker, left: Left) {
 
 /// With `--stop`, continues the worker's schedule for what it has left, or begins it; without,
 /// forgets it.
-pub(super) fn schedule(turn: &mut Turn, group: Pid) {
+fn schedule(turn: &mut Turn, group: Pid) {
     let schedule = turn.state.config.stop.clone();
     let now = turn.now.monotonic;
     let Some(leftover) = turn.state.leftovers.get_mut(&group) else { return };
@@ -70,6 +70,17 @@ pub(super) fn schedule(turn: &mut Turn, group: Pid) {
     let progress = worker.stop_progress.get_or_insert(StopProgress { step: 0, since: now });
     let signal = schedule.signal(progress.step);
     stop::send(turn, group, signal);
+}
+
+/// `--stop` has been given or taken away: they are stopped from now on, or only named.
+pub(super) fn reschedule(turn: &mut Turn, before: &Config) {
+    if turn.state.config.stop.is_some() == before.stop.is_some() {
+        return;
+    }
+    let groups: Vec<Pid> = turn.state.leftovers.keys().copied().collect();
+    for group in groups {
+        schedule(turn, group);
+    }
 }
 
 /// A child has ended that was no worker: it may have been the last one of a group.

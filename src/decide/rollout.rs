@@ -297,7 +297,8 @@ fn cull_old(turn: &mut Turn) {
     if going.is_empty() {
         return;
     }
-    let whom = if from.is_some() { "old worker" } else { "unwanted worker" };
+    let is_upgrade = from.is_some() || turn.state.ending_upgrade.is_some();
+    let whom = if is_upgrade { "old worker" } else { "unwanted worker" };
     let whom = counted(going.len(), whom);
     let signal = turn.state.config.stop_schedule().first();
     announce(turn, &format!("Sending {signal} to {whom}: {}", list(&going)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::decide::turn::Turn;
 use crate::decide::waiters::Answer;
-use crate::decide::{backoff, pool, stop};
+use crate::decide::{backoff, leftovers, pool, stop};
 use crate::protocol::{Setting, parse_settings, span};
 use crate::state::{AckMode, Config, SECONDS_MAX, StopSchedule, Verbosity, WORKERS_MAX};
 
@@ -21,6 +21,7 @@ pub(super) fn change(turn: &mut Turn, words: &[String]) -> Answer {
             let had_given_up = turn.state.has_given_up();
             pool::set_target(turn, config.target);
             let before = std::mem::replace(&mut turn.state.config, config);
+            leftovers::reschedule(turn, &before);
             stop::reschedule(turn, &before);
             if !had_given_up {
                 backoff::log_if_given_up(turn);

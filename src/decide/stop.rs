@@ -2,7 +2,7 @@
 
 use crate::decide::action::Action;
 use crate::decide::turn::Turn;
-use crate::decide::{delivery, disposition, leftovers};
+use crate::decide::{delivery, disposition};
 use crate::state::{
     Config, Monotonic, Pid, Signal, State, StopProgress, StopSchedule, StopSignal, Worker,
 };
@@ -100,13 +100,7 @@ pub(super) fn reschedule(turn: &mut Turn, before: &Config) {
     disposition::inspect_all(turn);
     let all: Vec<Pid> = turn.state.stoppables().map(|(pid, _)| pid).collect();
     for pid in all {
-        let is_named_only = turn.state.config.stop.is_none();
-        let is_leftover = turn.state.leftovers.contains_key(&pid);
         let Some(worker) = turn.state.stoppable_mut(pid) else { continue };
-        if is_leftover && (is_named_only || worker.stop_progress.is_none()) {
-            leftovers::schedule(turn, pid);
-            continue;
-        }
         let Some(progress) = &mut worker.stop_progress else { continue };
         match schedule.resumed_at(|signal| worker.signaled.contains(&signal)) {
             Some(step) => progress.step = step,

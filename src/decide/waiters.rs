@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use crate::decide::action::{Action, ReportKind};
-use crate::decide::turn::Turn;
-use crate::decide::{disposition, drain};
+use crate::decide::turn::{Turn, counted};
 use crate::outcome::Outcome;
 use crate::protocol::{End, Numbers, Progress, ProgressStage, Reply, ReplyEvent};
 use crate::scalar::Scalar;
@@ -60,7 +59,6 @@ pub(super) fn answer(turn: &mut Turn, requester: &Requester, answer: Answer) {
 
 /// Answers with a status report, which the shell completes with figures from the kernel.
 pub(super) fn report(turn: &mut Turn, requester: &Requester, kind: ReportKind) {
-    disposition::inspect_unhandled(turn);
     let reply = answered(turn, requester, Answer::done(""));
     turn.actions.push(Action::Report { connection: requester.connection, kind, reply });
 }
@@ -110,7 +108,7 @@ pub(super) fn attach(turn: &mut Turn, requester: Requester) {
         | (_, None, Some(_)) => WaitsFor::Upgrade,
         (_, Some(_), _) => WaitsFor::Rollout,
         (None, None, None) if state.ending_upgrade.is_some() => WaitsFor::Rollout,
-        (None, None, None) if requester.until_drained && drain::is_under_way(state) => {
+        (None, None, None) if requester.until_drained && state.is_draining() => {
             let waits_for = WaitsFor::Drained { before: state.generation };
             join(turn, requester, waits_for, "Waiting for the old workers");
             return;
@@ -179,7 +177,7 @@ pub(super) fn finish_upgrade(
     let is_successful = matches!(ended.outcome, Outcome::Done | Outcome::Killed);
     let before = turn.state.generation;
     turn.state.last_upgrade = Some(ended);
-    if is_successful && drain::is_under_way(turn.state) {
+    if is_successful && turn.state.is_draining() {
         let stay = |waiter: &&mut Waiter| waiter.until_drained && is_done(waiter);
         let mut staying = std::mem::take(&mut turn.state.waiters);
         for waiter in staying.iter_mut().filter(stay) {
@@ -198,9 +196,33 @@ pub(super) fn finish(turn: &mut Turn, is_done: impl Fn(&Waiter) -> bool, answer:
     send_last(turn, is_done, &answer.message, &event);
 }
 
+/// Answers the clients that wait for this. Whoever saw workers being killed is told so.
+pub(super) fn finish_counted(turn: &mut Turn, waits_for: WaitsFor, message: &str) {
+    let waits = |waiter: &Waiter| waiter.waits_for == waits_for;
+    let counts = turn.state.waiters.iter().filter(|waiter| waits(waiter));
+    let mut counts: Vec<u32> = counts.map(|waiter| waiter.killed_count).collect();
+    counts.sort_unstable();
+    counts.dedup();
+    for count in counts {
+        let answer = hurt(message, count);
+        finish(turn, |it| waits(it) && it.killed_count == count, &answer);
+    }
+}
+
+/// The answer to a client that saw this many workers being killed instead of draining.
+fn hurt(message: &str, killed_count: u32) -> Answer {
+    if killed_count == 0 {
+        return Answer::done(message);
+    }
+    let was = if killed_count == 1 { "was" } else { "were" };
+    let whom = counted(usize::try_from(killed_count).unwrap_or(usize::MAX), "worker");
+    let message = format!("{message}, but {whom} {was} killed instead of draining");
+    Answer { outcome: Outcome::Killed, message }
+}
+
 /// Sends clients that wait for the master's exit their final reply.
 pub(super) fn notify_exit_waiters(turn: &mut Turn, message: &str) {
-    drain::answer(turn, WaitsFor::Exit, message);
+    finish_counted(turn, WaitsFor::Exit, message);
 }
 
 /// Sends the matching waiters a message, with the event if they want one, and removes them.

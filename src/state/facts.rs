@@ -176,6 +176,18 @@ impl State {
         self.workers.values().filter(is_leaving)
     }
 
+    /// Whether workers of other generations are still there, or are stopped in what they have left.
+    pub fn is_draining(&self) -> bool {
+        self.has_any_left(|worker| worker.generation != self.generation)
+    }
+
+    /// Whether there are such workers, or leftovers of them that the schedule still stops.
+    pub fn has_any_left(&self, is_meant: impl Fn(&Worker) -> bool) -> bool {
+        let mut leftovers = self.leftovers.values().map(|leftover| &leftover.worker);
+        let is_stopped = |worker: &Worker| worker.stop_progress.is_some();
+        self.workers.values().any(&is_meant) || leftovers.any(|it| is_stopped(it) && is_meant(it))
+    }
+
     /// Workers of the current generation.
     pub fn current_workers(&self) -> impl Iterator<Item = (Pid, &Worker)> {
         self.workers

@@ -53,8 +53,8 @@ pub fn exists(group: i32) -> io::Result<bool> {
 }
 
 /// The processes of some groups, those that ended and were not reaped included. Asks for every
-/// process there is, however many groups; [`exists`] is cheaper. With `hidepid`, processes that this
-/// one may not trace are missing.
+/// process there is, however many groups; [`exists`] is cheaper. With `hidepid`, processes that
+/// this one may not trace are missing.
 ///
 /// # Errors
 /// Those of reading `/proc`.
@@ -85,8 +85,8 @@ pub fn leftovers(groups: &BTreeSet<i32>) -> io::Result<Vec<Member>> {
     Ok(members)
 }
 
-/// Signals the [`leftovers`] of a group whose leader may have been reaped. No living process left is
-/// no error.
+/// Signals the [`leftovers`] of a group whose leader may have been reaped. No living process left
+/// is no error.
 ///
 /// A child among them cannot lose the number before the signal is sent, as only this process could
 /// reap it. A more distant descendant could, if it were reaped and all pids were used within that
