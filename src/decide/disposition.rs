@@ -5,7 +5,7 @@ use crate::decide::action::Action;
 use crate::decide::event::Inspection;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::announce_error;
-use crate::state::{Pid, Signal, Worker};
+use crate::state::{Config, Pid, Signal, Worker};
 use crate::status;
 
 /// Looks up what a worker does with the first signal of the schedule. KILL has no handler, and
@@ -17,9 +17,14 @@ pub(super) fn inspect(turn: &mut Turn, pid: Pid) {
     }
 }
 
-/// Looks it up for all workers that are up and stay.
-pub(super) fn inspect_all(turn: &mut Turn) {
-    inspect_those(turn, |worker| worker.is_acked() && !worker.is_stopping());
+/// Another schedule applies: what is known of the first signal of the one before says nothing of the
+/// new one's.
+pub(super) fn forget(turn: &mut Turn, before: &Config) {
+    if turn.state.config.stop_schedule().first() != before.stop_schedule().first() {
+        turn.state.workers.values_mut().for_each(|worker| worker.disposition = None);
+        turn.state.warned_generation = None;
+        inspect_unknown(turn);
+    }
 }
 
 /// Looks it up for workers that were taken over without it.
@@ -49,12 +54,12 @@ pub(super) fn inspected(turn: &mut Turn, pid: Pid, signal: Signal, inspection: I
     remember(turn, pid, signal, inspection);
     let Some(worker) = turn.state.workers.get(&pid) else { return };
     let generation = Some(worker.generation);
-    let unhandled = worker.disposition.filter(|found| !found.is_handled());
-    if let Some(unhandled) = unhandled
+    let is_unhandled = worker.disposition.is_some_and(|found| !found.is_handled());
+    if is_unhandled
         && turn.state.warned_generation != generation
+        && let Some(why) = status::no_handler(&turn.state.config, worker)
     {
         let program = status::program(worker.program.as_deref());
-        let why = status::no_handler(signal, unhandled);
         turn.state.warned_generation = generation;
         announce_error(turn, &format!("Worker {pid}{program} {why}"));
     }

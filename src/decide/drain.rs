@@ -42,6 +42,11 @@ pub(super) fn settle(turn: &mut Turn) {
         && state.staying_count() == target
         && !state.has_any_left(|it| it.generation == state.generation && it.is_stopping())
     {
-        waiters::finish_counted(turn, WaitsFor::Settled, &format!("{target} workers are up"));
+        let are_up = if target == 1 {
+            "1 worker is up".to_owned()
+        } else {
+            format!("{target} workers are up")
+        };
+        waiters::finish_counted(turn, WaitsFor::Settled, &are_up);
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn count(turn: &mut Turn, pid: Pid, worker: &Worker, status: ExitStat
     let Some(cause) = cause(turn.state, worker, status) else { return };
     let program = status::program(worker.program.as_deref());
     let why = match cause {
-        Cause::Unhandled(signal) => status::no_handler(signal, Disposition::Default),
+        Cause::Unhandled(signal) => format!("has no handler for {signal}"),
         Cause::Overdue => format!("was still there at the end of {}", schedule(turn.state)),
     };
     announce_error(

@@ -1,13 +1,13 @@
 //! The end of each turn: compares what should run with what runs, and closes the gap.
 
 use crate::decide::action::Action;
-use crate::decide::turn::Turn;
+use crate::decide::turn::{Turn, counted, list};
 use crate::decide::waiters::Answer;
 use crate::decide::{
     delivery, drain, ending, leftovers, pool, rollout, stop, suspended, upgrade, waiters, workers,
 };
 use crate::outcome::Outcome;
-use crate::state::{AckMode, Monotonic, State, Stopping, WaitsFor};
+use crate::state::{AckMode, Monotonic, Pid, State, Stopping, WaitsFor};
 use crate::status;
 
 /// Compares what should run with what runs and closes the gap; exits once a stopping master has no
@@ -63,7 +63,7 @@ fn exit_when_done(turn: &mut Turn) {
         waiters::notify_exit_waiters(turn, message);
         turn.actions.push(Action::Exit { code });
     } else {
-        let message = format!("Leaving {} running", given_up.join(", "));
+        let message = format!("Leaving behind {}", given_up.join("; "));
         turn.error(message.clone());
         let answer = Answer { outcome: Outcome::Failed, message };
         waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Exit, &answer);
@@ -79,16 +79,21 @@ fn remaining(turn: &Turn) -> (Vec<String>, bool) {
         return (Vec::new(), !state.workers.is_empty());
     }
     let schedule = state.config.stop_schedule();
+    let mut unsignalled = Vec::new();
     let mut given_up = Vec::new();
     for (pid, worker) in &state.workers {
-        let failure = worker.stop_signal.as_ref().and_then(|sent| Some((sent, sent.failure()?)));
-        match failure.filter(|_| delivery::is_given_up(worker, &schedule, now)) {
-            None => return (Vec::new(), true),
-            Some((sent, why)) => {
-                let signal = sent.signal;
-                given_up.push(format!("worker {pid}, which cannot be sent {signal} ({why})"));
-            }
+        if !delivery::is_given_up(worker, &schedule, now) {
+            return (Vec::new(), true);
         }
+        unsignalled.push((*pid, worker));
+    }
+    if let Some((_, first)) = unsignalled.first()
+        && let Some(sent) = &first.stop_signal
+    {
+        let pids: Vec<Pid> = unsignalled.iter().map(|(pid, _)| *pid).collect();
+        let (whom, why) = (counted(pids.len(), "worker"), sent.failure().unwrap_or_default());
+        let signal = sent.signal;
+        given_up.push(format!("{whom} that cannot be sent {signal} ({why}): {}", list(&pids)));
     }
     for (group, leftover) in &state.leftovers {
         if leftovers::is_waited_for(state, leftover, now) {

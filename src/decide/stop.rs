@@ -97,7 +97,7 @@ pub(super) fn reschedule(turn: &mut Turn, before: &Config) {
         return;
     }
     let schedule = turn.state.config.stop_schedule();
-    disposition::inspect_all(turn);
+    disposition::forget(turn, before);
     let all: Vec<Pid> = turn.state.stoppables().map(|(pid, _)| pid).collect();
     for pid in all {
         let Some(worker) = turn.state.stoppable_mut(pid) else { continue };

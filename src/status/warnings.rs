@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::state::{Disposition, Leftover, Now, Signal, State, Suspended, Worker};
+use crate::state::{Config, Disposition, Leftover, Now, State, Suspended, Worker};
 use crate::status::document::Warning;
 use crate::status::kinds::WarningKind;
 use crate::status::progress::milliseconds;
@@ -32,14 +32,24 @@ pub fn warnings(state: &State, now: Now) -> Vec<Warning> {
     all.map(|(kind, message)| Warning { kind, message }).collect()
 }
 
-/// `has no handler for USR2: it is killed instead of draining when it is to stop; ...`.
-pub fn no_handler(signal: Signal, disposition: Disposition) -> String {
-    let what = match disposition {
-        Disposition::Ignored => format!("ignores {signal}, so it does not stop when it is to"),
+/// The names of shells, which wait for their commands and pass no signal on.
+const SHELLS: &[&str] = &["sh", "ash", "bash", "dash", "ksh", "zsh"];
+
+/// `has no handler for USR2, which kills it when it is to drain; ...`, with the cure.
+pub fn no_handler(config: &Config, worker: &Worker) -> Option<String> {
+    let signal = config.stop_schedule().first();
+    let what = match worker.disposition? {
+        Disposition::Ignored => format!("ignores {signal}, which asks it to stop"),
         _ if !signal.ends_a_program() => format!("has no handler for {signal}"),
-        _ => format!("has no handler for {signal}, so that kills it when it is to drain"),
+        _ => format!("has no handler for {signal}, which kills it when it is to drain"),
     };
-    format!("{what}; name the signals on which it stops with --stop, such as --stop TERM/30/KILL")
+    let is_shell = worker.program.as_deref().is_some_and(|name| SHELLS.contains(&name));
+    let cure = match &config.stop {
+        _ if is_shell => "if it waits for another program, put exec before that".to_owned(),
+        Some(stop) => format!("--stop {stop} should begin with a signal that it handles"),
+        None => "name the signals that it handles with --stop, such as --stop TERM/30/KILL".into(),
+    };
+    Some(format!("{what}; {cure}"))
 }
 
 /// ` (python3)` for a program whose name is known, otherwise empty.
@@ -66,7 +76,7 @@ fn unhandled(state: &State) -> Option<String> {
     let is_unhandled =
         |it: &Worker| !it.is_stopping() && it.disposition.is_some_and(|found| !found.is_handled());
     let first = state.workers.values().find(|worker| is_unhandled(worker))?;
-    let why = no_handler(state.config.stop_schedule().first(), first.disposition?);
+    let why = no_handler(&state.config, first)?;
     let program = program(first.program.as_deref());
     Some(format!("{}{program}: it {why}", whom(state, is_unhandled)))
 }

@@ -153,7 +153,8 @@ impl<'a> ReplyPrinter<'a> {
         let seconds = self.options.timeout.unwrap_or_default().as_secs_f64();
         let shell = format!("einhornsh{}", self.address);
         let message = match self.stage {
-            None | Some(ProgressStage::Settling | ProgressStage::Stopping) => {
+            None
+            | Some(ProgressStage::Draining | ProgressStage::Settling | ProgressStage::Stopping) => {
                 format!("not finished within {seconds}s; it continues")
             }
             Some(_) => format!(
