@@ -5,7 +5,7 @@ use crate::decide::event::{Authority, Membership, Sender};
 use crate::decide::preflight_verdict::UpgradeRequest;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer, Requester};
-use crate::decide::{disposition, pool, settings, shutdown, upgrade, worker_message};
+use crate::decide::{pool, settings, shutdown, upgrade, worker_message};
 use crate::outcome::Outcome;
 use crate::protocol::{Args, BadRequest, Request, command_list};
 use crate::ruby;
@@ -78,10 +78,7 @@ pub(super) fn requested(
     }
     if let Some(kind) = report_kind(&command, words) {
         return match kind {
-            Ok(kind) => {
-                disposition::inspect_unhandled(turn);
-                waiters::report(turn, &requester, kind);
-            }
+            Ok(kind) => waiters::report(turn, &requester, kind),
             Err(why) => waiters::answer(turn, &requester, Answer::not_understood(why)),
         };
     }

@@ -1,12 +1,10 @@
 //! What workers do with the signal that asks them to stop: one that has no handler for it is killed
-//! instead of draining, and the operator is told before that happens.
+//! instead of draining. `status` warns of that, and it is told when it happens.
 
 use crate::decide::action::Action;
 use crate::decide::event::Inspection;
 use crate::decide::turn::Turn;
-use crate::decide::waiters::announce_error;
 use crate::state::{Config, Pid, Signal, Worker};
-use crate::status;
 
 /// Looks up what a worker does with the first signal of the schedule. KILL has no handler, and
 /// whoever asks for it knows.
@@ -34,13 +32,6 @@ pub(super) fn inspect_unknown(turn: &mut Turn) {
     });
 }
 
-/// Looks again at the workers that had no handler: some set it up after their ACK.
-pub(super) fn inspect_unhandled(turn: &mut Turn) {
-    inspect_those(turn, |worker| {
-        !worker.is_stopping() && worker.disposition.is_some_and(|found| !found.is_handled())
-    });
-}
-
 fn inspect_those(turn: &mut Turn, is_meant: impl Fn(&Worker) -> bool) {
     let meant = turn.state.workers.iter().filter(|(_, worker)| is_meant(worker));
     let meant: Vec<Pid> = meant.map(|(pid, _)| *pid).collect();
@@ -49,23 +40,7 @@ fn inspect_those(turn: &mut Turn, is_meant: impl Fn(&Worker) -> bool) {
     }
 }
 
-/// It was looked up. Tells once a generation of a worker that has no handler.
-pub(super) fn inspected(turn: &mut Turn, pid: Pid, signal: Signal, inspection: Inspection) {
-    remember(turn, pid, signal, inspection);
-    let Some(worker) = turn.state.workers.get(&pid) else { return };
-    let generation = Some(worker.generation);
-    let is_unhandled = worker.disposition.is_some_and(|found| !found.is_handled());
-    if is_unhandled
-        && turn.state.warned_generation != generation
-        && let Some(why) = status::no_handler(&turn.state.config, worker)
-    {
-        let program = status::program(worker.program.as_deref());
-        turn.state.warned_generation = generation;
-        announce_error(turn, &format!("Worker {pid}{program} {why}"));
-    }
-}
-
-/// Notes what was found.
+/// It was looked up.
 pub(super) fn remember(turn: &mut Turn, pid: Pid, signal: Signal, inspection: Inspection) {
     let is_first = signal == turn.state.config.stop_schedule().first();
     let Some(worker) = turn.state.workers.get_mut(&pid) else { return };

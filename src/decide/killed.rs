@@ -17,7 +17,13 @@ enum Cause {
 pub(super) fn count(turn: &mut Turn, pid: Pid, worker: &Worker, status: ExitStatus) {
     let Some(cause) = cause(turn.state, worker, status) else { return };
     let program = status::program(worker.program.as_deref());
+    let is_news = turn.state.warned_generation != Some(worker.generation);
     let why = match cause {
+        Cause::Unhandled(signal) if is_news => {
+            turn.state.warned_generation = Some(worker.generation);
+            let cure = status::cure(&turn.state.config, worker);
+            format!("has no handler for {signal}; {cure}")
+        }
         Cause::Unhandled(signal) => format!("has no handler for {signal}"),
         Cause::Overdue => format!("was still there at the end of {}", schedule(turn.state)),
     };
@@ -60,11 +66,12 @@ fn add(killed: &mut Killed, cause: Cause, program: Option<String>) {
 /// handler and still ends by the signal has drained before, as uvicorn does.
 fn cause(state: &State, worker: &Worker, status: ExitStatus) -> Option<Cause> {
     let ExitStatus::Killed { signal: Some(signal), .. } = status else { return None };
-    let is_by_schedule = worker.stop_progress.is_some() && worker.signaled.contains(&signal);
-    if !worker.is_acked() || !is_by_schedule {
+    let schedule = state.config.stop_schedule();
+    let is_step = worker.stop_progress.is_some_and(|at| schedule.has_come_to(signal, at.step));
+    if !worker.is_acked() || !is_step || !worker.signaled.contains(&signal) {
         return None;
     }
-    let first = state.config.stop_schedule().first();
+    let first = schedule.first();
     let sent = worker.stop_signal.as_ref().filter(|sent| sent.signal == signal);
     match (signal, sent) {
         (Signal::Kill, _) => (first != Signal::Kill).then_some(Cause::Overdue),

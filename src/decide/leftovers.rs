@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::decide::action::Action;
 use crate::decide::event::Left;
 use crate::decide::turn::Turn;
-use crate::decide::waiters::{announce, announce_error};
+use crate::decide::waiters::announce;
 use crate::decide::{delivery, stop};
 use crate::state::{Config, Leftover, Monotonic, Pid, Signal, State, StopProgress, Worker};
 use crate::status;
@@ -45,10 +45,7 @@ pub(super) fn found(turn: &mut Turn, group: Pid, worker: Worker, left: Left) {
             Some(_) => "they are stopped by the schedule",
             None => "they are left alone without --stop",
         };
-        announce_error(
-            turn,
-            &format!("Worker {group} has left {what} in its process group; {then}"),
-        );
+        announce(turn, &format!("Worker {group} has left {what} in its process group; {then}"));
     }
     schedule(turn, group);
 }
@@ -100,17 +97,20 @@ pub(super) fn look_again(turn: &mut Turn) {
     }
 }
 
-/// They were looked for.
-pub(super) fn seen(turn: &mut Turn, group: Pid, left: Option<Left>) {
-    let Some(leftover) = turn.state.leftovers.get_mut(&group) else { return };
+/// They were looked for. Returns whether somebody may have waited for those that are gone.
+pub(super) fn seen(turn: &mut Turn, group: Pid, left: Option<Left>) -> bool {
+    let Some(leftover) = turn.state.leftovers.get_mut(&group) else { return false };
     match left {
         Some(Left { count, program }) => {
             leftover.count = count;
             leftover.program = program;
+            false
         }
         None => {
-            turn.state.leftovers.remove(&group);
+            let gone = turn.state.leftovers.remove(&group);
             announce(turn, &format!("What worker {group} had left running is gone"));
+            let now = turn.now.monotonic;
+            gone.is_some_and(|gone| is_waited_for(turn.state, &gone, now))
         }
     }
 }

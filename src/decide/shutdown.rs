@@ -57,13 +57,19 @@ pub(super) fn next_step(turn: &mut Turn) -> String {
     begin(turn);
     let schedule = turn.state.config.stop_schedule();
     let mut moved = Vec::new();
-    for pid in turn.all_workers() {
-        let progress = turn.state.workers[&pid].stop_progress;
+    // What is only named, without `--stop`, has no steps.
+    let leftovers = turn.state.leftovers.iter();
+    let leftovers = leftovers.filter(|(_, leftover)| leftover.worker.stop_progress.is_some());
+    let leftovers: Vec<Pid> = leftovers.map(|(group, _)| *group).collect();
+    let all: Vec<Pid> = turn.all_workers().into_iter().chain(leftovers).collect();
+    let count = all.len();
+    for pid in all {
+        let progress = turn.state.stoppable(pid).and_then(|worker| worker.stop_progress);
         if progress.is_none_or(|progress| schedule.has_next(progress.step)) {
             moved.push(format!("{} to {pid}", stop::next_step(turn, pid, &schedule)));
         }
     }
-    let staying = turn.state.workers.len() - moved.len();
+    let staying = count - moved.len();
     if moved.is_empty() {
         return format!("{schedule} has no next step for {}", counted(staying, "worker"));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::decide::{Event, Inspection};
 use crate::master::Master;
-use crate::state::{Disposition, Pid, Signal};
+use crate::state::{Disposition, Pid, Signal, Worker};
 use crate::sys::{group, handlers, process, signal};
 
 impl Master {
@@ -12,6 +12,19 @@ impl Master {
     pub(super) fn inspect(&mut self, pid: Pid, signal: Signal) {
         let inspection = self.inspection(pid, signal);
         self.events.push_back(Event::Inspected { pid, signal, inspection });
+    }
+
+    /// Looks again at the workers that had no handler: some programs set it up late.
+    pub(super) fn inspect_unhandled(&mut self) {
+        let signal = self.state.config.stop_schedule().first();
+        let is_unhandled = |it: &Worker| it.disposition.is_some_and(|found| !found.is_handled());
+        let workers = self.state.workers.iter();
+        let unhandled = workers.filter(|(_, it)| !it.is_stopping() && is_unhandled(it));
+        let unhandled: Vec<Pid> = unhandled.map(|(pid, _)| *pid).collect();
+        for pid in unhandled {
+            self.inspect(pid, signal);
+        }
+        self.dispatch_events();
     }
 
     /// Sends a signal to a worker, or to what one has left.

@@ -139,6 +139,7 @@ impl Master {
                 self.clients.connections.send(connection, &reply.to_line());
             }
             Action::Report { connection, kind, reply } => {
+                self.inspect_unhandled();
                 let reply = reply.with_message(self.report(kind));
                 self.clients.connections.send(connection, &reply.to_line());
             }

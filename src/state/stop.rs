@@ -114,6 +114,12 @@ impl StopSchedule {
         signals.find(|signal| signal.ends_a_program()).unwrap_or(Signal::Kill)
     }
 
+    /// Whether this signal is that of a step or of one before it.
+    pub fn has_come_to(&self, signal: Signal, step: u32) -> bool {
+        let count = usize::try_from(step).unwrap_or(usize::MAX).saturating_add(1);
+        self.0.iter().take(count).any(|step| step.signal == signal)
+    }
+
     /// Whether there is a step after this one.
     pub fn has_next(&self, step: u32) -> bool {
         usize::try_from(step).is_ok_and(|step| step < self.0.len() - 1)

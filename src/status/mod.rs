@@ -23,7 +23,7 @@ pub use metrics::metrics;
 pub use progress::{failure, milliseconds, numbers, since_request, stage};
 pub use report::{Measurements, report};
 pub use table::{Style, table};
-pub use warnings::{leftover, no_handler, program};
+pub use warnings::{cure, leftover, program};
 pub use words::span;
 
 /// Formats the document as JSON on one line.

@@ -35,21 +35,25 @@ pub fn warnings(state: &State, now: Now) -> Vec<Warning> {
 /// The names of shells, which wait for their commands and pass no signal on.
 const SHELLS: &[&str] = &["sh", "ash", "bash", "dash", "ksh", "zsh"];
 
+/// What to do about a worker that has no handler.
+pub fn cure(config: &Config, worker: &Worker) -> String {
+    let is_shell = worker.program.as_deref().is_some_and(|name| SHELLS.contains(&name));
+    match &config.stop {
+        _ if is_shell => "if it waits for another program, put exec before that".to_owned(),
+        Some(stop) => format!("--stop {stop} should begin with a signal that it handles"),
+        None => "name the signals that it handles with --stop, such as --stop TERM/30/KILL".into(),
+    }
+}
+
 /// `has no handler for USR2, which kills it when it is to drain; ...`, with the cure.
-pub fn no_handler(config: &Config, worker: &Worker) -> Option<String> {
+fn no_handler(config: &Config, worker: &Worker) -> Option<String> {
     let signal = config.stop_schedule().first();
     let what = match worker.disposition? {
         Disposition::Ignored => format!("ignores {signal}, which asks it to stop"),
         _ if !signal.ends_a_program() => format!("has no handler for {signal}"),
         _ => format!("has no handler for {signal}, which kills it when it is to drain"),
     };
-    let is_shell = worker.program.as_deref().is_some_and(|name| SHELLS.contains(&name));
-    let cure = match &config.stop {
-        _ if is_shell => "if it waits for another program, put exec before that".to_owned(),
-        Some(stop) => format!("--stop {stop} should begin with a signal that it handles"),
-        None => "name the signals that it handles with --stop, such as --stop TERM/30/KILL".into(),
-    };
-    Some(format!("{what}; {cure}"))
+    Some(format!("{what}; {}", cure(config, worker)))
 }
 
 /// ` (python3)` for a program whose name is known, otherwise empty.

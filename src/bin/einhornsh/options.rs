@@ -18,8 +18,9 @@ pub(crate) struct Options {
     /// Print replies as JSON events, one per line, and `status` as a JSON document
     #[arg(long)]
     pub(crate) json: bool,
-    /// Exit with 1 after `status` also if there are warnings
-    #[arg(long)]
+    /// `status --strict`: exit with 1 also if there are warnings. It is no option of einhornsh,
+    /// because the original's `--s` abbreviates `--socket-path`.
+    #[arg(skip)]
     pub(crate) strict: bool,
     /// Repeat `status` every SECONDS, or every 2 seconds, until the master is gone
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]

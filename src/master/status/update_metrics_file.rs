@@ -20,6 +20,7 @@ impl Master {
             return;
         }
         self.metrics_file.tried_at = Some(now);
+        self.inspect_unhandled();
         self.metrics_file.is_stale = false;
         let text = self.report(ReportKind::Metrics);
         let written = replace(&path, &text);

@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use crate::support::background::meanwhile;
 use crate::support::before_and_after::Snapshot;
 use crate::support::captures::{self, at};
-use crate::support::last_line::is_done;
+use crate::support::last_line::is_upgraded;
 use crate::support::load::{port, under_load};
 use crate::support::releases::{THIS, answers, place, script, start_placed};
 use crate::support::rig::{Master, Rig, has, names};
@@ -269,7 +269,7 @@ fn a_candidate_of_ours_is_refused_by_name() {
     let master = start_placed(&rig, &["-m", "0"], &["wait"]);
     master.settled(1);
     refused(&master, "upgrade", &["--to-ruby"], &["which is no Ruby Einhorn", "leave out"]);
-    assert!(is_done(&master.say("upgrade", &[])));
+    assert!(is_upgraded(&master.say("upgrade", &[])));
 }
 
 fn an_exec_that_fails_changes_nothing() {

@@ -28,3 +28,15 @@ fn counted<'a>(text: &'a str, thing: &str) -> Option<&'a str> {
     let plural = if count.parse::<usize>().ok()? == 1 { "" } else { "s" };
     rest.strip_prefix(thing)?.strip_prefix(plural)
 }
+
+/// Whether it is that line, or the one that says that old workers had no handler and were killed:
+/// for workers that cannot drain, or that may be asked to stop before they are ready for it.
+pub(crate) fn is_upgraded(line: &str) -> bool {
+    let Some((done, rest)) = line.split_once(", but ") else { return is_done(line) };
+    let cause = counted(rest, "old worker").and_then(|rest| {
+        let rest = rest.strip_prefix(" was").or_else(|| rest.strip_prefix(" were"))?;
+        rest.strip_prefix(" killed instead of draining: ")?.split_once(" (see --stop)")
+    });
+    let Some((cause, draining)) = cause else { return false };
+    cause.ends_with(" has no handler for USR2") && is_done(&format!("{done}{draining}"))
+}

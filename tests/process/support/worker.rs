@@ -14,7 +14,7 @@ use std::time::Duration;
 use einhorn::client::Client;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::support::jobs::jobs;
@@ -63,12 +63,16 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
     while let Some(step) = steps.next() {
         let (name, value) = step.split_once('=').unwrap_or((&step, ""));
         match name {
-            "ack" => drop(say(connect(), "worker:ack", "")),
+            "ack" => {
+                end_by_usr2();
+                drop(say(connect(), "worker:ack", ""));
+            }
             "ack-parent" => {
                 let parent = std::os::unix::process::parent_id();
                 drop(say_for(parent, connect(), "worker:ack", ""));
             }
             "ack-heard" => {
+                end_by_usr2();
                 // The master closes the connection then.
                 say(connect(), "worker:ack", "").read_to_end(&mut Vec::new()).unwrap();
             }
@@ -77,6 +81,7 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
             "child-apart" => run_as_child(value, true),
             "eat" => eat(value.parse().unwrap()),
             "ack-given" => {
+                end_by_usr2();
                 given = Some(say(given.unwrap_or_else(given_connection), "worker:ack", ""));
             }
             "ping" => {
@@ -109,13 +114,36 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
             "raise" => nix::sys::signal::raise(value.parse::<Signal>().unwrap()).unwrap(),
             "exit" => std::process::exit(value.parse().unwrap()),
             "jobs" => jobs(Path::new(value)),
-            "serve" => serve(),
+            "serve" => {
+                end_by_usr2();
+                serve();
+            }
             "serve-at" => serve_at(value.parse().unwrap(), "AF_INET", "SOCK_STREAM"),
-            "wait" => loop {
-                nix::unistd::pause();
-            },
+            "wait" => {
+                end_by_usr2();
+                loop {
+                    nix::unistd::pause();
+                }
+            }
             other => panic!("no such step: {other}"),
         }
+    }
+}
+
+/// Handles SIGUSR2, unless it is ignored or handled already, and then ends by it, as programs do that
+/// have drained.
+fn end_by_usr2() {
+    extern "C" fn end(_: i32) {
+        // The handler is gone by now.
+        let _ = nix::sys::signal::raise(Signal::SIGUSR2);
+    }
+    let flags = SaFlags::SA_RESETHAND | SaFlags::SA_NODEFER;
+    let handler = SigAction::new(SigHandler::Handler(end), flags, SigSet::empty());
+    // SAFETY: the handler calls nothing but raise(3), which a handler may.
+    let before = unsafe { sigaction(Signal::SIGUSR2, &handler) }.unwrap();
+    if !matches!(before.handler(), SigHandler::SigDfl) {
+        // SAFETY: it was in place before.
+        unsafe { sigaction(Signal::SIGUSR2, &before) }.unwrap();
     }
 }
 

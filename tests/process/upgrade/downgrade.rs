@@ -7,7 +7,7 @@ use std::path::Path;
 use einhorn::client::Client;
 use nix::sys::signal::Signal;
 
-use crate::support::last_line::is_done;
+use crate::support::last_line::is_upgraded;
 use crate::support::other_release::{install, start_as};
 use crate::support::releases::{THIS, answers, ask, next, script};
 use crate::support::rig::{Master, Rig, send};
@@ -42,13 +42,13 @@ fn up_and_down_again_and_again_with_live_workers() {
     assert_eq!(master.settled(4), workers);
     // Up to stay, and the workers are replaced.
     install(&rig, next(), "einhorn");
-    assert!(is_done(&master.say("upgrade", &[])));
+    assert!(is_upgraded(&master.say("upgrade", &[])));
     master.until("only new workers are left", || {
         let now = master.settled(4);
         now.iter().all(|worker| !workers.contains(worker)).then_some(())
     });
     install(&rig, THIS.as_ref(), "einhorn");
-    assert!(is_done(&master.say("upgrade_fleet", &[])));
+    assert!(is_upgraded(&master.say("upgrade_fleet", &[])));
     let generation = master.state()[":generation"].as_u64().unwrap();
     assert_eq!(generation, 2 * ROUNDS + 2);
 }
@@ -87,7 +87,7 @@ fn in_a_roll_out<'a>(rig: &'a Rig, options: &[&str]) -> (Master<'a>, Client, Vec
     let master = start_as(rig, "einhorn", &[&ours, options].concat(), &steps, &[]);
     let before = master.settled(2);
     master.replaced(&before[..1], 2);
-    assert!(is_done(&master.say("upgrade", &[])));
+    assert!(is_upgraded(&master.say("upgrade", &[])));
     let before = master.until("the old workers are gone", || {
         let workers = master.workers();
         (workers.len() == 2).then(|| workers.iter().map(|w| w.pid).collect::<Vec<i32>>())
@@ -109,7 +109,7 @@ fn goes_on(rig: &Rig, master: &Master<'_>, asked: &mut Client, known: &[i32]) {
     master.until_logged("Failure 2 of this upgrade");
     another_than(master, known);
     fs::write(rig.path("go"), "").unwrap();
-    assert!(is_done(answers(rig, asked).last().unwrap()));
+    assert!(is_upgraded(answers(rig, asked).last().unwrap()));
 }
 
 fn a_release_goes_down_in_a_roll_out_and_names_what_it_skips() {

@@ -15,7 +15,7 @@ use crate::master::log::with_devices;
 use crate::master::log_readers::overfill;
 use crate::master::srv_words::may_mount;
 use crate::shell::sessions::run;
-use crate::support::last_line::is_done;
+use crate::support::last_line::is_upgraded;
 use crate::support::releases::{THIS, next, place, reexec_count, script};
 use crate::support::rig::{Master, Rig, send};
 use crate::support::{proc, wait, worker};
@@ -354,7 +354,7 @@ fn upgrades_leave_no_descriptor_open() {
     master.until_left_alone();
     let before = count();
     for _ in 0..20 {
-        assert!(is_done(&master.say("upgrade", &[])));
+        assert!(is_upgraded(&master.say("upgrade", &[])));
     }
     master.settled(2);
     master.until("the descriptors are as many as before", || (count() <= before).then_some(()));

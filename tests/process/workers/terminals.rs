@@ -10,7 +10,7 @@ use einhorn::client::Client;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use crate::support::last_line::is_done;
+use crate::support::last_line::is_upgraded;
 use crate::support::ordinary_user::{self, NOBODY};
 use crate::support::releases::script;
 use crate::support::rig::{Master, Rig, prepare};
@@ -91,7 +91,7 @@ fn a_worker_has_no_terminal_and_the_next_image_gives_it_none() {
     let master = rig.launch(command);
     let first = master.settled(1)[0];
     has_no_terminal(&master, &folder, first, &terminal);
-    assert!(is_done(&master.say("upgrade", &[])), "{}", rig.log());
+    assert!(is_upgraded(&master.say("upgrade", &[])), "{}", rig.log());
     let next = master.settled(1)[0];
     assert_ne!(first, next);
     has_no_terminal(&master, &folder, next, &terminal);
@@ -145,7 +145,7 @@ fn what_is_started_beside_workers_is_not_stopped_either() {
     let _terminal = Terminal::attach(&mut command);
     let master = rig.launch(command);
     master.settled(1);
-    assert!(is_done(&master.say("upgrade", &[])), "{}", rig.log());
+    assert!(is_upgraded(&master.say("upgrade", &[])), "{}", rig.log());
     master.until("all have read", || {
         let read = fs::read_to_string(rig.path("read")).unwrap_or_default();
         (read.contains("checked\n") && read.contains("reniced\n")).then_some(())
@@ -257,7 +257,7 @@ fn the_session_has_the_nice_level_of_its_worker() {
         assert!(if is_by_option { level == 5 } else { level >= 3 }, "{level}");
         until_level(&master, worker, level);
         assert_eq!(autogroup_level(master.pid()), Some(0));
-        assert!(is_done(&master.say("upgrade", &[])), "{}", rig.log());
+        assert!(is_upgraded(&master.say("upgrade", &[])), "{}", rig.log());
         until_level(&master, master.settled(1)[0], level);
     };
     // Or by the level that the master was started with.
