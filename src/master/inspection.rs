@@ -1,11 +1,17 @@
 //! Looking at what workers do with signals, and sending them.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::decide::{Event, Inspection};
 use crate::master::Master;
+use crate::master::now::now;
 use crate::state::{Disposition, Pid, Signal, Worker};
 use crate::sys::{group, handlers, process, signal};
+
+/// How long a status report may look at workers again: for some thousands of them, unless the
+/// machine is overloaded. Those beyond that are reported as they were.
+const LOOKING_MAX: Duration = Duration::from_millis(50);
 
 impl Master {
     /// Looks up what a worker does with a signal.
@@ -21,8 +27,12 @@ impl Master {
         let workers = self.state.workers.iter();
         let unhandled = workers.filter(|(_, it)| !it.is_stopping() && is_unhandled(it));
         let unhandled: Vec<Pid> = unhandled.map(|(pid, _)| *pid).collect();
+        let begun = now().monotonic;
         for pid in unhandled {
             self.inspect(pid, signal);
+            if now().monotonic.since(begun) >= LOOKING_MAX {
+                break;
+            }
         }
         self.dispatch_events();
     }
@@ -60,13 +70,16 @@ impl Master {
         };
         let own = disposition(pid.0, number);
         let counts_group = self.state.config.stop.is_some();
-        let is_handled = |found: &Disposition| found.is_handled();
         let disposition = match own {
             Some(found) if counts_group && !found.is_handled() => {
                 let members = group::members(&BTreeSet::from([pid.0])).unwrap_or_default();
                 let mut others = members.iter().filter(|member| member.pid != pid.0);
-                let handled = others.find_map(|it| disposition(it.pid, number).filter(is_handled));
-                handled.or(own)
+                let caught = Some(Disposition::Caught);
+                // Shells block signals for a moment while they fork.
+                match others.any(|other| disposition(other.pid, number) == caught) {
+                    true => caught,
+                    false => own,
+                }
             }
             own => own,
         };

@@ -56,7 +56,10 @@ impl Master {
         let members = match group::leftovers(groups) {
             Ok(members) => members,
             Err(error) => {
-                self.log(Level::Error, &format!("Cannot look at process groups: {error}"));
+                if !std::mem::replace(&mut self.cannot_look, true) {
+                    let message = format!("Cannot see what workers leave running: {error}");
+                    self.log(Level::Info, &message);
+                }
                 return None;
             }
         };

@@ -39,6 +39,8 @@ pub struct Master {
     pub(super) children: BTreeMap<Pid, Child>,
     /// Whether reaping fails, and that was logged.
     pub(super) cannot_reap: bool,
+    /// Whether process groups cannot be looked at, and that was logged.
+    pub(super) cannot_look: bool,
     pub(super) exit_code: Option<i32>,
     pub(super) upgrade: Upgrade,
     pub(super) resources: Resources,
@@ -116,6 +118,7 @@ impl Master {
             events: VecDeque::new(),
             children: BTreeMap::new(),
             cannot_reap: false,
+            cannot_look: false,
             exit_code: None,
             upgrade: Upgrade::default(),
             resources,

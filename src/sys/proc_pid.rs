@@ -12,8 +12,7 @@ use crate::sys::process;
 /// Those of reading `/proc`, and one where that tells of another pid namespace: its numbers would
 /// mean other processes here.
 pub(super) fn pids() -> io::Result<Vec<i32>> {
-    let own = fs::read_link("/proc/self")?;
-    if own.to_str().and_then(|pid| pid.parse().ok()) != Some(process::own_pid()) {
+    if !is_own()? {
         return Err(io::Error::other("/proc tells of another pid namespace"));
     }
     let mut pids = Vec::new();
@@ -23,12 +22,21 @@ pub(super) fn pids() -> io::Result<Vec<i32>> {
     Ok(pids)
 }
 
-/// The first `bytes_max` bytes of a file of a process; `None` when there is no such process, or
-/// this one may not see it.
+/// Whether `/proc` tells of the pid namespace of this process.
+fn is_own() -> io::Result<bool> {
+    let own = fs::read_link("/proc/self")?;
+    Ok(own.to_str().and_then(|pid| pid.parse().ok()) == Some(process::own_pid()))
+}
+
+/// The first `bytes_max` bytes of a file of a process; `None` when there is no such process, this
+/// one may not see it, or `/proc` tells of another pid namespace.
 ///
 /// # Errors
 /// Those of open(2) and read(2) that say nothing of the process.
 pub(super) fn read(pid: i32, name: &str, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    if !is_own().unwrap_or(false) {
+        return Ok(None);
+    }
     let mut bytes = Vec::new();
     let file = File::open(format!("/proc/{pid}/{name}"));
     match file.and_then(|file| file.take(bytes_max).read_to_end(&mut bytes)) {

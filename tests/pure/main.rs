@@ -7,6 +7,8 @@ mod captures;
 mod commands;
 /// The fuzz corpus, replayed: what the fuzzers guard holds on every run of the tests.
 mod corpus;
+/// Signals that cannot be sent, an example for each rule.
+mod delivery;
 /// What programs are told of a command, by its schema.
 mod events;
 /// The master that the tests of `decide` begin with.
@@ -15,8 +17,12 @@ mod example;
 mod handback;
 /// JSON documents against their schemas.
 mod json_schema;
+/// Workers that are killed instead of draining, an example for each rule.
+mod killed;
 /// What failed workers said last, in the words of the roll-out that they failed in.
 mod last_words;
+/// What workers leave running, an example for each rule.
+mod leftovers;
 /// Long options, abbreviated as Ruby's OptionParser allows.
 mod options;
 /// The rules of keeping N alive (behaviour.md section 4), an example each.

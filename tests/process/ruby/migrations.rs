@@ -163,7 +163,10 @@ fn the_default_files_are_where_the_original_has_them() {
     master.signal(Signal::SIGTERM);
     assert!(master.ended().success(), "{}", rig.log());
     assert!(!pidfile.exists() && !socket.exists(), "its files are removed");
-    assert!(!rig.log().contains("ERROR"), "{}", rig.log());
+    // `sleep` cannot drain.
+    let log = rig.log();
+    let mut errors = log.lines().filter(|line| line.contains("ERROR"));
+    assert!(errors.all(|line| line.contains("killed instead of draining")), "{log}");
 }
 
 fn without_workers_a_child_is_known_as_well() {

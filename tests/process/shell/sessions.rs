@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::last_line::is_upgraded;
+use crate::support::last_line::is_done;
 use crate::support::rig::Rig;
 use crate::support::terminal::Terminal;
 
@@ -150,13 +150,13 @@ fn a_name_leads_to_its_socket() {
 
 fn an_upgrade_is_told_to_its_end_as_sidekiqs_unit_file_asks_for_it() {
     let rig = Rig::new();
-    let master = rig.launch(rig.einhorn(&["-m", "0", "-n", "2", "sleep", "1000"]));
+    let master = rig.start(&["-m", "manual", "-n", "2"], &["ack", "wait"]);
     let old = master.settled(2);
     let (code, stdout, stderr) = run(&rig, &["--execute", "upgrade"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     let lines: Vec<&str> = stdout.lines().collect();
     assert_eq!(lines.first(), Some(&"Upgrading, as commanded"));
-    assert!(is_upgraded(lines.last().unwrap()), "{stdout}");
+    assert!(is_done(lines.last().unwrap()), "{stdout}");
     assert!(lines.contains(&"Upgraded successfully to generation 1"), "{stdout}");
     master.until("the old ones are gone", || {
         master.workers().iter().all(|worker| !old.contains(&worker.pid)).then_some(())

@@ -1,0 +1,174 @@
+//! Workers that are killed instead of draining, and what is told of them: an example for each rule.
+
+use einhorn::decide::{Action, Event, Inspection, next_deadline};
+use einhorn::outcome::Outcome;
+use einhorn::state::{
+    AckMode, Config, Disposition, EndedUpgrade, ExitStatus, Monotonic, Pid, Signal, StopSchedule,
+};
+
+use crate::example::{Master, config, exited};
+
+/// A worker that serves, and that does this with the signal that asks it to stop.
+fn up(disposition: Option<Disposition>, stop: Option<&str>) -> Master {
+    let stop = stop.map(|text| StopSchedule::parse(text).unwrap());
+    let mut master = Master::started(Config { ack_mode: AckMode::Manual, stop, ..config(1) });
+    master.inspection = Inspection { disposition, program: Some("web".to_owned()) };
+    master.ack(&[1000]);
+    master
+}
+
+/// The same, with a new worker 1001 that is up: the old one was asked to stop.
+fn replaced(disposition: Option<Disposition>, stop: Option<&str>) -> Master {
+    let mut master = up(disposition, stop);
+    master.upgrade();
+    let orders = master.turn_at(0);
+    master.start(&orders);
+    master.ack(&[1001]);
+    master.turn_at(0);
+    master
+}
+
+fn by(signal: Signal) -> ExitStatus {
+    ExitStatus::Killed { number: 1, signal: Some(signal), core_dumped: false }
+}
+
+/// How the upgrade ended, if it did.
+fn ended(master: &Master) -> Option<&EndedUpgrade> {
+    master.state.last_upgrade.as_ref()
+}
+
+const NO_HANDLER: Option<Disposition> = Some(Disposition::Default);
+
+#[test]
+fn the_end_waits_for_a_worker_that_is_expected_to_die() {
+    let mut master = replaced(NO_HANDLER, None);
+    assert_eq!((ended(&master), master.state.rollout.as_ref()), (None, None));
+    assert_eq!(next_deadline(&master.state), Some(Monotonic(1_000_000_000)));
+    master.tell(exited(1000, by(Signal::Usr2)));
+    master.turn_at(3);
+    let ended = ended(&master).unwrap();
+    let why = "Upgrade done: 1 worker of generation 1 in 0.00s, but 1 old worker was killed \
+               instead of draining: web has no handler for USR2 (see --stop)";
+    assert_eq!((ended.outcome, ended.message.as_str()), (Outcome::Killed, why));
+}
+
+#[test]
+fn the_end_waits_for_a_second_at_most() {
+    let mut master = replaced(NO_HANDLER, None);
+    master.turn_at(999);
+    assert_eq!(ended(&master), None);
+    master.turn_at(1000);
+    assert_eq!(ended(&master).unwrap().outcome, Outcome::Done);
+    assert_eq!(master.state.last_upgrade.as_ref().unwrap().killed_later_count, 0);
+    master.tell(exited(1000, by(Signal::Usr2)));
+    assert_eq!(master.state.last_upgrade.as_ref().unwrap().killed_later_count, 1);
+}
+
+#[test]
+fn the_end_waits_for_nobody_who_has_a_handler_or_ignores_the_signal() {
+    for found in [Disposition::Caught, Disposition::Blocked, Disposition::Ignored] {
+        let master = replaced(Some(found), None);
+        assert_eq!(ended(&master).unwrap().outcome, Outcome::Done, "{found:?}");
+    }
+    assert_eq!(ended(&replaced(None, None)).unwrap().outcome, Outcome::Done);
+}
+
+#[test]
+fn who_has_a_handler_and_ends_by_the_signal_has_drained() {
+    for (found, killed) in [
+        (Some(Disposition::Caught), 0),
+        (Some(Disposition::Blocked), 1),
+        (Some(Disposition::Ignored), 1),
+        (None, 1),
+    ] {
+        let mut master = replaced(found, None);
+        master.tell(exited(1000, by(Signal::Usr2)));
+        assert_eq!(ended(&master).unwrap().killed_later_count, killed, "{found:?}");
+    }
+}
+
+#[test]
+fn other_ends_are_no_alarm() {
+    // By another's signal, by none, of a worker that never served, and by a signal of `die`.
+    for status in [by(Signal::Kill), by(Signal::Term), ExitStatus::Code(3)] {
+        let mut master = replaced(NO_HANDLER, None);
+        master.tell(exited(1000, status));
+        master.turn_at(1);
+        assert_eq!(ended(&master).unwrap().outcome, Outcome::Done, "{status:?}");
+    }
+    let mut master = up(NO_HANDLER, None);
+    master.ask("{command: die, args: [TERM]}");
+    let told = master.tell(exited(1000, by(Signal::Term)));
+    let tells = |action: &Action| matches!(action, Action::Log { message, .. } if message.contains("instead of draining"));
+    assert!(!told.iter().any(tells), "{told:?}");
+}
+
+#[test]
+fn kill_at_the_end_of_the_schedule_counts_unless_it_is_its_begin() {
+    let mut master = replaced(Some(Disposition::Caught), Some("TERM/2/KILL"));
+    assert_eq!(ended(&master).unwrap().outcome, Outcome::Done);
+    let kill = Action::Signal { pid: Pid(1000), signal: Signal::Kill };
+    assert_eq!(master.turn_at(2000), [kill]);
+    master.tell(exited(1000, by(Signal::Kill)));
+    assert_eq!(ended(&master).unwrap().killed_later_count, 1);
+
+    let mut master = replaced(None, Some("KILL"));
+    master.tell(exited(1000, by(Signal::Kill)));
+    master.turn_at(1);
+    assert_eq!(ended(&master).unwrap().outcome, Outcome::Done);
+    assert_eq!(ended(&master).unwrap().killed_later_count, 0);
+}
+
+#[test]
+fn another_upgrade_does_not_wait_for_the_end_of_the_one_before() {
+    let mut master = replaced(NO_HANDLER, None);
+    // A second after the last re-exec.
+    master.now_ms = 1500;
+    master.upgrade();
+    let ended = ended(&master).unwrap();
+    assert_eq!((ended.outcome, ended.generation.0), (Outcome::Done, 1));
+    assert!(master.state.rollout.is_some());
+}
+
+#[test]
+fn a_stopping_master_tells_the_end_first() {
+    let mut master = replaced(NO_HANDLER, None);
+    master.signal(Signal::Usr2);
+    assert_eq!(ended(&master).unwrap().outcome, Outcome::Done);
+    assert_eq!(master.state.ending_upgrade, None);
+}
+
+#[test]
+fn another_schedule_is_looked_up_anew() {
+    let mut master = up(NO_HANDLER, None);
+    master.inspection.disposition = Some(Disposition::Caught);
+    master.ask("{command: config, args: ['{stop: TERM/9/KILL}']}");
+    let found = |master: &Master| master.state.workers[&Pid(1000)].disposition;
+    assert_eq!(found(&master), Some(Disposition::Caught));
+    // The same first signal says the same, and of KILL there is nothing to say.
+    master.inspection.disposition = NO_HANDLER;
+    master.ask("{command: config, args: ['{stop: TERM/8/KILL}']}");
+    assert_eq!(found(&master), Some(Disposition::Caught));
+    master.ask("{command: config, args: ['{stop: KILL}']}");
+    assert_eq!(found(&master), None);
+}
+
+#[test]
+fn what_is_found_right_before_the_signal_counts() {
+    let mut master = up(NO_HANDLER, None);
+    master.upgrade();
+    let orders = master.turn_at(0);
+    master.start(&orders);
+    // It has set up a handler since its ACK.
+    master.inspection.disposition = Some(Disposition::Caught);
+    master.ack(&[1001]);
+    master.turn_at(0);
+    assert_eq!(ended(&master).unwrap().outcome, Outcome::Done);
+    master.tell(Event::Exited {
+        pid: Pid(1000),
+        status: by(Signal::Usr2),
+        last_words: Vec::new(),
+        left: None,
+    });
+    assert_eq!(ended(&master).unwrap().killed_later_count, 0);
+}
