@@ -15,7 +15,6 @@ use crate::status;
 pub(super) fn reconcile(turn: &mut Turn) {
     workers::acknowledge_due(turn);
     stop::advance(turn);
-    suspended::let_stop(turn);
     leftovers::look_again(turn);
     if turn.state.stopping.is_none() {
         upgrade::reconcile(turn);
@@ -25,6 +24,8 @@ pub(super) fn reconcile(turn: &mut Turn) {
         drain::settle(turn);
         drain::finish(turn);
     }
+    // After everything that asks workers to stop.
+    suspended::let_stop(turn);
     exit_when_done(turn);
 }
 
