@@ -120,11 +120,13 @@ pub(super) fn deadline(state: &State) -> Option<Monotonic> {
     state.leftovers.values().map(|leftover| leftover.look_at).min()
 }
 
-/// Whether a stopping master waits for them.
-pub(super) fn is_waited_for(state: &State, leftover: &Leftover, now: Monotonic) -> bool {
-    let worker = &leftover.worker;
-    let schedule = state.config.stop.as_ref().filter(|_| worker.stop_progress.is_some());
-    schedule.is_some_and(|schedule| !delivery::is_over(worker, schedule, now))
+/// When a stopping master no longer waits for them: at once without `--stop`. `None` while their
+/// schedule goes on.
+pub(super) fn given_up_at(state: &State, leftover: &Leftover) -> Option<Monotonic> {
+    match &state.config.stop {
+        None => Some(Monotonic(0)),
+        Some(schedule) => delivery::over_at(&leftover.worker, schedule),
+    }
 }
 
 /// `2 processes (sleep)`.
