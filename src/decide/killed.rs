@@ -60,14 +60,18 @@ fn add(killed: &mut Killed, cause: Cause, program: Option<String>) {
 /// handler and still ends by the signal has drained before, as uvicorn does.
 fn cause(state: &State, worker: &Worker, status: ExitStatus) -> Option<Cause> {
     let ExitStatus::Killed { signal: Some(signal), .. } = status else { return None };
-    let is_by_schedule = worker.stop_progress.is_some() && worker.signaled.contains(&signal);
-    if !worker.is_acked() || !is_by_schedule {
+    let progress = worker.stop_progress.filter(|_| worker.signaled.contains(&signal))?;
+    if !worker.is_acked() {
         return None;
     }
-    let first = state.config.stop_schedule().first();
+    let schedule = state.config.stop_schedule();
+    // `die KILL` is what somebody asked for.
+    let is_overdue = schedule.signal(progress.step) == Signal::Kill;
     let sent = worker.stop_signal.as_ref().filter(|sent| sent.signal == signal);
     match (signal, sent) {
-        (Signal::Kill, _) => (first != Signal::Kill).then_some(Cause::Overdue),
+        (Signal::Kill, _) => {
+            (is_overdue && schedule.first() != Signal::Kill).then_some(Cause::Overdue)
+        }
         (_, Some(sent)) if sent.disposition == Some(Disposition::Caught) => None,
         (_, None) if worker.disposition == Some(Disposition::Caught) => None,
         _ => Some(Cause::Unhandled(signal)),
