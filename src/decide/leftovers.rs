@@ -8,7 +8,7 @@ use crate::decide::action::Action;
 use crate::decide::event::Left;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{announce, announce_error};
-use crate::decide::{delivery, stop};
+use crate::decide::{delivery, drain, stop};
 use crate::state::{Config, Leftover, Monotonic, Pid, Signal, State, StopProgress, Worker};
 use crate::status;
 
@@ -111,6 +111,9 @@ pub(super) fn seen(turn: &mut Turn, group: Pid, left: Option<Left>) {
         None => {
             turn.state.leftovers.remove(&group);
             announce(turn, &format!("What worker {group} had left running is gone"));
+            // A turn has looked for them: nothing may happen for long after it.
+            drain::settle(turn);
+            drain::finish(turn);
         }
     }
 }
