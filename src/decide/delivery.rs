@@ -84,17 +84,19 @@ fn retry_at(worker: &Worker) -> Option<Monotonic> {
     }
 }
 
-/// Whether a stopping master no longer waits for a worker: none of the signals of its schedule that
-/// are left can be sent.
-pub(super) fn is_given_up(worker: &Worker, schedule: &StopSchedule, now: Monotonic) -> bool {
-    let delivery = worker.stop_signal.as_ref().map(|stop_signal| &stop_signal.delivery);
-    let Some(Delivery::Failed { since, .. }) = delivery else { return false };
-    is_over(worker, schedule, now) && *since + PATIENCE <= now
+/// When a stopping master no longer waits for a worker: none of the signals of its schedule that are
+/// left can be sent. `None` while there is a chance.
+pub(super) fn given_up_at(worker: &Worker, schedule: &StopSchedule) -> Option<Monotonic> {
+    match worker.stop_signal.as_ref()?.delivery {
+        Delivery::Failed { since, .. } => Some(over_at(worker, schedule)?.max(since + PATIENCE)),
+        Delivery::Ordered | Delivery::Sent => None,
+    }
 }
 
-/// Whether the last step of a schedule has been going on for long enough.
-pub(super) fn is_over(worker: &Worker, schedule: &StopSchedule, now: Monotonic) -> bool {
-    worker.stop_progress.is_none_or(|progress| {
-        !schedule.has_next(progress.step) && progress.since + PATIENCE <= now
-    })
+/// When the last step of a schedule has been going on for long enough; `None` before the last step.
+pub(super) fn over_at(worker: &Worker, schedule: &StopSchedule) -> Option<Monotonic> {
+    match worker.stop_progress {
+        None => Some(Monotonic(0)),
+        Some(progress) => (!schedule.has_next(progress.step)).then_some(progress.since + PATIENCE),
+    }
 }

@@ -110,7 +110,10 @@ pub(super) fn seen(turn: &mut Turn, group: Pid, left: Option<Left>) -> bool {
             let gone = turn.state.leftovers.remove(&group);
             announce(turn, &format!("What worker {group} had left running is gone"));
             let now = turn.now.monotonic;
-            gone.is_some_and(|gone| is_waited_for(turn.state, &gone, now))
+            let Some(gone) = gone else { return false };
+            let is_given_up = given_up_at(turn.state, &gone).is_some_and(|at| at <= now);
+            let is_leaving = turn.state.stopping.is_some();
+            gone.worker.stop_progress.is_some() && !(is_leaving && is_given_up)
         }
     }
 }
@@ -120,11 +123,13 @@ pub(super) fn deadline(state: &State) -> Option<Monotonic> {
     state.leftovers.values().map(|leftover| leftover.look_at).min()
 }
 
-/// Whether a stopping master waits for them.
-pub(super) fn is_waited_for(state: &State, leftover: &Leftover, now: Monotonic) -> bool {
-    let worker = &leftover.worker;
-    let schedule = state.config.stop.as_ref().filter(|_| worker.stop_progress.is_some());
-    schedule.is_some_and(|schedule| !delivery::is_over(worker, schedule, now))
+/// When a stopping master no longer waits for them: at once without `--stop`. `None` while their
+/// schedule goes on.
+pub(super) fn given_up_at(state: &State, leftover: &Leftover) -> Option<Monotonic> {
+    match &state.config.stop {
+        None => Some(Monotonic(0)),
+        Some(schedule) => delivery::over_at(&leftover.worker, schedule),
+    }
 }
 
 /// `2 processes (sleep)`.

@@ -15,7 +15,6 @@ use crate::status;
 pub(super) fn reconcile(turn: &mut Turn) {
     workers::acknowledge_due(turn);
     stop::advance(turn);
-    suspended::let_stop(turn);
     leftovers::look_again(turn);
     if turn.state.stopping.is_none() {
         upgrade::reconcile(turn);
@@ -32,6 +31,8 @@ pub(super) fn conclude(turn: &mut Turn) {
         drain::settle(turn);
         drain::finish(turn);
     }
+    // After everything that asks workers to stop.
+    suspended::let_stop(turn);
     exit_when_done(turn);
 }
 
@@ -50,20 +51,23 @@ pub fn next_deadline(state: &State) -> Option<Monotonic> {
         .chain(suspended::deadline(state))
         .chain(leftovers::deadline(state))
         .chain(ending::deadline(state))
+        .chain(exit_at(state))
         .min()
 }
 
 fn exit_when_done(turn: &mut Turn) {
-    let (given_up, waited_for) = remaining(turn);
-    if waited_for || !turn.state.ordered.is_empty() {
-        return;
-    }
-    if turn.state.stopping.is_none() && turn.state.has_given_up() {
+    let state = &*turn.state;
+    let is_empty = state.workers.is_empty() && state.ordered.is_empty();
+    if state.stopping.is_none() && is_empty && state.has_given_up() {
         turn.error("No worker is left and no more attempts are allowed: leaving");
         turn.state.stopping = Some(Stopping { exit_code: 1 });
         upgrade::abandon(turn);
     }
     let Some(Stopping { exit_code: code }) = turn.state.stopping else { return };
+    if exit_at(turn.state).is_none_or(|at| at > turn.now.monotonic) {
+        return;
+    }
+    let given_up = remaining(turn.state);
     if given_up.is_empty() {
         let message = "All workers are gone";
         turn.info(message);
@@ -78,37 +82,32 @@ fn exit_when_done(turn: &mut Turn) {
     }
 }
 
-/// What a stopping master no longer waits for, in words, and whether there is anything that it does
-/// wait for.
-fn remaining(turn: &Turn) -> (Vec<String>, bool) {
-    let (state, now) = (&*turn.state, turn.now.monotonic);
-    if state.stopping.is_none() {
-        return (Vec::new(), !state.workers.is_empty());
+/// When a stopping master no longer waits for what is there; `None` if that is not known yet.
+fn exit_at(state: &State) -> Option<Monotonic> {
+    if state.stopping.is_none() || !state.ordered.is_empty() {
+        return None;
     }
     let schedule = state.config.stop_schedule();
-    let mut unsignalled = Vec::new();
+    let workers = state.workers.values().map(|worker| delivery::given_up_at(worker, &schedule));
+    let leftovers = state.leftovers.values().map(|left| leftovers::given_up_at(state, left));
+    workers.chain(leftovers).try_fold(Monotonic(0), |latest, at| Some(latest.max(at?)))
+}
+
+/// What a stopping master has given up, in words.
+fn remaining(state: &State) -> Vec<String> {
     let mut given_up = Vec::new();
-    for (pid, worker) in &state.workers {
-        if !delivery::is_given_up(worker, &schedule, now) {
-            return (Vec::new(), true);
-        }
-        unsignalled.push((*pid, worker));
-    }
-    if let Some((_, first)) = unsignalled.first()
+    if let Some(first) = state.workers.values().next()
         && let Some(sent) = &first.stop_signal
     {
-        let pids: Vec<Pid> = unsignalled.iter().map(|(pid, _)| *pid).collect();
+        let pids: Vec<Pid> = state.workers.keys().copied().collect();
         let (whom, why) = (counted(pids.len(), "worker"), sent.failure().unwrap_or_default());
         let signal = sent.signal;
         given_up.push(format!("{whom} that cannot be sent {signal} ({why}): {}", list(&pids)));
     }
     for (group, leftover) in &state.leftovers {
-        if leftovers::is_waited_for(state, leftover, now) {
-            return (Vec::new(), true);
-        }
         if leftover.worker.stop_progress.is_some() {
             given_up.push(format!("{} of worker {group}", status::leftover(leftover)));
         }
     }
-    (given_up, false)
+    given_up
 }

@@ -40,7 +40,6 @@ pub(super) fn advance(turn: &mut Turn) {
     if !turn.state.stoppables().any(|(_, worker)| worker.is_stopping()) {
         return;
     }
-    delivery::retry(turn);
     let now = turn.now.monotonic;
     let schedule = turn.state.config.stop_schedule();
     let is_due = |worker: &Worker| worker.next_stop_at(&schedule).is_some_and(|due| due <= now);
@@ -69,6 +68,8 @@ pub(super) fn advance(turn: &mut Turn) {
             false => drop(next_step(turn, pid, &schedule)),
         }
     }
+    // What has been followed by the next step is not sent any more.
+    delivery::retry(turn);
 }
 
 /// When a worker has not stopped in time.

@@ -309,10 +309,8 @@ pub(super) fn abandon(turn: &mut Turn) {
     let unsettled = "Not settled: the master is going down".to_owned();
     let unsettled = Answer { message: unsettled, ..answer.clone() };
     waiters::finish(turn, |waiter| waiter.waits_for == WaitsFor::Settled, &unsettled);
-    let undrained = "Not drained: the master is going down".to_owned();
-    let undrained = Answer { message: undrained, ..answer.clone() };
     let waits = |waiter: &Waiter| matches!(waiter.waits_for, WaitsFor::Drained { .. });
-    waiters::finish(turn, waits, &undrained);
+    waiters::finish(turn, waits, &waiters::undrained());
     waiters::finish(turn, |waiter| waiter.waits_for != WaitsFor::Exit, &answer);
 }
 

@@ -109,6 +109,9 @@ pub(super) fn attach(turn: &mut Turn, requester: Requester) {
         (_, Some(_), _) => WaitsFor::Rollout,
         (None, None, None) if state.ending_upgrade.is_some() => WaitsFor::Rollout,
         (None, None, None) if requester.until_drained && state.is_draining() => {
+            if state.stopping.is_some() {
+                return answer(turn, &requester, undrained());
+            }
             let waits_for = WaitsFor::Drained { before: state.generation };
             join(turn, requester, waits_for, "Waiting for the old workers");
             return;
@@ -116,6 +119,12 @@ pub(super) fn attach(turn: &mut Turn, requester: Requester) {
         (None, None, None) => return tell_last(turn, &requester),
     };
     join(turn, requester, waits_for, "Waiting for the upgrade in progress");
+}
+
+/// The answer to a client that waits for old workers while the master is stopping.
+pub(super) fn undrained() -> Answer {
+    let message = "Not drained: the master is going down".to_owned();
+    Answer { outcome: Outcome::Aborted, message }
 }
 
 fn tell_last(turn: &mut Turn, requester: &Requester) {

@@ -90,13 +90,14 @@ impl<'s> Step<'s> {
         matches!(self.event, Event::Adopted { .. }) && kind.is_some()
     }
 
-    /// How the roll-out ended, if it did.
+    /// How the roll-out ended, if it did. How an upgrade went that succeeded may be told later.
     pub(super) fn rollout_ended(&self) -> Option<Outcome> {
         let is_over = self.after.rollout.is_none() || self.begins_rollout();
-        let (before, after) = (self.before, self.after);
-        let was_on = before.rollout.is_some() || before.ending_upgrade.is_some();
-        let has_ended = was_on && is_over && after.ending_upgrade.is_none();
-        has_ended.then(|| self.after.last_upgrade.as_ref().map(|last| last.outcome)).flatten()
+        let has_ended = self.before.rollout.is_some() && is_over;
+        let told = self.after.last_upgrade.as_ref().map(|last| last.outcome);
+        let told = told.filter(|_| self.after.ending_upgrade.is_none());
+        let outcome = told.filter(|outcome| *outcome != Outcome::Killed).unwrap_or(Outcome::Done);
+        has_ended.then_some(outcome)
     }
 }
 
@@ -126,10 +127,13 @@ pub(super) fn staying(state: &State) -> u32 {
     with_ordered(state, |worker| !worker.is_stopping(), |_| true)
 }
 
-/// Whether as many serve as are wanted, and no more live.
+/// Whether as many serve as are wanted, and no more live: of the surplus nothing is left.
 pub(super) fn has_settled(state: &State) -> bool {
     let target = state.config.target;
-    count(state, is_serving) == target && staying(state) == target
+    let leftovers = state.leftovers.values().map(|left| &left.worker);
+    let mut leaving = state.workers.values().chain(leftovers).filter(|w| w.is_stopping());
+    let is_one_left = leaving.any(|worker| worker.generation == state.generation);
+    count(state, is_serving) == target && staying(state) == target && !is_one_left
 }
 
 /// Whether the first new worker has not passed yet.

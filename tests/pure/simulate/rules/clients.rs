@@ -61,10 +61,11 @@ pub(super) fn last_lines_are_true(step: &Step) -> Broken {
         let is_true = |waits_for: WaitsFor| match (waits_for, outcome) {
             (WaitsFor::Settled, Outcome::Superseded) => state.config.target != before.config.target,
             (WaitsFor::Settled, Outcome::Failed) => has_given_up(state),
-            (WaitsFor::Settled, Outcome::Done) => has_settled(state),
+            (WaitsFor::Settled, Outcome::Done | Outcome::Killed) => has_settled(state),
             (_, Outcome::Aborted) => is_aborted,
             (WaitsFor::Reexec, Outcome::Done) => matches!(step.event, Event::Adopted { .. }),
-            (WaitsFor::Exit, _) => outcome == Outcome::Done && state.stopping.is_some(),
+            (WaitsFor::Exit, Outcome::Done | Outcome::Killed) => state.stopping.is_some(),
+            (WaitsFor::Exit, _) => false,
             _ => last == Some(outcome),
         };
         let whom = to_whom(to, reply);
