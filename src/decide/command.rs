@@ -146,12 +146,7 @@ fn upgrade_kind(command: &str) -> Option<UpgradeKind> {
 
 /// Whether an upgrade is to hand back to a Ruby Einhorn; any other argument is an error.
 fn is_hand_back(command: &str, words: &[String]) -> Result<bool, String> {
-    match words.iter().find(|word| *word != TO_RUBY) {
-        None => Ok(!words.is_empty()),
-        Some(unknown) => {
-            Err(format!("{command} takes no argument but {TO_RUBY}, and was given {unknown:?}"))
-        }
-    }
+    refuse_others(command, words, Some(TO_RUBY)).map(|()| !words.is_empty())
 }
 
 /// The report that a command asks for, if it is a report command; an unknown argument is an error.
@@ -162,13 +157,16 @@ fn report_kind(command: &str, words: &[String]) -> Option<Result<ReportKind, Str
         "metrics" => (ReportKind::Metrics, None),
         _ => return None,
     };
+    Some(refuse_others(command, words, known).map(|()| kind))
+}
+
+/// Refuses arguments of a command but the one that is known, if one is.
+fn refuse_others(command: &str, words: &[String], known: Option<&str>) -> Result<(), String> {
+    let Some(unknown) = words.iter().find(|word| Some(word.as_str()) != known) else {
+        return Ok(());
+    };
     let but = known.map(|known| format!(" but {known}")).unwrap_or_default();
-    Some(match words.iter().find(|word| Some(word.as_str()) != known) {
-        None => Ok(kind),
-        Some(unknown) => {
-            Err(format!("{command} takes no argument{but}, and was given {unknown:?}"))
-        }
-    })
+    Err(format!("{command} takes no argument{but}, and was given {unknown:?}"))
 }
 
 fn greeting(turn: &Turn, request: &Request) -> String {
