@@ -84,7 +84,7 @@ fn retry_at(worker: &Worker) -> Option<Monotonic> {
     }
 }
 
-/// When a stopping master no longer waits for a worker: none of the signals of its schedule that are
+/// When a stopping master no longer waits for a worker: none of the signals that its schedule has
 /// left can be sent. `None` while there is a chance.
 pub(super) fn given_up_at(worker: &Worker, schedule: &StopSchedule) -> Option<Monotonic> {
     match worker.stop_signal.as_ref()?.delivery {
