@@ -59,14 +59,14 @@ const SIZES: &[&str] = &[
 #[rustfmt::skip]
 const UPGRADES: &[&str] = &[
     "reload", "upgrade", "upgrade", "upgrade", "upgrade_fleet", "upgrade_fleet", "wait", "abort",
-    "upgrade --drained", "upgrade_fleet --drained", "wait --drained", "wait --drained",
+    "upgrade --drained", "upgrade_fleet --drained", "wait --drained",
     "upgrade --to-ruby", "reload --to-ruby", "upgrade --to-ruby now",
 ];
 /// Few stop the master.
 #[rustfmt::skip]
 const OTHERS: &[&str] = &[
-    "louder", "quieter", "wait", "wait", "wait", "wait --drained", "abort", "abort", "abort", "state",
-    "state", "status", "metrics", "help", "ehlo", "", "signal USR1", "signal TERM HUP",
+    "louder", "quieter", "wait", "wait", "wait", "wait --drained", "abort", "abort", "abort",
+    "state", "state", "status", "metrics", "help", "ehlo", "", "signal USR1", "signal TERM HUP",
     "signal SIGKILL", "signal int usr2 quit", "signal CONT SIGNAL", "signal", "die A", "die TERM",
     "die NOW", "die TERM INT",
 ];
