@@ -322,9 +322,6 @@ impl Ledger {
     }
 
     pub(in crate::simulate) fn the_killed(&mut self, step: &Step) -> Broken {
-        if step.begins_rollout() {
-            self.killed_count = 0;
-        }
         let is_killed = self.is_killed(step);
         if is_killed && step.ended().is_some_and(|it| it.generation != step.before.generation) {
             self.killed_count += 1;
@@ -345,7 +342,11 @@ impl Ledger {
             Some(Outcome::Done) => self.killed_count == 0,
             _ => true,
         };
-        ensure(is_right, || format!("{last:?}, and {} were killed", self.killed_count))
+        ensure(is_right, || format!("{last:?}, and {} were killed", self.killed_count))?;
+        if step.begins_rollout() {
+            self.killed_count = 0;
+        }
+        Ok(())
     }
 
     /// Whether a worker that was up has just been ended by what it was stopped with, without a
