@@ -156,8 +156,8 @@ fn upgrade_kind(command: &str) -> Option<UpgradeKind> {
     }
 }
 
-/// The option of an upgrade. A Ruby Einhorn does not tell when old workers are gone, so there is one
-/// at most.
+/// The option of an upgrade: one at most, since a Ruby Einhorn does not tell when old workers are
+/// gone.
 fn upgrade_option(
     kind: UpgradeKind,
     command: &str,

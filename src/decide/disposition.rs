@@ -15,8 +15,8 @@ pub(super) fn inspect(turn: &mut Turn, pid: Pid) {
     }
 }
 
-/// Another schedule applies: what is known of the first signal of the one before says nothing of the
-/// new one's.
+/// Another schedule applies: what is known of the first signal of the one before says nothing of
+/// the new one's.
 pub(super) fn forget(turn: &mut Turn, before: &Config) {
     if turn.state.config.stop_schedule().first() != before.stop_schedule().first() {
         turn.state.workers.values_mut().for_each(|worker| worker.disposition = None);

@@ -130,8 +130,8 @@ pub(crate) fn run(mut steps: impl Iterator<Item = String>) {
     }
 }
 
-/// Handles SIGUSR2, unless it is ignored or handled already, and then ends by it, as programs do that
-/// have drained.
+/// Handles SIGUSR2, unless it is ignored or handled already, and then ends by it, as programs do
+/// that have drained.
 fn end_by_usr2() {
     extern "C" fn end(_: i32) {
         // The handler is gone by now.
