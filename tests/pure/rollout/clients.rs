@@ -175,7 +175,9 @@ fn whoever_waits_for_another_number_waits_in_vain() {
     let mut master = manual(2, 2);
     client(&mut master, 7, "{command: inc, args: [--wait], id: 1, events: true}");
     let stopped = master.tell(Event::Signaled { signal: Signal::Term, sender: None });
-    assert_eq!(end(&told(&stopped, 7)).outcome, Outcome::Aborted);
+    let stopped = end(&told(&stopped, 7));
+    assert_eq!(stopped.outcome, Outcome::Aborted);
+    assert_eq!(stopped.message, "Not settled: the master is going down");
 }
 
 #[test]

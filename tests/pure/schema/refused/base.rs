@@ -262,7 +262,16 @@ fn connections() -> Vec<Refused> {
     // The end of half a ping, nothing owed, and then it.
     let given = |is_given| [b"\"pi\0".to_vec(), u64s(&[0]), vec![is_given]];
     let next = |id| [u64s(&[id, 1, 16])];
+    // One that was given to a worker, and one that was not.
+    let to_worker = [u64s(&[70_001]), vec![1], u32s(&[5_001])].concat();
+    let to_none = [u64s(&[70_002]), vec![0]].concat();
+    let ascending = [to_worker.clone(), to_none.clone()];
     vec![
+        spelled(
+            "connections-unordered",
+            "Ids descend.",
+            replaced(&busy(), "connections", &ascending, &[to_none, to_worker]),
+        ),
         inconsistent(
             "connection-unknown",
             "A connection that the state does not know.",
