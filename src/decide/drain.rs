@@ -16,13 +16,14 @@ pub(super) fn finish(turn: &mut Turn) {
         _ => None,
     });
     let Some(before) = waits.min() else { return };
-    let took = state.last_upgrade.as_ref().filter(|ended| ended.generation == before);
+    let took = state
+        .last_upgrade
+        .as_ref()
+        .filter(|ended| ended.generation == before && ended.kind.rollout().is_some());
     let took = took.map(|ended| status::milliseconds(status::since_request(ended, turn.now)));
     let took = took.map(|took| format!(" after {}", status::span(took))).unwrap_or_default();
-    let message = format!(
-        "Upgrade done: generation {} is serving, and the old workers are gone{took}",
-        before.0
-    );
+    let message =
+        format!("Upgrade done: all workers before generation {} are gone{took}", before.0);
     waiters::finish_counted(turn, WaitsFor::Drained { before }, &message);
 }
 

@@ -172,6 +172,8 @@ pub struct Left {
     pub count: u32,
     /// The name of the program of one of them, as far as that can be seen.
     pub program: Option<String>,
+    /// Whether a signal suspends one of them.
+    pub is_suspended: bool,
 }
 
 /// What may be said over a connection.

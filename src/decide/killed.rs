@@ -2,7 +2,9 @@
 
 use crate::decide::turn::Turn;
 use crate::decide::waiters::announce_error;
-use crate::state::{Disposition, ExitStatus, Killed, Pid, Signal, State, Unhandled, Worker};
+use crate::state::{
+    Disposition, ExitStatus, Killed, Leftover, Pid, Signal, State, Unhandled, WaitsFor, Worker,
+};
 use crate::status;
 
 /// How a worker was killed.
@@ -21,34 +23,50 @@ pub(super) fn count(turn: &mut Turn, pid: Pid, worker: &Worker, status: ExitStat
     let why = match cause {
         Cause::Unhandled(signal) if is_news => {
             turn.state.warned_generation = Some(worker.generation);
-            let cure = status::cure(&turn.state.config, worker);
-            format!("has no handler for {signal}; {cure}")
+            format!("has no handler for {signal}; {}", status::cure(&turn.state.config))
         }
         Cause::Unhandled(signal) => format!("has no handler for {signal}"),
-        Cause::Overdue => format!("was still there at the end of {}", schedule(turn.state)),
+        Cause::Overdue => still_there(turn.state),
     };
     announce_error(
         turn,
         &format!("Worker {pid}{program} was killed instead of draining: it {why}"),
     );
-    let state = &mut *turn.state;
-    for waiter in &mut state.waiters {
-        waiter.killed_count = waiter.killed_count.saturating_add(1);
+    record(turn.state, worker, cause, worker.program.clone());
+}
+
+/// What a worker has left is gone. If that was killed by the end of the schedule, it is told and
+/// counted as the worker would be.
+pub(super) fn count_leftover(turn: &mut Turn, group: Pid, leftover: &Leftover) {
+    let worker = &leftover.worker;
+    let is_killed = worker.signaled.contains(&Signal::Kill) && worker.stop_progress.is_some();
+    if !is_killed || !worker.is_acked() || turn.state.config.stop_schedule().first() == Signal::Kill
+    {
+        return;
     }
+    let what = status::leftover(leftover);
+    let why = still_there(turn.state);
+    let message = format!("What worker {group} had left, {what}, was killed: it {why}");
+    announce_error(turn, &message);
+    record(turn.state, worker, Cause::Overdue, None);
+}
+
+fn record(state: &mut State, worker: &Worker, cause: Cause, program: Option<String>) {
     let is_old = worker.generation != state.generation;
-    let killed = match (&mut state.rollout, &mut state.ending_upgrade) {
-        (Some(rollout), _) => Some(&mut rollout.killed),
-        (None, Some(ending)) => Some(&mut ending.ended.killed),
-        (None, None) => None,
-    };
-    match killed {
-        _ if !is_old => {}
-        Some(killed) => add(killed, cause, worker.program.clone()),
-        None => {
-            if let Some(ended) = &mut state.last_upgrade {
-                ended.killed_later_count = ended.killed_later_count.saturating_add(1);
-            }
+    for waiter in &mut state.waiters {
+        let is_meant = is_old || matches!(waiter.waits_for, WaitsFor::Settled | WaitsFor::Exit);
+        waiter.killed_count = waiter.killed_count.saturating_add(u32::from(is_meant));
+    }
+    if !is_old {
+        return;
+    }
+    match (&mut state.rollout, &mut state.ending_upgrade, &mut state.last_upgrade) {
+        (Some(rollout), ..) => add(&mut rollout.killed, cause, program),
+        (None, Some(ending), _) => add(&mut ending.ended.killed, cause, program),
+        (None, None, Some(ended)) => {
+            ended.killed_later_count = ended.killed_later_count.saturating_add(1);
         }
+        (None, None, None) => {}
     }
 }
 
@@ -81,10 +99,14 @@ fn cause(state: &State, worker: &Worker, status: ExitStatus) -> Option<Cause> {
     }
 }
 
-fn schedule(state: &State) -> String {
+/// `was still there at the end of --stop TERM/30/KILL, which may need more seconds`.
+fn still_there(state: &State) -> String {
     let schedule = state.config.stop_schedule();
     match state.config.stop {
-        Some(_) => format!("--stop {schedule}"),
-        None => schedule.to_string(),
+        Some(_) => format!("was still there at the end of --stop {schedule}; give it more seconds"),
+        None => {
+            let cure = status::cure(&state.config);
+            format!("was still there at the end of {schedule}; {cure}")
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::decide::action::Action;
 use crate::decide::event::Left;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::announce;
-use crate::decide::{delivery, stop};
+use crate::decide::{delivery, killed, stop};
 use crate::state::{Config, Leftover, Monotonic, Pid, Signal, State, StopProgress, Worker};
 use crate::status;
 
@@ -18,9 +18,11 @@ const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
 /// A worker was reaped, and processes run on in its group.
 pub(super) fn found(turn: &mut Turn, group: Pid, worker: Worker, left: Left) {
-    // KILL went to the whole group: they are about to be gone.
-    let is_news = !worker.signaled.contains(&Signal::Kill);
-    let Left { count, program } = left;
+    if worker.signaled.contains(&Signal::Kill) {
+        // KILL went to the whole group: they are about to be gone.
+        return;
+    }
+    let Left { count, program, is_suspended } = left;
     // What the schedule needs; the rest was about its first process.
     let Worker { slot, generation, spawned_at, spawned_on, acked_at, .. } = worker;
     let Worker { signaled, stop_requested_at, stop_progress, stop_signal, .. } = worker;
@@ -39,15 +41,24 @@ pub(super) fn found(turn: &mut Turn, group: Pid, worker: Worker, left: Left) {
     };
     let look_at = turn.now.monotonic + LOOK_PERIOD;
     turn.state.leftovers.insert(group, Leftover { worker, count, program, look_at });
-    if is_news {
-        let what = what(turn.state, group);
-        let then = match turn.state.config.stop {
-            Some(_) => "they are stopped by the schedule",
-            None => "they are left alone without --stop",
-        };
-        announce(turn, &format!("Worker {group} has left {what} in its process group; {then}"));
-    }
+    let what = what(turn.state, group);
+    let then = match turn.state.config.stop {
+        Some(_) => "the schedule goes on for what is left",
+        None => "what is left is left alone without --stop",
+    };
+    announce(turn, &format!("Worker {group} has left {what} in its process group; {then}"));
     schedule(turn, group);
+    let_stop(turn, group, is_suspended);
+}
+
+/// Lets suspended ones run that are to stop, unless the step itself suspends.
+fn let_stop(turn: &mut Turn, group: Pid, is_suspended: bool) {
+    let schedule = turn.state.config.stop_schedule();
+    let leftover = turn.state.leftovers.get(&group).filter(|_| is_suspended);
+    let progress = leftover.and_then(|leftover| leftover.worker.stop_progress);
+    if progress.is_some_and(|progress| !schedule.signal(progress.step).stops_a_program()) {
+        turn.actions.push(Action::Signal { pid: group, signal: Signal::Cont });
+    }
 }
 
 /// With `--stop`, continues the worker's schedule for what it has left, or begins it; without,
@@ -101,9 +112,10 @@ pub(super) fn look_again(turn: &mut Turn) {
 pub(super) fn seen(turn: &mut Turn, group: Pid, left: Option<Left>) -> bool {
     let Some(leftover) = turn.state.leftovers.get_mut(&group) else { return false };
     match left {
-        Some(Left { count, program }) => {
+        Some(Left { count, program, is_suspended }) => {
             leftover.count = count;
             leftover.program = program;
+            let_stop(turn, group, is_suspended);
             false
         }
         None => {
@@ -111,6 +123,7 @@ pub(super) fn seen(turn: &mut Turn, group: Pid, left: Option<Left>) -> bool {
             announce(turn, &format!("What worker {group} had left running is gone"));
             let now = turn.now.monotonic;
             let Some(gone) = gone else { return false };
+            killed::count_leftover(turn, group, &gone);
             let is_given_up = given_up_at(turn.state, &gone).is_some_and(|at| at <= now);
             let is_leaving = turn.state.stopping.is_some();
             gone.worker.stop_progress.is_some() && !(is_leaving && is_given_up)

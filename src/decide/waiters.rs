@@ -113,7 +113,12 @@ pub(super) fn attach(turn: &mut Turn, requester: Requester) {
                 return answer(turn, &requester, undrained());
             }
             let waits_for = WaitsFor::Drained { before: state.generation };
-            join(turn, requester, waits_for, "Waiting for the old workers");
+            let killed_count = state.last_upgrade.as_ref().map_or(0, EndedUpgrade::killed_count);
+            if join(turn, requester, waits_for, "Waiting for the old workers")
+                && let Some(waiter) = turn.state.waiters.last_mut()
+            {
+                waiter.killed_count = killed_count;
+            }
             return;
         }
         (None, None, None) => return tell_last(turn, &requester),
@@ -131,8 +136,17 @@ fn tell_last(turn: &mut Turn, requester: &Requester) {
     let Some(ended) = turn.state.last_upgrade.clone() else {
         return answer(turn, requester, Answer::done("There was no upgrade to wait for"));
     };
-    let message = format!("How the last upgrade ended: {}", ended.message);
-    let answer = Answer { outcome: ended.outcome, message };
+    let since = match ended.killed_later_count {
+        0 if turn.state.is_draining() => String::new(),
+        0 => "; no old worker is left by now".to_owned(),
+        count => format!("; after its end {count} were killed instead of draining"),
+    };
+    let is_hurt = requester.until_drained && ended.killed_count() > 0;
+    let is_done = ended.outcome == Outcome::Done;
+    let outcome = if is_done && is_hurt { Outcome::Killed } else { ended.outcome };
+    let since = if is_done || is_hurt { since } else { String::new() };
+    let message = format!("How the last upgrade ended: {}{since}", ended.message);
+    let answer = Answer { outcome, message };
     let event = requester.wants_events.then(|| {
         let numbers = Numbers {
             generation: ended.generation.0,
@@ -183,6 +197,13 @@ pub(super) fn finish_upgrade(
 ) {
     let answer = Answer { outcome: ended.outcome, message: ended.message.clone() };
     let event = end(numbers, &answer, ended.directory.as_deref(), &ended.failures);
+    let mut ended = ended;
+    if ended.kind.rollout().is_none()
+        && let Some(before) = &turn.state.last_upgrade
+    {
+        // A reload replaces no worker.
+        ended.killed_later_count = before.killed_later_count;
+    }
     let is_successful = matches!(ended.outcome, Outcome::Done | Outcome::Killed);
     let before = turn.state.generation;
     turn.state.last_upgrade = Some(ended);
@@ -225,7 +246,7 @@ fn hurt(message: &str, killed_count: u32) -> Answer {
     }
     let was = if killed_count == 1 { "was" } else { "were" };
     let whom = counted(usize::try_from(killed_count).unwrap_or(usize::MAX), "worker");
-    let message = format!("{message}, but {whom} {was} killed instead of draining");
+    let message = format!("{message}, but {whom} {was} killed instead of draining (see the log)");
     Answer { outcome: Outcome::Killed, message }
 }
 

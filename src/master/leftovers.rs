@@ -66,8 +66,10 @@ impl Master {
         let mut left = BTreeMap::new();
         for member in members {
             let program = member.name.to_str().map(str::to_owned);
-            let left = left.entry(member.group).or_insert(Left { count: 0, program });
+            let none = Left { count: 0, program, is_suspended: false };
+            let left = left.entry(member.group).or_insert(none);
             left.count = left.count.saturating_add(1);
+            left.is_suspended |= member.state == 'T';
         }
         Some(left)
     }

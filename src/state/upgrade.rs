@@ -136,6 +136,13 @@ pub struct EndedUpgrade {
     pub killed_later_count: u32,
 }
 
+impl EndedUpgrade {
+    /// How many old workers were killed instead of draining, those after its end included.
+    pub fn killed_count(&self) -> u32 {
+        self.killed.count().saturating_add(self.killed_later_count)
+    }
+}
+
 /// An upgrade whose new workers are up, while it waits for old ones that are expected to be killed
 /// by what asked them to stop, so that it can tell.
 #[derive(Clone, Debug, PartialEq)]

@@ -88,7 +88,7 @@ fn last_upgrade(ended: &EndedUpgrade) -> LastUpgrade {
         took_ms: milliseconds(ended.took),
         ended_on_ms: calendar(ended.ended_on),
         failures: ended.failures.iter().map(failure).collect(),
-        killed: ended.killed.count().saturating_add(ended.killed_later_count),
+        killed: ended.killed_count(),
     }
 }
 

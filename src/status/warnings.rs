@@ -12,48 +12,46 @@ use crate::status::words::{printable, span};
 /// kept for longer, such as websockets, are worth knowing of, since they keep old code running.
 const DRAIN_MAX: Duration = Duration::from_secs(600);
 
+/// How long a worker may run without a further signal to come, after it was asked to stop.
+const UNENDING_DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// How long a program may take to load: some set up their handlers last.
+const LOADING_MAX: Duration = Duration::from_secs(60);
+
 /// How many pids a warning lists.
 const NAMED_MAX: usize = 8;
 
 /// All warnings; those that concern the next upgrade come first.
 pub fn warnings(state: &State, now: Now) -> Vec<Warning> {
     let all = [
-        (WarningKind::NoHandler, unhandled(state)),
+        (WarningKind::NoHandler, unhandled(state, now)),
         (WarningKind::NotSignalled, not_signalled(state)),
         (WarningKind::LongDrain, long_drains(state, now)),
         (WarningKind::Killed, killed_later(state)),
     ];
     let one_each = all.into_iter().filter_map(|(kind, message)| Some((kind, message?)));
     let leftovers = state.leftovers.iter().map(|(group, leftover)| {
-        let message = format!("worker {group} has left {} running", self::leftover(leftover));
+        let alone = match state.config.stop {
+            Some(_) => "",
+            None => "; without --stop they are left alone",
+        };
+        let what = self::leftover(leftover);
+        let message = format!("worker {group} has left {what} running in its group{alone}");
         (WarningKind::LeftOver, message)
     });
     let all = one_each.chain(leftovers);
     all.map(|(kind, message)| Warning { kind, message }).collect()
 }
 
-/// The names of shells, which wait for their commands and pass no signal on.
-const SHELLS: &[&str] = &["sh", "ash", "bash", "dash", "ksh", "zsh"];
-
-/// What to do about a worker that has no handler.
-pub fn cure(config: &Config, worker: &Worker) -> String {
-    let is_shell = worker.program.as_deref().is_some_and(|name| SHELLS.contains(&name));
+/// What to do about a program that has no handler.
+pub fn cure(config: &Config) -> String {
     match &config.stop {
-        _ if is_shell => "if it waits for another program, put exec before that".to_owned(),
-        Some(stop) => format!("--stop {stop} should begin with a signal that it handles"),
-        None => "name the signals that it handles with --stop, such as --stop TERM/30/KILL".into(),
+        Some(stop) => format!("--stop {stop} should begin with a signal that the program handles"),
+        None => {
+            "name the signals on which the program stops with --stop, such as --stop TERM/30/KILL"
+                .to_owned()
+        }
     }
-}
-
-/// `has no handler for USR2, which kills it when it is to drain; ...`, with the cure.
-fn no_handler(config: &Config, worker: &Worker) -> Option<String> {
-    let signal = config.stop_schedule().first();
-    let what = match worker.disposition? {
-        Disposition::Ignored => format!("ignores {signal}, which asks it to stop"),
-        _ if !signal.ends_a_program() => format!("has no handler for {signal}"),
-        _ => format!("has no handler for {signal}, which kills it when it is to drain"),
-    };
-    Some(format!("{what}; {}", cure(config, worker)))
 }
 
 /// ` (python3)` for a program whose name is known, otherwise empty.
@@ -76,13 +74,20 @@ pub fn suspended(state: &State) -> impl Iterator<Item = String> {
     })
 }
 
-fn unhandled(state: &State) -> Option<String> {
+fn unhandled(state: &State, now: Now) -> Option<String> {
     let is_unhandled =
         |it: &Worker| !it.is_stopping() && it.disposition.is_some_and(|found| !found.is_handled());
-    let first = state.workers.values().find(|worker| is_unhandled(worker))?;
-    let why = no_handler(&state.config, first)?;
+    let unhandled = || state.workers.values().filter(|worker| is_unhandled(worker));
+    let first = unhandled().next()?;
+    let is_new = |it: &Worker| now.monotonic.since(it.spawned_at) < LOADING_MAX;
+    let so_far = if unhandled().all(is_new) { " so far" } else { "" };
+    let signal = state.config.stop_schedule().first();
+    let what = match first.disposition? {
+        Disposition::Ignored => format!("{signal} is ignored{so_far}"),
+        _ => format!("no handler for {signal}{so_far}, which kills instead of draining"),
+    };
     let program = program(first.program.as_deref());
-    Some(format!("{}{program}: it {why}", whom(state, is_unhandled)))
+    Some(format!("{}{program}: {what}; {}", whom(state, is_unhandled), cure(&state.config)))
 }
 
 fn not_signalled(state: &State) -> Option<String> {
@@ -95,18 +100,31 @@ fn not_signalled(state: &State) -> Option<String> {
 }
 
 fn long_drains(state: &State, now: Now) -> Option<String> {
+    let schedule = state.config.stop_schedule();
     let drains = |worker: &Worker| Some(now.monotonic.since(worker.stop_requested_at?));
-    let is_long = |worker: &Worker| drains(worker).is_some_and(|it| it > DRAIN_MAX);
-    let longest = state.workers.values().filter_map(drains).max().filter(|it| *it > DRAIN_MAX)?;
-    let longest = span(milliseconds(longest));
-    Some(format!("{}: draining for up to {longest}", whom(state, is_long)))
+    let is_unending = |it: &Worker| it.next_stop_at(&schedule).is_none();
+    let is_long = |it: &Worker| {
+        let max = if is_unending(it) { UNENDING_DRAIN_MAX } else { DRAIN_MAX };
+        drains(it).is_some_and(|drains| drains > max)
+    };
+    let long = || state.workers.values().filter(|worker| is_long(worker));
+    let longest = span(milliseconds(long().filter_map(drains).max()?));
+    let whom = whom(state, is_long);
+    let program = program(long().find_map(|worker| worker.program.as_deref()));
+    let unending = match long().any(is_unending) {
+        true => format!(" and nothing more is sent; {}", cure(&state.config)),
+        false => String::new(),
+    };
+    Some(format!("{whom}{program}: draining for up to {longest}{unending}"))
 }
 
 fn killed_later(state: &State) -> Option<String> {
     let ended = state.last_upgrade.as_ref().filter(|ended| ended.killed_later_count > 0)?;
     let count = ended.killed_later_count;
     let workers = if count == 1 { "worker was" } else { "workers were" };
-    Some(format!("{count} old {workers} killed instead of draining after the last upgrade's end"))
+    Some(format!(
+        "{count} old {workers} killed instead of draining after the last upgrade's end (see the log)"
+    ))
 }
 
 /// `2 workers (11, 12)`.
