@@ -1,8 +1,8 @@
 //! Every invariant of the state.
 
 use crate::state::{
-    CanaryCheck, FAILURES_KEPT, LAST_WORDS_MAX, Rollout, RolloutKind, RolloutStage, Slot, State,
-    Verbosity, WORKERS_MAX,
+    CanaryCheck, EndedUpgrade, FAILURES_KEPT, LAST_WORDS_MAX, Pid, Rollout, RolloutKind,
+    RolloutStage, Slot, State, Verbosity, WORKERS_MAX, WaitsFor, Worker,
 };
 
 impl State {
@@ -31,30 +31,50 @@ impl State {
         let from = self.rollout.as_ref().map(|rollout| rollout.from);
         let is_after = from.is_none_or(|from| from <= self.generation);
         ensure(is_after, text("a roll-out would restore a later generation"))?;
-        let is_upgrading = self.reexec.is_some() || self.rollout.is_some();
+        let is_upgrading =
+            self.reexec.is_some() || self.rollout.is_some() || self.ending_upgrade.is_some();
         let is_both = self.stopping.is_some() && is_upgrading;
         ensure(!is_both, text("an upgrade is in progress although the master is stopping"))?;
+        let is_known = self.warned_generation <= Some(self.newest_generation);
+        ensure(is_known, text("the generation last warned of is above the newest one"))?;
         self.check_workers()?;
+        self.check_leftovers()?;
         self.check_rollouts()?;
         self.check_clients()
     }
 
     fn check_workers(&self) -> Result<(), String> {
         for (pid, worker) in &self.workers {
-            let named = |what: &'static str| move || format!("worker {pid}: {what}");
-            ensure(pid.0 > 1, named("its pid cannot be a worker's"))?;
-            ensure(*pid != self.master_pid, named("its pid is the master's"))?;
-            ensure(
-                worker.generation <= self.newest_generation,
-                named("its generation is too high"),
-            )?;
-            let is_sent = !worker.signaled.is_empty() || worker.stop_progress.is_some();
-            let has_time = worker.is_stopping() || !is_sent;
-            ensure(has_time, named("it was asked to stop, but has no time for it"))?;
+            self.check_worker("worker", *pid, worker)?;
         }
         let newest = self.ordered.values().max();
         let is_given = newest.is_none_or(|generation| *generation <= self.newest_generation);
         ensure(is_given, || "a worker above the newest generation is ordered".to_owned())
+    }
+
+    fn check_leftovers(&self) -> Result<(), String> {
+        for (group, leftover) in &self.leftovers {
+            let whose = "leftovers of worker";
+            self.check_worker(whose, *group, &leftover.worker)?;
+            let is_reaped = !self.workers.contains_key(group);
+            ensure(is_reaped, || format!("{whose} {group}: it was not reaped"))?;
+            ensure(leftover.count >= 1, || format!("{whose} {group}: there are none"))?;
+        }
+        Ok(())
+    }
+
+    /// Checks what holds of a worker, whether it was reaped or not.
+    fn check_worker(&self, whose: &str, pid: Pid, worker: &Worker) -> Result<(), String> {
+        let named = |what: &'static str| move || format!("{whose} {pid}: {what}");
+        ensure(pid.0 > 1, named("its pid cannot be a worker's"))?;
+        ensure(pid != self.master_pid, named("its pid is the master's"))?;
+        let is_known = worker.generation <= self.newest_generation;
+        ensure(is_known, named("its generation is too high"))?;
+        let is_sent = !worker.signaled.is_empty()
+            || worker.stop_progress.is_some()
+            || worker.stop_signal.is_some();
+        let has_time = worker.is_stopping() || !is_sent;
+        ensure(has_time, named("it was asked to stop, but has no time for it"))
     }
 
     /// Checks the invariants of roll-outs and deployments.
@@ -65,14 +85,26 @@ impl State {
         if let Some(rollout) = &self.rollout {
             self.check_rollout(rollout)?;
         }
-        if let Some(ended) = &self.last_upgrade {
-            let is_known = ended.generation <= self.newest_generation;
-            ensure(is_known, text("the last upgrade's generation is above the newest one"))?;
-            let are_few = ended.failures.len() <= FAILURES_KEPT;
-            ensure(are_few, text("the last upgrade lists too many failures"))?;
+        let ending = self.ending_upgrade.as_ref().map(|ending| &ending.ended);
+        let is_both = self.rollout.is_some() && ending.is_some();
+        ensure(!is_both, text("a roll-out is in progress although one is ending"))?;
+        let last = self.last_upgrade.as_ref().map(|ended| ("last", ended));
+        let ending = ending.map(|ended| ("ending", ended));
+        for (which, EndedUpgrade { generation, failures, .. }) in last.into_iter().chain(ending) {
+            let is_known = *generation <= self.newest_generation;
+            ensure(is_known, || {
+                format!("the {which} upgrade's generation is above the newest one")
+            })?;
+            let are_few = failures.len() <= FAILURES_KEPT;
+            ensure(are_few, || format!("the {which} upgrade lists too many failures"))?;
+        }
+        if let Some(ending) = &self.ending_upgrade {
+            let told = u32::try_from(ending.ended.failures.len());
+            let are_counted = told.is_ok_and(|told| told <= ending.failure_count);
+            ensure(are_counted, text("the ending upgrade lists more failures than it counts"))?;
         }
         let told = self.rollout.iter().flat_map(|rollout| &rollout.failures);
-        let ended = self.last_upgrade.iter().flat_map(|ended| &ended.failures);
+        let ended = last.into_iter().chain(ending).flat_map(|(_, ended)| &ended.failures);
         let mut words = told.chain(ended).filter_map(|failure| failure.last_words.as_ref());
         let are_short = words.all(|words| words.len() <= LAST_WORDS_MAX);
         ensure(are_short, text("the last output of a failed worker is too long"))?;
@@ -115,6 +147,10 @@ impl State {
         for waiter in &self.waiters {
             let is_known = self.connections.contains_key(&waiter.connection);
             ensure(is_known, || "a waiting client has no connection".to_owned())?;
+            let WaitsFor::Drained { before } = waiter.waits_for else { continue };
+            ensure(before <= self.newest_generation, || {
+                "a client waits for workers before a generation above the newest one".to_owned()
+            })?;
         }
         for (id, connection) in &self.connections {
             let owner = connection.given_to.and_then(|pid| self.workers.get(&pid));
