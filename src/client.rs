@@ -114,7 +114,10 @@ impl Client {
         if self.line.pop_if(|byte| *byte == b'\n').is_none() {
             return Err(match self.line.len() > REPLY_MAX {
                 true => ClientError::ReplyTooLong,
-                false => ClientError::Lost(closed()),
+                false => ClientError::Lost(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the master closed it",
+                )),
             });
         }
         let line = std::mem::take(&mut self.line);
@@ -217,10 +220,6 @@ impl fmt::Display for ClientError {
 }
 
 impl std::error::Error for ClientError {}
-
-fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the master closed it")
-}
 
 /// Explains to the user why connecting failed.
 fn explain(path: &Path, error: io::Error) -> io::Error {

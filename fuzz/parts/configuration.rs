@@ -3,15 +3,17 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use einhorn::state::{AckMode, Config, RolloutBounds};
+use einhorn::state::{AckMode, Config, RolloutBounds, StopSchedule};
 
-/// Reads `WORKERS [manual] [kill] [look] [SETTING=NUMBER …]`; with `look` there is a command that
-/// looks at canaries.
+/// Reads `WORKERS [manual] [kill] [look] [SETTING=NUMBER …] [stop=SCHEDULE]`; with `look` there is a
+/// command that looks at canaries.
 pub(super) fn read(line: &str) -> Config {
     let number = |name: &str| -> Option<u32> {
         let word = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         word?.parse().ok()
     };
+    let stop = line.split(' ').find_map(|word| word.strip_prefix("stop="));
+    let stop = stop.and_then(|text| StopSchedule::parse(text).ok());
     let at_least_one = |number: u32| number.clamp(1, 100);
     let has = |name: &str| line.split(' ').any(|word| word == name);
     let seconds = |count: u32| Duration::from_secs(u64::from(count));
@@ -23,7 +25,8 @@ pub(super) fn read(line: &str) -> Config {
             true => AckMode::Manual,
             false => AckMode::Timer(seconds(number("ack").unwrap_or(1))),
         },
-        signal_timeout: number("timeout").map(seconds),
+        signal_timeout: number("timeout").map(seconds).filter(|_| stop.is_none()),
+        stop,
         max_unacked: number("unacked").map(at_least_one),
         max_upgrade_additional: number("additional").map(at_least_one),
         retries: number("retries").map(at_least_one),

@@ -12,26 +12,28 @@
 //! away that serves while fewer would be left than the target and than there were, and that the
 //! loop would not spin.
 
+#[path = "../parts/candidates.rs"]
+mod candidates;
 #[path = "../parts/configuration.rs"]
 mod configuration;
 #[path = "../parts/senders.rs"]
 mod senders;
+#[path = "../parts/signals.rs"]
+mod signals;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use candidates::{CANDIDATE, Candidate};
 use einhorn::decide::{
-    Action, Authority, Event, Inspection, PreflightOutcome, SPAWNS_PER_TURN, Sender, next_deadline,
-    step,
+    Action, Authority, Event, Left, SPAWNS_PER_TURN, Sender, next_deadline, step,
 };
 use einhorn::protocol::{LINE_MAX, Line, ReplyEvent, Request};
 use einhorn::state::{
-    CandidateReport, Config, ConnectionId, Disposition, ExitStatus, Generation, Monotonic, Now,
-    Pid, Realtime, STATE_FORMAT, Signal, Slot, Stage, State,
+    Config, ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Realtime, Signal, Slot,
+    Stage, State,
 };
-
-/// The pid of every candidate; no worker has it.
-const CANDIDATE: Pid = Pid(60);
+use signals::Signals;
 
 /// The lowest pid of those that look at canaries; no worker has one below 100.
 const CHECK: Pid = Pid(70);
@@ -59,6 +61,9 @@ struct Shell {
     now: Monotonic,
     /// The workers that run, and those that ended and were not reaped yet.
     processes: BTreeSet<Pid>,
+    signals: Signals,
+    /// What the shell answers before anything else happens.
+    answers: VecDeque<Event>,
     /// Workers that were ordered, neither started nor failed.
     orders: BTreeMap<Slot, Generation>,
     /// Open connections, with the living worker that `-g` gave one to.
@@ -81,12 +86,6 @@ struct Shell {
     left: bool,
 }
 
-/// A candidate that was ordered.
-struct Candidate {
-    runs: bool,
-    is_killed: bool,
-}
-
 impl Shell {
     fn new(config: Config) -> Shell {
         let state = State::new(config, Vec::new(), Pid(50), 2);
@@ -95,6 +94,8 @@ impl Shell {
             state,
             now: Monotonic(1_000_000_000),
             processes: BTreeSet::new(),
+            signals: Signals::default(),
+            answers: VecDeque::new(),
             orders: BTreeMap::new(),
             open: BTreeMap::new(),
             next_connection: 1,
@@ -114,7 +115,10 @@ impl Shell {
     /// - `t MS`: time passes, a turn ends
     /// - `s [N]`, `g [N]`: the Nth ordered worker runs, with `g` given a connection
     /// - `f [N]`: it could not be started
-    /// - `x N CODE`, `k N NUMBER`: the Nth process ends, by itself or by a signal
+    /// - `x N CODE`, `k N NUMBER`, `y N SIGNAL`: the Nth process ends, by itself or by a signal
+    /// - `l N COUNT`: it ends, and leaves so many in its group; `e N`: the Nth group ends
+    /// - `w N SIGNAL`, `r N`: it is suspended, runs again
+    /// - `a N HOW`: what it does with signals, as [`Signals::tell`] says
     /// - `u PID`: a process that is none of ours is reaped
     /// - `! NAME`: a signal arrives
     /// - `o`, `c N`: a client connects; the Nth connection is gone
@@ -122,7 +126,7 @@ impl Shell {
     ///   one in its group, or of another that is no worker
     /// - `m N LINE`: the same, from a process of another user
     /// - `p`: the candidate runs
-    /// - `q HOW`: it ends, `fit` or as [`report`] says; if it does not run, it cannot be started
+    /// - `q HOW`: it ends, `fit` or as [`Candidate::end`] says
     /// - `n`: the command that looks at the canary could not be started; with any other line it
     ///   runs
     /// - `z N CODE`: the Nth of those that run ends
@@ -140,16 +144,31 @@ impl Shell {
         match event {
             "t" => self.turn(first.parse().unwrap_or(0)),
             "s" | "g" | "f" => self.finish_order(nth, event),
-            "x" => self.exit(nth, ExitStatus::Code(second.parse().unwrap_or(0))),
-            "k" => {
-                let number = second.parse().unwrap_or(9);
-                let killed = ExitStatus::Killed { number, signal: None, core_dumped: false };
-                self.exit(nth, killed);
+            "x" => self.exit(nth, ExitStatus::Code(second.parse().unwrap_or(0)), 0),
+            "l" => self.exit(nth, ExitStatus::Code(0), second.parse().unwrap_or(1)),
+            "k" | "y" => {
+                let (number, signal) = (second.parse().unwrap_or(9), Signal::parse(second));
+                self.exit(nth, ExitStatus::Killed { number, signal, core_dumped: false }, 0);
+            }
+            "e" => {
+                if let Some(group) = pick(self.signals.groups.keys(), nth) {
+                    self.signals.groups.remove(&group);
+                    self.signals.tell(group, "permit");
+                }
+            }
+            "w" | "r" | "a" => {
+                let (pid, signal) = (pick(self.processes.iter(), nth), Signal::parse(second));
+                match (event, pid, signal) {
+                    ("a", Some(pid), _) => self.signals.tell(pid, second),
+                    ("w", Some(pid), Some(signal)) => self.tell(Event::Suspended { pid, signal }),
+                    ("r", Some(pid), _) => self.tell(Event::Continued { pid }),
+                    _ => {}
+                }
             }
             "u" => {
                 let pid = Pid(first.parse().unwrap_or(0));
                 if !self.processes.contains(&pid) {
-                    self.tell(exited(pid, ExitStatus::Code(0)));
+                    self.tell(exited(pid, ExitStatus::Code(0), None));
                 }
             }
             "!" => {
@@ -182,7 +201,7 @@ impl Shell {
                 if let Some(pid) = pick(self.checks.iter(), nth) {
                     self.checks.remove(&pid);
                     let status = ExitStatus::Code(second.parse().unwrap_or(0));
-                    self.tell(exited(pid, status));
+                    self.tell(exited(pid, status, None));
                 }
             }
             "h" => self.hand_over(first),
@@ -193,6 +212,10 @@ impl Shell {
     fn turn(&mut self, ms: u32) {
         self.now = self.now + Duration::from_millis(u64::from(ms));
         self.tell(Event::Turn);
+        if next_deadline(&self.state).is_some_and(|due| due <= self.now) {
+            // For what was answered.
+            self.tell(Event::Turn);
+        }
         // What is ordered is answered at once; with nothing on the way, only time brings work.
         let due = next_deadline(&self.state).filter(|due| *due <= self.now);
         assert!(
@@ -209,20 +232,23 @@ impl Shell {
             let why = "no such file".to_owned();
             return self.tell(Event::SpawnFailed { slot, why });
         }
-        let taken = |pid: &i32| self.processes.contains(&Pid(*pid));
+        // A number is not used again as long as a group has it, for all that is known.
+        let taken =
+            |pid: &i32| self.is_there(Pid(*pid)) || self.signals.groups.contains_key(&Pid(*pid));
         let pid = Pid((100..).find(|pid| !taken(pid)).expect("a free pid"));
         self.processes.insert(pid);
         let connection = (how == "g").then(|| self.connect(Some(pid)));
         self.tell(Event::Spawned { slot, pid, connection, directory: None });
     }
 
-    fn exit(&mut self, nth: usize, status: ExitStatus) {
+    fn exit(&mut self, nth: usize, status: ExitStatus, left: u32) {
         if let Some(pid) = pick(self.processes.iter(), nth) {
             self.processes.remove(&pid);
             for owner in self.open.values_mut() {
                 owner.take_if(|owner| *owner == pid);
             }
-            self.tell(exited(pid, status));
+            let left = self.signals.leave(pid, left);
+            self.tell(exited(pid, status, left));
         }
     }
 
@@ -241,26 +267,7 @@ impl Shell {
 
     fn end_candidate(&mut self, how: &str) {
         let Some(candidate) = self.candidate.take() else { return };
-        let outcome = match candidate.runs {
-            false => PreflightOutcome::NotStarted { why: "no such file".to_owned() },
-            true => PreflightOutcome::Ended {
-                pid: CANDIDATE,
-                status: match how {
-                    _ if candidate.is_killed => {
-                        ExitStatus::Killed { number: 9, signal: None, core_dumped: false }
-                    }
-                    "no" | "late" => ExitStatus::Code(1),
-                    _ => ExitStatus::Code(0),
-                },
-                report: report(how),
-                pin: None,
-                last_words: match how {
-                    "ruby" => format!("[MASTER {CANDIDATE}] INFO: Running under Ruby 3.1.2\n"),
-                    _ => how.to_owned(),
-                },
-                is_truncated: false,
-            },
-        };
+        let outcome = candidate.end(how);
         let was_due = self.handover_due;
         self.tell(Event::PreflightEnded { outcome });
         let is_fit = !candidate.is_killed && how == "fit";
@@ -340,6 +347,10 @@ impl Shell {
             self.carry_out(&event, action);
         }
         self.agree();
+        // As the shell does: in the order of the actions that they answer.
+        while let Some(answer) = self.answers.pop_front() {
+            self.tell(answer);
+        }
     }
 
     /// Those who serve are never fewer, by anything that the master does, than when the roll-out
@@ -348,7 +359,7 @@ impl Shell {
         let (serving, target) = (self.state.capacity(), self.state.config.target);
         let is_stopping = self.state.stopping.is_some();
         let Some(promise) = self.promise.as_mut().filter(|_| !is_stopping) else { return };
-        if let Event::Exited { .. } = event {
+        if let Event::Exited { .. } | Event::Suspended { .. } = event {
             *promise = (*promise).min(serving);
         }
         let promised = (*promise).min(target);
@@ -410,17 +421,13 @@ impl Shell {
                 assert!(!stopping, "a worker ordered on the way out");
                 assert!(self.orders.insert(slot, generation).is_none(), "{slot:?} twice");
             }
-            Action::Signal { pid, signal } => {
-                assert!(self.processes.contains(&pid), "{signal} to {pid}, which is gone");
-                let inspection = caught();
-                self.tell(Event::SignalSent { pid, signal, inspection });
+            Action::Signal { pid, .. } | Action::Inspect { pid, .. } => {
+                assert!(self.is_there(pid), "{action:?}, which is gone");
+                self.answers.extend(self.signals.answers(&action, &self.state));
             }
-            Action::Inspect { pid, signal } => {
-                assert!(self.processes.contains(&pid), "a look at {pid}, which is gone");
-                let inspection = caught();
-                self.tell(Event::Inspected { pid, signal, inspection });
+            Action::LookAtGroups => {
+                self.answers.extend(self.signals.answers(&action, &self.state));
             }
-            Action::LookAtGroups => panic!("nothing was left"),
             Action::Close { connection } => {
                 let owner = self.open.get(&connection).expect("closed, though not open");
                 assert_eq!(*owner, None, "closed, though a worker may use it again");
@@ -431,7 +438,7 @@ impl Shell {
                 let is_free = self.candidate.as_ref().is_none_or(|candidate| candidate.is_killed);
                 assert!(is_free, "two candidates at once");
                 assert!(self.state.stopping.is_none(), "a candidate on the way out");
-                self.candidate = Some(Candidate { runs: false, is_killed: false });
+                self.candidate = Some(Candidate::default());
             }
             Action::KillPreflight => {
                 self.candidate.as_mut().expect("a candidate to end").is_killed = true;
@@ -459,6 +466,10 @@ impl Shell {
         }
     }
 
+    fn is_there(&self, pid: Pid) -> bool {
+        self.processes.contains(&pid) || self.state.leftovers.contains_key(&pid)
+    }
+
     /// The state and the world know of the same things, and of no more than there may be.
     fn agree(&self) {
         assert!(self.state.workers.keys().eq(&self.processes), "workers are processes");
@@ -468,30 +479,8 @@ impl Shell {
     }
 }
 
-/// What a candidate says of itself that ends in this way.
-fn exited(pid: Pid, status: ExitStatus) -> Event {
-    Event::Exited { pid, status, last_words: b"\x1b\xff said\n".to_vec(), left: None }
-}
-
-/// That a worker has a handler.
-fn caught() -> Inspection {
-    Inspection { disposition: Some(Disposition::Caught), program: Some("web".to_owned()) }
-}
-
-fn report(how: &str) -> Option<CandidateReport> {
-    let fit = CandidateReport {
-        pid: CANDIDATE.0,
-        release: "9.9.9".to_owned(),
-        format: STATE_FORMAT,
-        has_adopted: true,
-    };
-    match how {
-        "fit" | "late" => Some(fit),
-        "child" => Some(CandidateReport { pid: CANDIDATE.0 + 1, ..fit }),
-        "other" => Some(CandidateReport { format: 1000, ..fit }),
-        "unable" => Some(CandidateReport { has_adopted: false, ..fit }),
-        _ => None,
-    }
+fn exited(pid: Pid, status: ExitStatus, left: Option<Left>) -> Event {
+    Event::Exited { pid, status, last_words: b"\x1b\xff said\n".to_vec(), left }
 }
 
 /// The Nth of some things, counted round.

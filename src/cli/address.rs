@@ -12,14 +12,12 @@ pub fn parse_bind(text: &str) -> Result<Bind, String> {
     let mut parts = text.split(',');
     let address = parts.next().unwrap_or_default();
     let fail = |why: String| format!("invalid listener {text:?}: {why}");
-    let mut bind = match address.strip_prefix("unix:") {
+    let address = match address.strip_prefix("unix:") {
         Some("") => return Err(fail("unix: must be followed by a path".to_owned())),
-        Some(path) => Bind {
-            address: Address::Unix { path: path.into(), mode: None, owner: None, group: None },
-            options: ListenerOptions::default(),
-        },
+        Some(path) => Address::Unix { path: path.into(), mode: None, owner: None, group: None },
         None => inet(address).map_err(fail)?,
     };
+    let mut bind = Bind { address, options: ListenerOptions::default() };
     for option in parts {
         apply(&mut bind, option).map_err(fail)?;
     }
@@ -36,7 +34,7 @@ pub(super) fn looks_like_address(text: &str) -> bool {
     inet || address.starts_with("unix:/")
 }
 
-fn inet(text: &str) -> Result<Bind, String> {
+fn inet(text: &str) -> Result<Address, String> {
     let (datagrams, host_port) = match text.strip_prefix("udp:") {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -59,11 +57,10 @@ fn inet(text: &str) -> Result<Bind, String> {
         return Err(expected.to_owned());
     }
     let host = host.to_owned();
-    let address = match datagrams {
+    Ok(match datagrams {
         true => Address::Udp { host, port },
         false => Address::Tcp { host, port },
-    };
-    Ok(Bind { address, options: ListenerOptions::default() })
+    })
 }
 
 fn apply(bind: &mut Bind, option: &str) -> Result<(), String> {

@@ -58,16 +58,13 @@ struct Args {
     kill_children_on_exit: bool,
     /// Let up to N connections wait in the backlog of each listener
     #[arg(short = 'l', long, value_name = "N", default_value = "100", value_parser = backlog)]
-    #[arg(allow_hyphen_values = true)]
     backlog: u32,
     /// Count a worker as up (ACKed) when it says so (`manual`), or this many seconds after its
     /// start
     #[arg(short = 'm', long, value_name = "MODE", default_value = "1", value_parser = ack_mode)]
-    #[arg(allow_hyphen_values = true)]
     ack_mode: AckMode,
     /// Run N workers, 1 to 10000
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = at_least_one)]
-    #[arg(allow_hyphen_values = true)]
     number: u32,
     /// Load code once and fork workers from it (not available in this release)
     #[arg(short, long, value_name = "PATH")]
@@ -81,12 +78,11 @@ struct Args {
     /// Back off for SECONDS at first when workers die before their ACK, and longer with each
     /// further death
     #[arg(short, long, value_name = "SECONDS", default_value = "1")]
-    #[arg(value_parser = positive_seconds, allow_hyphen_values = true)]
+    #[arg(value_parser = positive_seconds)]
     seconds: Duration,
     /// Send SIGKILL to a worker that is still running SECONDS after it was asked to stop [default:
     /// never]
     #[arg(short = 't', long, value_name = "SECONDS", value_parser = positive_seconds)]
-    #[arg(allow_hyphen_values = true)]
     signal_timeout: Option<Duration>,
     /// Stop workers by these signals and seconds by turns, such as TERM/30/KILL [default: USR2, and
     /// with -t USR2/SECONDS/KILL]
@@ -94,15 +90,14 @@ struct Args {
     #[arg(conflicts_with = "signal_timeout")]
     stop: Option<StopSchedule>,
     /// Stop starting workers after N consecutive deaths before an ACK [default: never]
-    #[arg(short, long, group = NEWER, value_name = "N")]
-    #[arg(value_parser = retries, allow_hyphen_values = true)]
+    #[arg(short, long, group = NEWER, value_name = "N", value_parser = retries)]
     retries: Option<u32>,
     /// While replacing workers, let at most N new ones wait for their ACK at a time [default:
     /// number of processors]
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_unacked: Option<u32>,
     /// Run at most N workers above the target number during an upgrade [default: no limit]
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_upgrade_additional: Option<u32>,
     /// Remove the environment variable NAME at the next re-exec (repeatable)
     #[arg(long, value_name = "NAME")]
@@ -118,21 +113,20 @@ struct Args {
     /// Count a new worker of an upgrade as failed if it is not ACKed within SECONDS; `none` for no
     /// limit
     #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "120")]
-    #[arg(value_parser = positive_seconds_or_none, allow_hyphen_values = true)]
+    #[arg(value_parser = positive_seconds_or_none)]
     ack_timeout: SpanOrNone,
     /// Fail an upgrade if rolling out new workers takes longer than SECONDS; `none` for no limit
     #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "none")]
-    #[arg(value_parser = positive_seconds_or_none, allow_hyphen_values = true)]
+    #[arg(value_parser = positive_seconds_or_none)]
     upgrade_timeout: SpanOrNone,
     /// Fail an upgrade at the Nth failure of a new worker [default: a tenth of the workers, at
     /// least 3]
-    #[arg(long, group = NEWER, value_name = "N")]
-    #[arg(value_parser = retries, allow_hyphen_values = true)]
+    #[arg(long, group = NEWER, value_name = "N", value_parser = retries)]
     upgrade_max_failures: Option<u32>,
     /// Keep all old workers until the first new one, or in a fleet upgrade every new one, has been
     /// up for SECONDS
     #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "0")]
-    #[arg(value_parser = nonnegative_seconds, allow_hyphen_values = true)]
+    #[arg(value_parser = nonnegative_seconds)]
     canary_seconds: Duration,
     /// Run COMMAND, split as shell words, after --canary-seconds; a smooth upgrade fails unless
     /// it exits with status 0
@@ -140,7 +134,7 @@ struct Args {
     on_canary: Option<ShellWords>,
     /// Fail the upgrade if the command of --on-canary takes longer than SECONDS
     #[arg(long, group = NEWER, value_name = "SECONDS", default_value = "60")]
-    #[arg(value_parser = positive_seconds, allow_hyphen_values = true)]
+    #[arg(value_parser = positive_seconds)]
     on_canary_timeout: Duration,
     /// Start workers in the directory PATH; each upgrade resolves a symbolic link again
     #[arg(long, group = NEWER, value_name = "PATH")]
@@ -154,7 +148,6 @@ struct Args {
     metrics_file: Option<PathBuf>,
     /// Set the nice levels of the master and the workers, -20 to 19, with RENICE_CMD if given
     #[arg(long, value_name = "MASTER[:WORKER[:RENICE_CMD]]", value_parser = nice)]
-    #[arg(allow_hyphen_values = true)]
     nice: Option<Nice>,
     /// Collect garbage before forking, with --preload (not available in this release)
     #[arg(long)]
@@ -178,7 +171,7 @@ struct Args {
     #[arg(long)]
     upgrade_check: bool,
     /// Internal: the next image gave the state back, for this reason
-    #[arg(long, group = NEWER, value_name = "WHY", hide = true, allow_hyphen_values = true)]
+    #[arg(long, group = NEWER, value_name = "WHY", hide = true)]
     rolled_back: Option<String>,
     /// Internal: the state of the process before this pinned image was executed
     #[arg(long, group = NEWER, value_name = "BEFORE", hide = true)]
@@ -350,11 +343,11 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
         directory.join(given.unwrap_or_else(|| default_path(folder, name, extension)))
     };
     let rollout = RolloutBounds {
-        ack_timeout: args.ack_timeout.0,
-        upgrade_timeout: args.upgrade_timeout.0,
+        ack_timeout: args.ack_timeout,
+        upgrade_timeout: args.upgrade_timeout,
         failures_max: args.upgrade_max_failures,
         canary: args.canary_seconds,
-        on_canary: args.on_canary.map(|words| words.0).unwrap_or_default(),
+        on_canary: args.on_canary.unwrap_or_default(),
         on_canary_timeout: args.on_canary_timeout,
     };
     let level = Verbosity::INFO.0.saturating_add(args.quiet).saturating_sub(args.verbose);
@@ -391,7 +384,7 @@ fn options(args: Args, folder: &Path, directory: &Path) -> Result<Options, Strin
             command_socket_as_fd: args.command_socket_as_fd,
             command_name: args.command_name,
             nice: args.nice.unwrap_or_default(),
-            reexec_as: args.reexec_as.map(|words| words.0).unwrap_or_default(),
+            reexec_as: args.reexec_as.unwrap_or_default(),
             drop_env_vars: args.drop_env_var,
             verbosity: Verbosity(level.min(Verbosity::ERROR.0)),
             syslog: args.syslog,

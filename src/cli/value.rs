@@ -6,13 +6,11 @@ use std::time::Duration;
 use crate::protocol::span;
 use crate::state::{AckMode, Nice, ReexecMode, SECONDS_MAX, WORKERS_MAX};
 
-/// A span or `none`. Not an `Option`, which clap takes for an option that may be absent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SpanOrNone(pub(super) Option<Duration>);
+/// A span or `none`. Named, because clap takes an `Option` for an option that may be absent.
+pub(super) type SpanOrNone = Option<Duration>;
 
-/// A command, split into shell words.
-#[derive(Clone, Debug)]
-pub(super) struct ShellWords(pub(super) Vec<OsString>);
+/// A command, split into shell words. Named, because clap takes a `Vec` for a repeatable option.
+pub(super) type ShellWords = Vec<OsString>;
 
 pub(super) fn at_least_one(text: &str) -> Result<u32, String> {
     bounded(text, 1, WORKERS_MAX)
@@ -44,13 +42,11 @@ pub(super) fn nonnegative_seconds(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn positive_seconds_or_none(text: &str) -> Result<SpanOrNone, String> {
-    match text {
-        "none" => Ok(SpanOrNone(None)),
-        text => {
-            let span = seconds(text, false).map(|span| SpanOrNone(Some(span)));
-            span.map_err(|why| why.replacen("must be", "must be `none` or", 1))
-        }
+    if text == "none" {
+        return Ok(None);
     }
+    let span = seconds(text, false).map(Some);
+    span.map_err(|why| why.replacen("must be", "must be `none` or", 1))
 }
 
 pub(super) fn reexec_mode(text: &str) -> Result<ReexecMode, String> {
@@ -79,7 +75,7 @@ pub(super) fn shell_words(text: &str) -> Result<ShellWords, String> {
         .map_err(|why| format!("cannot be split into shell words: {why}"))?;
     match words.is_empty() {
         true => Err("must name a command".to_owned()),
-        false => Ok(ShellWords(words.into_iter().map(OsString::from).collect())),
+        false => Ok(words.into_iter().map(OsString::from).collect()),
     }
 }
 

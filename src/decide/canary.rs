@@ -4,7 +4,7 @@
 use crate::decide::action::Action;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::announce;
-use crate::state::{CanaryCheck, Monotonic, Pid, Rollout, RolloutStage, State};
+use crate::state::{CanaryCheck, Monotonic, Pid, Rollout, RolloutStage, State, Worker};
 
 /// The `--on-canary` command has been started.
 pub(super) fn check_started(turn: &mut Turn, pid: Pid) {
@@ -55,7 +55,21 @@ pub(super) fn canary(state: &State) -> Option<(Pid, Monotonic)> {
     staying.find_map(|(pid, worker)| Some((pid, worker.acked_at?)))
 }
 
-pub(super) fn pass_canary(turn: &mut Turn, pid: Pid) {
+/// The `--on-canary` command has found a canary well, which must serve for that.
+pub(super) fn pass_check(turn: &mut Turn, pid: Pid) {
+    match turn.state.workers.get(&pid).is_some_and(Worker::is_serving) {
+        true => pass_canary(turn, pid),
+        false => {
+            set_check(turn, None);
+            announce(
+                turn,
+                &format!("Canary {pid} is suspended: --on-canary runs again after that"),
+            );
+        }
+    }
+}
+
+fn pass_canary(turn: &mut Turn, pid: Pid) {
     if let Some(rollout) = &mut turn.state.rollout {
         rollout.stage = RolloutStage::Replacing;
         announce(turn, &format!("Canary {pid} passed: replacing the others"));

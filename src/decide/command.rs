@@ -175,41 +175,35 @@ fn one_option(
     words: &[String],
     known: &[&'static str],
 ) -> Result<Option<&'static str>, String> {
-    let mut given = None;
-    for word in words {
-        let option = known.iter().copied().find(|option| option == word);
-        match (option, given) {
-            (Some(option), None) => given = Some(option),
-            (Some(option), Some(before)) if option == before => {}
-            (Some(_), Some(_)) => {
-                return Err(format!("{command} takes one of {}, not both", known.join(" and ")));
-            }
-            (None, _) => {
-                let known = known.join(" or ");
-                return Err(format!(
-                    "{command} takes no argument but {known}, and was given {word:?}"
-                ));
-            }
+    refuse_others(command, words, known)?;
+    let is_given = |option: &&&str| words.iter().any(|word| word == **option);
+    let mut given = known.iter().filter(is_given);
+    match (given.next(), given.next()) {
+        (Some(_), Some(_)) => {
+            Err(format!("{command} takes one of {}, not both", known.join(" and ")))
         }
+        (one, _) => Ok(one.copied()),
     }
-    Ok(given)
 }
 
 /// The report that a command asks for, if it is a report command; an unknown argument is an error.
 fn report_kind(command: &str, words: &[String]) -> Option<Result<ReportKind, String>> {
     let (kind, known) = match command {
-        "status" if words.iter().any(|word| word == JSON) => (ReportKind::Json, Some(JSON)),
-        "status" => (ReportKind::Table, Some(JSON)),
-        "metrics" => (ReportKind::Metrics, None),
+        "status" if words.iter().any(|word| word == JSON) => (ReportKind::Json, &[JSON][..]),
+        "status" => (ReportKind::Table, &[JSON][..]),
+        "metrics" => (ReportKind::Metrics, &[][..]),
         _ => return None,
     };
-    let but = known.map(|known| format!(" but {known}")).unwrap_or_default();
-    Some(match words.iter().find(|word| Some(word.as_str()) != known) {
-        None => Ok(kind),
-        Some(unknown) => {
-            Err(format!("{command} takes no argument{but}, and was given {unknown:?}"))
-        }
-    })
+    Some(refuse_others(command, words, known).map(|()| kind))
+}
+
+/// Refuses arguments of a command that it does not know.
+fn refuse_others(command: &str, words: &[String], known: &[&str]) -> Result<(), String> {
+    let Some(unknown) = words.iter().find(|word| !known.contains(&word.as_str())) else {
+        return Ok(());
+    };
+    let but = if known.is_empty() { String::new() } else { format!(" but {}", known.join(" or ")) };
+    Err(format!("{command} takes no argument{but}, and was given {unknown:?}"))
 }
 
 fn greeting(turn: &Turn, request: &Request) -> String {

@@ -84,7 +84,7 @@ fn retry_at(worker: &Worker) -> Option<Monotonic> {
     }
 }
 
-/// When a stopping master no longer waits for a worker: none of the signals of its schedule that are
+/// When a stopping master no longer waits for a worker: none of the signals that its schedule has
 /// left can be sent. `None` while there is a chance.
 pub(super) fn given_up_at(worker: &Worker, schedule: &StopSchedule) -> Option<Monotonic> {
     match worker.stop_signal.as_ref()?.delivery {
@@ -94,9 +94,14 @@ pub(super) fn given_up_at(worker: &Worker, schedule: &StopSchedule) -> Option<Mo
 }
 
 /// When the last step of a schedule has been going on for long enough; `None` before the last step.
+/// Nothing follows KILL, whoever has sent that.
 pub(super) fn over_at(worker: &Worker, schedule: &StopSchedule) -> Option<Monotonic> {
     match worker.stop_progress {
         None => Some(Monotonic(0)),
-        Some(progress) => (!schedule.has_next(progress.step)).then_some(progress.since + PATIENCE),
+        Some(progress) => {
+            let is_killed = worker.signaled.contains(&Signal::Kill);
+            let is_last = is_killed || !schedule.has_next(progress.step);
+            is_last.then_some(progress.since + PATIENCE)
+        }
     }
 }

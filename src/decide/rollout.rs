@@ -95,7 +95,7 @@ pub(super) fn check_exited(turn: &mut Turn, pid: Pid, status: ExitStatus) -> boo
         return false;
     }
     if status == ExitStatus::Code(0) && !check.is_overdue {
-        canary::pass_canary(turn, check.worker);
+        canary::pass_check(turn, check.worker);
         return true;
     }
     let CanaryCheck { worker, is_overdue, .. } = check;

@@ -66,8 +66,7 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
             format!("number to {number}")
         }
         Setting::Seconds(seconds) => {
-            config.respawn_interval = span("seconds", seconds, false, SECONDS_MAX)?;
-            format!("seconds to {seconds}")
+            set_span(&mut config.respawn_interval, "seconds", seconds, false)?
         }
         Setting::AckManual => {
             config.ack_mode = AckMode::Manual;
@@ -78,8 +77,7 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
             format!("ack_mode to {seconds}")
         }
         Setting::SignalTimeout(seconds) => {
-            config.signal_timeout = optional_span("signal_timeout", seconds)?;
-            format!("signal_timeout to {}", or_none(seconds))
+            set_limit(&mut config.signal_timeout, "signal_timeout", seconds)?
         }
         Setting::Stop(schedule) => {
             let schedule = schedule.map(|text| StopSchedule::parse(&text)).transpose();
@@ -95,14 +93,10 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
             format!("max_unacked to {count}")
         }
         Setting::MaxUpgradeAdditional(count) => {
-            let name = "max_upgrade_additional";
-            config.max_upgrade_additional = optional_count(name, count, WORKERS_MAX)?;
-            format!("max_upgrade_additional to {}", or_none(count))
+            let additional = &mut config.max_upgrade_additional;
+            set_count(additional, "max_upgrade_additional", count, WORKERS_MAX)?
         }
-        Setting::Retries(count) => {
-            config.retries = optional_count("retries", count, u32::MAX)?;
-            format!("retries to {}", or_none(count))
-        }
+        Setting::Retries(count) => set_count(&mut config.retries, "retries", count, u32::MAX)?,
         Setting::DropEnvVars(names) => {
             let change = format!("drop_environment_variables to [{}]", names.join(", "));
             config.drop_env_vars = names.into_iter().map(OsString::from).collect();
@@ -116,25 +110,18 @@ fn apply(turn: &Turn, config: &mut Config, setting: Setting) -> Result<String, S
                 config.backlog
             ));
         }
-        Setting::AckTimeout(seconds) => {
-            bounds.ack_timeout = optional_span("ack_timeout", seconds)?;
-            format!("ack_timeout to {}", or_none(seconds))
-        }
+        Setting::AckTimeout(seconds) => set_limit(&mut bounds.ack_timeout, "ack_timeout", seconds)?,
         Setting::UpgradeTimeout(seconds) => {
-            bounds.upgrade_timeout = optional_span("upgrade_timeout", seconds)?;
-            format!("upgrade_timeout to {}", or_none(seconds))
+            set_limit(&mut bounds.upgrade_timeout, "upgrade_timeout", seconds)?
         }
         Setting::UpgradeMaxFailures(count) => {
-            bounds.failures_max = optional_count("upgrade_max_failures", count, u32::MAX)?;
-            format!("upgrade_max_failures to {}", or_none(count))
+            set_count(&mut bounds.failures_max, "upgrade_max_failures", count, u32::MAX)?
         }
         Setting::CanarySeconds(seconds) => {
-            bounds.canary = span("canary_seconds", seconds, true, SECONDS_MAX)?;
-            format!("canary_seconds to {seconds}")
+            set_span(&mut bounds.canary, "canary_seconds", seconds, true)?
         }
         Setting::OnCanaryTimeout(seconds) => {
-            bounds.on_canary_timeout = span("on_canary_timeout", seconds, false, SECONDS_MAX)?;
-            format!("on_canary_timeout to {seconds}")
+            set_span(&mut bounds.on_canary_timeout, "on_canary_timeout", seconds, false)?
         }
     })
 }
@@ -153,12 +140,33 @@ fn at_least_one(name: &str, value: u32, max: u32) -> Result<u32, String> {
     }
 }
 
-fn optional_count(name: &str, value: Option<u32>, max: u32) -> Result<Option<u32>, String> {
-    value.map(|value| at_least_one(name, value, max)).transpose()
+fn set_count(
+    place: &mut Option<u32>,
+    name: &str,
+    count: Option<u32>,
+    max: u32,
+) -> Result<String, String> {
+    *place = count.map(|count| at_least_one(name, count, max)).transpose()?;
+    Ok(format!("{name} to {}", or_none(count)))
 }
 
-fn optional_span(name: &str, seconds: Option<f64>) -> Result<Option<Duration>, String> {
-    seconds.map(|seconds| span(name, seconds, false, SECONDS_MAX)).transpose()
+fn set_span(
+    place: &mut Duration,
+    name: &str,
+    seconds: f64,
+    zero_allowed: bool,
+) -> Result<String, String> {
+    *place = span(name, seconds, zero_allowed, SECONDS_MAX)?;
+    Ok(format!("{name} to {seconds}"))
+}
+
+fn set_limit(
+    place: &mut Option<Duration>,
+    name: &str,
+    seconds: Option<f64>,
+) -> Result<String, String> {
+    *place = seconds.map(|seconds| span(name, seconds, false, SECONDS_MAX)).transpose()?;
+    Ok(format!("{name} to {}", or_none(seconds)))
 }
 
 fn or_none(value: Option<impl ToString>) -> String {

@@ -58,11 +58,6 @@ fn verify(number: RawFd, expected: Identity, what: impl Fn() -> String) -> Resul
     }
 }
 
-/// The descriptors in use, including those that are to be closed.
-pub fn used_fds(handover: &Handover, to_close: &[RawFd]) -> Vec<RawFd> {
-    handover.numbers().chain(to_close.iter().copied()).collect()
-}
-
 /// Log line for an optional section of the state that this release does not know.
 pub fn skipped_section_note(name: &str) -> String {
     format!("The state has {name:?}, which einhorn {} does not know: it is left out", release())

@@ -56,12 +56,9 @@ impl Log {
     /// # Errors
     /// No process listens at `/dev/log`.
     pub fn to_syslog(master_pid: i32) -> Result<Log> {
-        let connect = || -> io::Result<UnixDatagram> {
-            let socket = unconnected()?;
-            socket.connect(SYSLOG_SOCKET)?;
-            Ok(socket)
-        };
-        let socket = connect()
+        let socket = unconnected();
+        let socket = socket.and_then(|socket| socket.connect(SYSLOG_SOCKET).map(|()| socket));
+        let socket = socket
             .with_context(|| format!("--syslog: nothing takes messages at {SYSLOG_SOCKET}"))?;
         Ok(Log::new(Sink::Syslog(socket), master_pid))
     }

@@ -11,7 +11,7 @@ use crate::master::clients::client_limit::client_limit;
 use crate::master::clients::connections::Connections;
 use crate::master::command_socket::bind_command_socket;
 use crate::master::created_files::CreatedFiles;
-use crate::master::environment::{Environment, variable};
+use crate::master::environment::variable;
 use crate::master::launch::Launch;
 use crate::master::listeners::Binder;
 use crate::master::locks;
@@ -22,7 +22,7 @@ use crate::master::running_master::{Clients, Resources, Wakeups};
 use crate::master::source::Source;
 use crate::master::workers::deployment;
 use crate::master::workers::stderr_to_log::WorkerStderr;
-use crate::state::{self, Config, Generation, Listener, Pid, State};
+use crate::state::{BoundBy, Config, Generation, Listener, Pid, State};
 use crate::sys::file::OwnedFile;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::Signals;
@@ -47,9 +47,14 @@ impl Master {
         descriptor::close_inherited_on_exec()?;
         children::verify()
             .context("cannot ask what has happened to children (waitid and wait4)")?;
-        resolve_program(&mut options.config, &launch.environment)?;
+        let path = variable(&launch.environment, "PATH");
+        let program = find_program(&options.config.command[0], path)?;
+        options.config.command[0] = program.into_os_string();
         let deployment = deployment::resolve(&options.config)?;
-        let mut log = open_log(&options.config, pid)?;
+        let mut log = match options.config.syslog {
+            true => Log::to_syslog(pid)?,
+            false => Log::to_standard_error(pid),
+        };
         let open_files = limit::open_files()?;
         let origin = launch.origin(open_files);
         let poll = Poll::new()?;
@@ -89,17 +94,9 @@ impl Master {
 
     fn watch(&self) -> Result<()> {
         socket::set_nonblocking(self.clients.command_socket.as_fd())?;
-        self.wakeups.poll.add(
-            self.wakeups.signals.descriptor(),
-            Source::Signals,
-            Interest::READ,
-        )?;
-        self.wakeups.poll.add(
-            &self.clients.command_socket,
-            Source::CommandSocket,
-            Interest::READ,
-        )?;
-        Ok(())
+        let Wakeups { poll, signals, .. } = &self.wakeups;
+        poll.add(signals.descriptor(), Source::Signals, Interest::READ)?;
+        Ok(poll.add(&self.clients.command_socket, Source::CommandSocket, Interest::READ)?)
     }
 
     fn log_start(&mut self) {
@@ -142,22 +139,25 @@ fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Resul
     let command_socket = bind_command_socket(&config.socket_path, created)?;
     drop(default_lock);
     let mut binder = Binder { host_family: options.host_family, backlog: config.backlog, created };
-    let mut listeners = Vec::new();
-    let mut sockets = Vec::new();
+    let mut bound = Vec::new();
     for bind in &options.binds {
-        let (listener, socket) = binder.bind(bind, state::BoundBy::Option)?;
-        listeners.push(listener);
-        sockets.push(socket);
+        bound.push(binder.bind(bind, BoundBy::Option)?);
     }
-    for word in &options.bind_words {
-        if find_bound(&listeners, word).is_none() {
-            let (listener, socket) = binder.bind(&word.bind, state::BoundBy::Word)?;
-            listeners.push(listener);
-            sockets.push(socket);
-        }
-        if let Some(descriptor) = find_bound(&listeners, word) {
-            config.command[word.index] = format!("{}{descriptor}", word.prefix).into();
-        }
+    let (mut listeners, mut sockets): (Vec<Listener>, Vec<OwnedFd>) = bound.into_iter().unzip();
+    for BindWord { index, prefix, bind } in &options.bind_words {
+        // Equal words share a descriptor.
+        let is_same = |known: &&Listener| known.bound_by == BoundBy::Word && known.bind == *bind;
+        let descriptor = match listeners.iter().find(is_same) {
+            Some(known) => known.descriptor,
+            None => {
+                let (listener, socket) = binder.bind(bind, BoundBy::Word)?;
+                let descriptor = listener.descriptor;
+                listeners.push(listener);
+                sockets.push(socket);
+                descriptor
+            }
+        };
+        config.command[*index] = format!("{prefix}{descriptor}").into();
     }
     let pidfile = match write_pid_file(&config.pidfile, pid, created) {
         Err(error) if options.is_pidfile_given => bail!("{error:#}; choose another with -e"),
@@ -177,25 +177,6 @@ fn acquire(options: &mut Options, pid: i32, created: &mut CreatedFiles) -> Resul
         ..Resources::default()
     };
     Ok(Acquired { notes, command_socket, listeners, resources })
-}
-
-/// The descriptor of an equal `srv:` word earlier in the command, which is shared.
-fn find_bound(listeners: &[Listener], word: &BindWord) -> Option<i32> {
-    let mut words = listeners.iter().filter(|listener| listener.bound_by == state::BoundBy::Word);
-    words.find(|listener| listener.bind == word.bind).map(|listener| listener.descriptor)
-}
-
-fn resolve_program(config: &mut Config, environment: &Environment) -> Result<()> {
-    let program = find_program(&config.command[0], variable(environment, "PATH"));
-    config.command[0] = program?.into_os_string();
-    Ok(())
-}
-
-fn open_log(config: &Config, pid: i32) -> Result<Log> {
-    match config.syslog {
-        true => Log::to_syslog(pid),
-        false => Ok(Log::to_standard_error(pid)),
-    }
 }
 
 /// Optional preparations: if one fails, the master logs it and runs without.

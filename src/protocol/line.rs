@@ -86,38 +86,15 @@ impl LineBuffer {
 
 /// Escapes a document as one line: `%` becomes `%25`, newline `%0A`; nothing else changes.
 pub fn escape(document: &str) -> String {
-    let mut line = String::with_capacity(document.len() + document.len() / 4);
-    let mut rest = document;
-    while let Some(special) = rest.find(['%', '\n']) {
-        let (before, from) = rest.split_at(special);
-        line.push_str(before);
-        line.push_str(if from.starts_with('%') { "%25" } else { "%0A" });
-        rest = &from[1..];
-    }
-    line.push_str(rest);
-    line
+    document.replace('%', "%25").replace('\n', "%0A")
 }
 
 /// Unescapes a line; any other `%` is kept.
 pub fn unescape(line: &str) -> Cow<'_, str> {
-    if !line.contains('%') {
-        return Cow::Borrowed(line);
+    match line.contains('%') {
+        true => Cow::Owned(line.replace("%0A", "\n").replace("%25", "%")),
+        false => Cow::Borrowed(line),
     }
-    let mut document = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(percent) = rest.find('%') {
-        let (before, escaped) = rest.split_at(percent);
-        document.push_str(before);
-        let (character, length) = match escaped.get(..3) {
-            Some("%25") => ('%', 3),
-            Some("%0A") => ('\n', 3),
-            _ => ('%', 1),
-        };
-        document.push(character);
-        rest = &escaped[length..];
-    }
-    document.push_str(rest);
-    Cow::Owned(document)
 }
 
 #[cfg(test)]

@@ -190,8 +190,7 @@ fn after_marker(out: &mut String, value: &Psych, indent: usize) {
 fn write_scalar(out: &mut String, scalar: &Scalar) {
     // Writing to a string does not fail.
     let _ = match scalar {
-        Scalar::Bool(value) => write!(out, "{value}"),
-        Scalar::Integer(value) => write!(out, "{value}"),
+        Scalar::Bool(_) | Scalar::Integer(_) => write!(out, "{scalar}"),
         Scalar::Float(value) => write!(out, "{}", float(*value)),
         Scalar::Text(text) => write_quoted(out, text),
     };

@@ -113,14 +113,9 @@ impl ProgressStage {
     /// The name in tables and on the live line.
     pub fn words(self) -> &'static str {
         match self {
-            ProgressStage::Preflight => "preflight",
             ProgressStage::HandingOver => "handing over",
-            ProgressStage::Canary => "canary",
             ProgressStage::Rollout => "roll-out",
-            ProgressStage::Restoring => "restoring",
-            ProgressStage::Draining => "draining",
-            ProgressStage::Settling => "settling",
-            ProgressStage::Stopping => "stopping",
+            other => other.name(),
         }
     }
 }

@@ -149,11 +149,7 @@ fn plain_scalar(document: &str, name: &str) -> Option<String> {
 }
 
 fn string(request: &Value, name: &str) -> Option<String> {
-    match request.get(name)? {
-        Value::Scalar(Scalar::Text(text)) => Some(text.clone()),
-        Value::Scalar(other) => Some(other.to_string()),
-        Value::Null | Value::List(_) | Value::Map(_) => None,
-    }
+    scalar(request, name).map(|scalar| scalar.to_string())
 }
 
 fn args(value: &Value) -> Args {
@@ -162,19 +158,12 @@ fn args(value: &Value) -> Args {
         Value::List(items) => items,
         other => return Args::Invalid(format!("Args must be a list, not {}", other.kind())),
     };
-    let mut words = Vec::new();
-    for item in items {
-        match item {
-            Value::Scalar(scalar) => words.push(scalar.to_string()),
-            other => {
-                return Args::Invalid(format!(
-                    "Each argument must be a string, not {}",
-                    other.kind()
-                ));
-            }
-        }
-    }
-    Args::List(words)
+    let word = |item: &Value| match item {
+        Value::Scalar(scalar) => Ok(scalar.to_string()),
+        other => Err(format!("Each argument must be a string, not {}", other.kind())),
+    };
+    let words = items.iter().map(word).collect::<Result<_, _>>();
+    words.map_or_else(Args::Invalid, Args::List)
 }
 
 #[cfg(test)]

@@ -124,9 +124,8 @@ fn difference(
         let these = descriptors.iter().filter(|carried| is_it(carried.role));
         these.map(|carried| carried.number).collect()
     };
-    let left =
-        connections.iter().filter(|one| !is_handed_back(one)).map(|one| Role::Connection(one.id));
-    let left: Vec<Role> = left.collect();
+    let left = connections.iter().filter(|one| !is_handed_back(one));
+    let left: Vec<Role> = left.map(|one| Role::Connection(one.id)).collect();
     let is_client = |role| matches!(role, Role::Connection(_)) && !left.contains(&role);
     let listeners = original.listeners.iter().map(|listener| listener.descriptor).collect();
     let upgrade = (original.upgrading, original.smooth_upgrade, original.reloading_for_upgrade);

@@ -55,56 +55,47 @@ pub enum SchemaError {
 
 impl fmt::Display for SchemaError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        let section = |name: &str, what: &str| format!("the section {name:?} of the state {what}");
+        let text = match self {
             SchemaError::Truncated { length, needed } => {
-                write!(out, "the state is cut short: {length} bytes of {needed}")
+                format!("the state is cut short: {length} bytes of {needed}")
             }
-            SchemaError::BadMagic => out.write_str("this is not an einhorn state"),
+            SchemaError::BadMagic => "this is not an einhorn state".to_owned(),
             SchemaError::HeaderDamaged => {
-                out.write_str("the state's header is damaged: its checksum is wrong")
+                "the state's header is damaged: its checksum is wrong".to_owned()
             }
             SchemaError::UnknownFlags(flags) => {
-                write!(out, "the state has flags that this release does not know: {flags:#06x}")
+                format!("the state has flags that this release does not know: {flags:#06x}")
             }
-            SchemaError::UnknownFormat(format) => write!(
-                out,
+            SchemaError::UnknownFormat(format) => format!(
                 "a state of format {format} is unknown: this release reads format {STATE_FORMAT}"
             ),
             SchemaError::TooLarge(length) => {
-                write!(out, "a state of {length} bytes is too large: the limit is {STATE_MAX}")
+                format!("a state of {length} bytes is too large: the limit is {STATE_MAX}")
             }
             SchemaError::TrailingBytes(count) => {
-                write!(out, "{count} bytes follow the end of the state")
+                format!("{count} bytes follow the end of the state")
             }
-            SchemaError::PayloadDamaged => {
-                out.write_str("the state is damaged: its checksum is wrong")
-            }
+            SchemaError::PayloadDamaged => "the state is damaged: its checksum is wrong".to_owned(),
             SchemaError::Undecodable { section: None, why } => {
-                write!(out, "the state is not a list of sections: {why}")
+                format!("the state is not a list of sections: {why}")
             }
             SchemaError::Undecodable { section: Some(name), why } => {
-                write!(out, "the section {name:?} of the state is malformed: {why}")
+                section(name, &format!("is malformed: {why}"))
             }
             SchemaError::UnknownSection(name) => {
-                write!(out, "the state has {name:?} in use, which this release does not know")
+                format!("the state has {name:?} in use, which this release does not know")
             }
-            SchemaError::Misplaced(name) => {
-                write!(out, "the section {name:?} of the state is duplicated or out of order")
-            }
-            SchemaError::WrongCriticalFlag(name) => {
-                write!(out, "the section {name:?} of the state has the wrong critical flag")
-            }
-            SchemaError::Missing(name) => {
-                write!(out, "the section {name:?} of the state is missing")
-            }
-            SchemaError::NotCanonical(name) => {
-                write!(out, "the section {name:?} of the state is not in its canonical form")
-            }
-            SchemaError::Inconsistent(what) => write!(out, "the state is inconsistent: {what}"),
+            SchemaError::Misplaced(name) => section(name, "is duplicated or out of order"),
+            SchemaError::WrongCriticalFlag(name) => section(name, "has the wrong critical flag"),
+            SchemaError::Missing(name) => section(name, "is missing"),
+            SchemaError::NotCanonical(name) => section(name, "is not in its canonical form"),
+            SchemaError::Inconsistent(what) => format!("the state is inconsistent: {what}"),
             SchemaError::NotReproduced => {
-                out.write_str("the encoded state does not decode to the same state")
+                "the encoded state does not decode to the same state".to_owned()
             }
-        }
+        };
+        out.write_str(&text)
     }
 }
 

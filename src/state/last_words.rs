@@ -20,17 +20,24 @@ pub fn last_words(stderr_tail: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(stderr_tail);
     let lines: Vec<&str> = text.trim_end().lines().collect();
     let tail = lines[lines.len().saturating_sub(LINES_MAX)..].join("\n");
-    let mut words = String::with_capacity(tail.len());
-    for character in tail.chars() {
-        match character.is_control() && !matches!(character, '\n' | '\t') {
-            true => words.extend(character.escape_default()),
-            false => words.push(character),
-        }
-    }
+    let mut words = escape_controls(&tail);
     let surplus = words.len().saturating_sub(LAST_WORDS_MAX);
     let cut = (surplus..words.len()).find(|at| words.is_char_boundary(*at)).unwrap_or(surplus);
     words.drain(..cut);
     (!words.is_empty()).then_some(words)
+}
+
+/// Escapes control characters other than newlines and tabs, which could control a terminal: a text
+/// may contain the output of any program.
+pub fn escape_controls(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() && !matches!(character, '\n' | '\t') {
+            true => escaped.extend(character.escape_default()),
+            false => escaped.push(character),
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub use config::{AckMode, Config, Nice, ReexecMode, Verbosity, WORKERS_MAX, defa
 pub use facts::{Connection, State, Stopping};
 pub use ids::{ConnectionId, Generation, Pid, Slot};
 pub use killed::{Killed, Unhandled};
-pub use last_words::{CAPTURED_LINE_MAX, LAST_WORDS_MAX, TAIL_MAX, last_words};
+pub use last_words::{CAPTURED_LINE_MAX, LAST_WORDS_MAX, TAIL_MAX, escape_controls, last_words};
 pub use leftover::Leftover;
 pub use listener::{Address, Bind, BoundBy, Family, Listener, ListenerOptions};
 pub use release::{STATE_FORMAT, release};

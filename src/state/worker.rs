@@ -113,8 +113,11 @@ impl Worker {
         by_schedule.into_iter().chain(self.late_kill_at()).min()
     }
 
-    /// When it is sent SIGKILL because it was not even up before it was asked to stop.
+    /// When it is sent SIGKILL because it was not even up before it was asked to stop; `None` also
+    /// if it was tried, and could not be sent.
     pub fn late_kill_at(&self) -> Option<Monotonic> {
-        Some(self.stop_requested_at.filter(|_| self.missed_ack_deadline)? + ACK_TIMEOUT_GRACE)
+        let is_tried = self.stop_signal.as_ref().is_some_and(|sent| sent.signal == Signal::Kill);
+        let is_late = self.missed_ack_deadline && !is_tried;
+        Some(self.stop_requested_at.filter(|_| is_late)? + ACK_TIMEOUT_GRACE)
     }
 }

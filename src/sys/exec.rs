@@ -44,11 +44,11 @@ pub fn exec(plan: &Exec<'_>) -> io::Error {
         Err(error) => return error,
     };
     let shield = plan.foreign_image.map(Shield::raise);
-    let inheritance = Inheritance::open(plan.carried);
+    set_descriptor_flags(plan.carried, 0);
     // SAFETY: the pointers are to strings that live through the call, and each list ends with null.
     unsafe { execute(plan.program, &arguments, &environment) };
     let errno = Errno::last();
-    drop(inheritance);
+    set_descriptor_flags(plan.carried, libc::FD_CLOEXEC);
     drop(shield);
     drop(saved);
     errno.into()
@@ -100,23 +100,7 @@ impl Drop for SavedContext {
     }
 }
 
-/// Descriptors that the next program inherits; close-on-exec again when dropped.
-struct Inheritance<'a>(&'a [RawFd]);
-
-impl Inheritance<'_> {
-    fn open(numbers: &[RawFd]) -> Inheritance<'_> {
-        set_flags(numbers, 0);
-        Inheritance(numbers)
-    }
-}
-
-impl Drop for Inheritance<'_> {
-    fn drop(&mut self) {
-        set_flags(self.0, libc::FD_CLOEXEC);
-    }
-}
-
-fn set_flags(numbers: &[RawFd], flags: libc::c_int) {
+fn set_descriptor_flags(numbers: &[RawFd], flags: libc::c_int) {
     for number in numbers {
         // SAFETY: F_SETFD changes the descriptor table only.
         unsafe { libc::fcntl(*number, libc::F_SETFD, flags) };

@@ -59,9 +59,10 @@ pub fn read_to_end(number: RawFd, max: usize, timeout: Duration) -> io::Result<V
 /// Those of poll(2).
 pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Result<Option<RawFd>> {
     let mut numbers = numbers.to_vec();
+    let start_of = |number| peek_at_most(number, beginning.len(), CAPACITY);
     loop {
         for number in numbers.clone() {
-            match peek_at_most(number, beginning.len(), CAPACITY) {
+            match start_of(number) {
                 Ok(start) if start == beginning => return Ok(Some(number)),
                 Ok(start) if beginning.starts_with(&start) => {}
                 _ => numbers.retain(|other| *other != number),
@@ -79,13 +80,9 @@ pub fn find(numbers: &[RawFd], beginning: &[u8], deadline: Instant) -> io::Resul
         if !over.contains(&true) {
             return Ok(None);
         }
-        let mut may_match = Vec::new();
-        for (number, is_over) in numbers.iter().zip(over) {
-            let start = || peek_at_most(*number, beginning.len(), CAPACITY);
-            may_match.push(!is_over || start().is_ok_and(|start| start == beginning));
-        }
-        let mut may_match = may_match.into_iter();
-        numbers.retain(|_| may_match.next() == Some(true));
+        let has_begun = |number| start_of(number).is_ok_and(|start| start == beginning);
+        let mut over = over.into_iter();
+        numbers.retain(|number| over.next() == Some(false) || has_begun(*number));
     }
 }
 

@@ -125,9 +125,7 @@ impl Poll {
             }
         }
     }
-}
 
-impl Poll {
     /// One descriptor that is ready now, round-robin: a descriptor just returned comes last the
     /// next time.
     ///

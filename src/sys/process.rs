@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::Mode;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, getpgid};
@@ -59,9 +60,8 @@ pub fn kill_group(group: i32) -> io::Result<()> {
     if group <= 1 {
         return Err(Errno::ESRCH.into());
     }
-    // SAFETY: kill touches no memory. A group above 1 never means all processes.
-    let answer = unsafe { libc::kill(-group, libc::SIGKILL) };
-    Ok(Errno::result(answer).map(drop)?)
+    // A group above 1 never means all processes.
+    Ok(killpg(Pid::from_raw(group), Signal::SIGKILL)?)
 }
 
 /// Whether an error of kill(2) or of reading `/proc` is ESRCH.

@@ -77,11 +77,8 @@ impl Entry {
     /// # Errors
     /// Those of fstatat(2).
     pub fn stat(&self) -> io::Result<Option<FileStat>> {
-        match fstatat(&self.folder, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(found) => Ok(Some(found)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        }
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        if_exists(fstatat(&self.folder, self.name.as_os_str(), flags))
     }
 
     /// Whether the file is the null device, whatever its name: it keeps no data and cannot be
@@ -100,11 +97,7 @@ impl Entry {
     /// # Errors
     /// Those of openat(2).
     pub fn open_path(&self) -> io::Result<Option<OwnedFd>> {
-        match openat(&self.folder, self.name.as_os_str(), PATH_FLAGS, Mode::empty()) {
-            Ok(found) => Ok(Some(found)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        }
+        if_exists(openat(&self.folder, self.name.as_os_str(), PATH_FLAGS, Mode::empty()))
     }
 
     /// Opens a regular file; `None` if it does not exist.
@@ -118,15 +111,12 @@ impl Entry {
             Some(found) if !is_regular(&found) => return Err(not_regular()),
             Some(_) => {}
         }
-        let access = match access {
-            Access::Read => OFlag::O_RDONLY,
-            Access::ReadWrite => OFlag::O_RDWR,
+        let flags = match access {
+            Access::Read => OPEN_FLAGS | OFlag::O_RDONLY,
+            Access::ReadWrite => OPEN_FLAGS | OFlag::O_RDWR,
         };
-        let opened =
-            match openat(&self.folder, self.name.as_os_str(), OPEN_FLAGS | access, Mode::empty()) {
-                Err(Errno::ENOENT) => return Ok(None),
-                other => other?,
-            };
+        let opened = openat(&self.folder, self.name.as_os_str(), flags, Mode::empty());
+        let Some(opened) = if_exists(opened)? else { return Ok(None) };
         // Another file may have taken the name since.
         match is_regular(&fstat(&opened)?) {
             true => Ok(Some(opened.into())),
@@ -162,8 +152,10 @@ impl Entry {
         mode: u32,
         fill: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<File> {
+        let mut name = self.name.clone();
         // An unpredictable name cannot have been taken in advance.
-        let new = self.sibling(&format!(".{}.new", realtime_nanos()))?;
+        name.push(format!(".{}.new", realtime_nanos()));
+        let new = Entry { folder: self.folder.try_clone()?, name, ..*self };
         let mut file = new.create(mode)?;
         let filled = fill(&mut file).and_then(|()| {
             Ok(renameat(&new.folder, new.name.as_os_str(), &self.folder, self.name.as_os_str())?)
@@ -185,11 +177,14 @@ impl Entry {
     pub fn remove(&self) -> io::Result<()> {
         Ok(unlinkat(&self.folder, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?)
     }
+}
 
-    fn sibling(&self, suffix: &str) -> io::Result<Entry> {
-        let mut name = self.name.clone();
-        name.push(suffix);
-        Ok(Entry { folder: self.folder.try_clone()?, name, is_path_trusted: self.is_path_trusted })
+/// `None` for ENOENT.
+fn if_exists<T>(found: nix::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
 }
 

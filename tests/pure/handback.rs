@@ -312,7 +312,8 @@ fn any_other_argument_is_named() {
         let mut master = connected(config(1));
         for command in ["reload", "upgrade", "upgrade_fleet"] {
             let actions = master.ask(&format!("{{command: {command}, args: {args}}}"));
-            let why = format!("{command} takes no argument but --to-ruby, and was given");
+            let known = if command == "reload" { "--to-ruby" } else { "--to-ruby or --drained" };
+            let why = format!("{command} takes no argument but {known}, and was given");
             assert_eq!(heard(&actions), [(true, format!("{why} {unknown:?}").as_str())]);
             assert_eq!(master.state.reexec, None);
         }
@@ -398,4 +399,14 @@ fn a_hand_back_that_fails_leaves_nothing_of_it() {
     let told = "Could not upgrade, and went on as before: no such file";
     assert_eq!(heard(&actions), [(true, told)]);
     assert_eq!(State { last_upgrade: None, ..master.state }, before);
+}
+
+#[test]
+fn who_waits_for_old_workers_cannot_ask_a_ruby_einhorn() {
+    let mut master = connected(config(1));
+    let told = master.ask("{command: upgrade, args: [--drained, --to-ruby]}");
+    assert_eq!(heard(&told), [(true, "upgrade takes one of --to-ruby and --drained, not both")]);
+    let told = master.ask("{command: reload, args: [--drained]}");
+    let why = "reload takes no argument but --to-ruby, and was given \"--drained\"";
+    assert_eq!(heard(&told), [(true, why)]);
 }

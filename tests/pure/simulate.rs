@@ -24,7 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use einhorn::decide::{Action, Event, next_deadline, step};
-use einhorn::state::{Monotonic, Now, Realtime, Reexec, Stage, State};
+use einhorn::state::{Monotonic, Now, Realtime, Reexec, Stage, State, StopSchedule};
 
 use crate::example::{self, MASTER, adopted};
 use ledger::Ledger;
@@ -108,6 +108,9 @@ impl<'u> Simulation<'u> {
         config.command_socket_as_fd = random.chance(50);
         // A Ruby Einhorn does not know it; nor does it know what bounds a roll-out.
         config.rollout.on_canary = random.chance(75).then(|| "look".into()).into_iter().collect();
+        if !config.rollout.on_canary.is_empty() {
+            config.stop = StopSchedule::parse(random.word(people::STOPS_BY)).ok();
+        }
         let state = State::new(config, Vec::new(), MASTER, random.one_of(&[1, 2, 4, 8]));
         let (ledger, world) = (Ledger::default(), World::new(random));
         let (event_count, history, exit) = (0, VecDeque::new(), None);
@@ -148,6 +151,7 @@ impl<'u> Simulation<'u> {
     /// Tells what has become of orders, and what each process does.
     fn live(&mut self) -> Broken {
         self.report()?;
+        self.tell_of(World::live_on)?;
         let pids: Vec<_> = self.world.processes.keys().copied().collect();
         pids.into_iter().try_for_each(|pid| self.tell_of(|world, state| world.live(state, pid)))
     }
@@ -232,9 +236,12 @@ impl<'u> Simulation<'u> {
             let actions = step(&mut state, Now { monotonic, ..Now::default() }, Event::Turn);
             !actions.is_empty() || state != self.state
         };
+        // What was sent, or seen, may bring work at once.
+        let is_answered = self.history.back().is_some_and(|(_, event, _)| *event != Event::Turn);
         let far = self.world.now + Duration::from_secs(900_000_000);
         match next_deadline(&self.state) {
             _ if rules::starts::is_batch_full(&self.state) => Ok(()),
+            Some(at) if at <= self.world.now && is_answered && changes(at) => Ok(()),
             Some(at) if at <= self.world.now => Err("a turn asks for another at once".to_owned()),
             Some(at) if !changes(at) => Err(format!("it wakes at {at:?}, and does nothing")),
             Some(at) if changes(Monotonic(at.0 - 1)) => Err(format!("it wakes at {at:?}, late")),
@@ -283,10 +290,10 @@ impl<'u> Simulation<'u> {
             self.tell_of(World::random_death)?;
         }
         if self.world.random.chance(20) {
-            self.tell_of(|world, state| world.asks(state, &["die --wait"]))?;
+            self.tell_of(|world, state| world.asks(state, people::HURRIES))?;
         }
         self.tell_of(|world, state| world.signaled(state, people::STOPS))?;
-        for turn in 0..200 {
+        for turn in 0..400 {
             if self.exit.is_some() {
                 return Ok(());
             }

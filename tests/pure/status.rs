@@ -6,3 +6,5 @@ mod figures;
 mod reports;
 /// The tables, in full.
 mod tables;
+/// Warnings, of each kind.
+mod warnings;

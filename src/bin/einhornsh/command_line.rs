@@ -1,16 +1,8 @@
 //! Splits lines into commands, and commands into words.
 
-use std::fmt;
-
 /// Why a line cannot be parsed, as a message for the user; none of its commands are sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadLine(pub(crate) String);
-
-impl fmt::Display for BadLine {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
 
 /// Splits a line into commands, each into words; an empty command has none.
 ///
@@ -87,7 +79,7 @@ mod tests {
 
     #[test]
     fn an_open_quote_is_an_error_of_the_whole_line() {
-        let error = parse("inc; signal \"HUP; dec").unwrap_err();
-        assert_eq!(error.to_string(), "a closing quote is missing: signal \"HUP; dec");
+        let BadLine(why) = parse("inc; signal \"HUP; dec").unwrap_err();
+        assert_eq!(why, "a closing quote is missing: signal \"HUP; dec");
     }
 }

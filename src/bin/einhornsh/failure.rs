@@ -72,7 +72,7 @@ impl fmt::Display for Failure {
                  started with."
             ),
             Failure::Client(error) => error.fmt(out),
-            Failure::Line(error) => error.fmt(out),
+            Failure::Line(BadLine(why)) => out.write_str(why),
             Failure::Input(error) => write!(out, "cannot read standard input: {error}"),
             Failure::Output(error) => write!(out, "cannot write to standard output: {error}"),
         }

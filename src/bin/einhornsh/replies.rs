@@ -26,7 +26,16 @@ pub(crate) fn run(
     let Shell { screen, address, .. } = shell;
     let Some((name, args)) = command.words.split_first() else { return Ok(0) };
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let mut printer = ReplyPrinter::new(screen, &command.options, name, address);
+    let mut printer = ReplyPrinter {
+        screen,
+        options: &command.options,
+        command: name,
+        address,
+        sent_at: Instant::now(),
+        has_reply: false,
+        progress: None,
+        stage: None,
+    };
     let mut replies = client.request_events(name, &args)?;
     loop {
         let Some(wait) = printer.next_wait() else { return printer.time_out() };
@@ -59,25 +68,7 @@ struct ReplyPrinter<'a> {
     stage: Option<ProgressStage>,
 }
 
-impl<'a> ReplyPrinter<'a> {
-    fn new(
-        screen: &'a mut Screen,
-        options: &'a Options,
-        command: &'a str,
-        address: &'a str,
-    ) -> ReplyPrinter<'a> {
-        ReplyPrinter {
-            screen,
-            options,
-            command,
-            address,
-            sent_at: Instant::now(),
-            has_reply: false,
-            progress: None,
-            stage: None,
-        }
-    }
-
+impl ReplyPrinter<'_> {
     /// How long to wait for the next reply; the inner `None` has no limit, the outer one means that
     /// `--timeout` is over.
     fn next_wait(&self) -> Option<Option<Duration>> {

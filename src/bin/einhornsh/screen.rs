@@ -1,9 +1,9 @@
 //! Writes to standard output: lines, and on a terminal one live line below them.
 
 use std::env;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
+use einhorn::state::escape_controls;
 use einhorn::sys::terminal::{self, Size};
 
 use super::failure::Failure;
@@ -130,20 +130,6 @@ fn cut(line: &str, columns: usize) -> String {
     let line = line.lines().next().unwrap_or_default();
     let blank = |character: char| if character.is_control() { ' ' } else { character };
     line.chars().map(blank).take(columns.saturating_sub(1)).collect()
-}
-
-/// Escapes control characters, which could control the terminal: a message may contain the output
-/// of any program.
-fn escape_controls(message: &str) -> String {
-    let mut text = String::with_capacity(message.len());
-    for character in message.chars() {
-        match character {
-            '\n' | '\t' => text.push(character),
-            _ if character.is_control() => _ = write!(text, "{}", character.escape_default()),
-            _ => text.push(character),
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -41,16 +41,12 @@ const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// It cannot be read, or is too long.
 pub fn read_state(number: RawFd) -> Result<Vec<u8>> {
-    let bytes = match pipe::is_reading_end(number) {
-        true => pipe::read_to_end(number, ruby::STATE_MAX, READ_TIMEOUT),
-        false => memfd::read_all(number, schema::STATE_MAX),
+    let (bytes, max) = match pipe::is_reading_end(number) {
+        true => (pipe::read_to_end(number, ruby::STATE_MAX, READ_TIMEOUT), ruby::STATE_MAX),
+        false => (memfd::read_all(number, schema::STATE_MAX), schema::STATE_MAX),
     };
     bytes.map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => {
-            let max = match descriptor::is_pipe(number) {
-                true => ruby::STATE_MAX,
-                false => schema::STATE_MAX,
-            };
             anyhow!("the state in descriptor {number} has more than {max} bytes")
         }
         io::ErrorKind::NotSeekable => {

@@ -14,7 +14,7 @@ use crate::master::child::{Child, status};
 use crate::master::clients::client_limit::client_limit;
 use crate::master::clients::connections::Connections;
 use crate::master::descriptors::{
-    carried_file, identity, owned_file, skipped_section_note, used_fds, verify_descriptors,
+    carried_file, identity, owned_file, skipped_section_note, verify_descriptors,
 };
 use crate::master::environment::without_own_variables;
 use crate::master::log::Log;
@@ -215,7 +215,7 @@ impl Master {
         let old_directory = pinned_from.as_ref().map(|from| from.directory);
         let to_close: Vec<RawFd> =
             rollback.into_iter().chain(old_directory).chain([adoption.state_fd]).collect();
-        let used = used_fds(&handover, &to_close);
+        let used: Vec<RawFd> = handover.numbers().chain(to_close.iter().copied()).collect();
         let is_unused = |number: &RawFd| !used.contains(number);
         let unused = adoption.launch.open_at_start.iter().copied().filter(is_unused).collect();
         let from_release = handover.release.clone();

@@ -51,24 +51,29 @@ pub fn set_up() -> io::Result<Mask> {
     for signal in IGNORED {
         set_disposition(signal, SigHandler::SigIgn)?;
     }
-    ignore_real_time();
+    for number in REAL_TIME_MIN..=SIGNAL_MAX {
+        // SAFETY: ignoring a signal runs no code of ours.
+        unsafe { exchange_action(number, &IGNORING_ACTION) };
+    }
     // With an inherited SIG_IGN, the kernel would reap the workers and their statuses would be
     // lost.
     set_disposition(Signal::SIGCHLD, SigHandler::SigDfl)?;
     Ok(Mask(original))
 }
 
-/// A raw system call, because libc's wrapper rejects the signals that it uses itself.
-fn ignore_real_time() {
-    let old_action: *mut libc::c_void = std::ptr::null_mut();
-    for number in REAL_TIME_MIN..=SIGNAL_MAX {
-        // SAFETY: the kernel reads one `struct sigaction`, which is no larger than `Action`;
-        // ignoring a signal runs no code of ours.
-        unsafe {
-            let action = IGNORING_ACTION.as_ptr();
-            libc::syscall(libc::SYS_rt_sigaction, number, action, old_action, KERNEL_SET_BYTES);
-        }
-    }
+/// Sets an action, and returns the one before; `None` where the kernel rejects that, as for SIGKILL
+/// and SIGSTOP. A raw system call, because libc's wrapper rejects the signals that it uses itself.
+///
+/// # Safety
+/// If the action has a handler, it must be valid.
+pub(super) unsafe fn exchange_action(number: i32, action: &Action) -> Option<Action> {
+    let mut before = DEFAULT_ACTION;
+    // SAFETY: the kernel reads and writes one `struct sigaction`, which is no larger than `Action`.
+    let answer = unsafe {
+        let (action, before) = (action.as_ptr(), before.as_mut_ptr());
+        libc::syscall(libc::SYS_rt_sigaction, number, action, before, KERNEL_SET_BYTES)
+    };
+    (answer == 0).then_some(before)
 }
 
 fn set_disposition(signal: Signal, handler: SigHandler) -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! Protecting this process from signals while a foreign image runs in it.
 
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 
-use crate::sys::signal::disposition::{Action, DEFAULT_ACTION, IGNORING_ACTION, KERNEL_SET_BYTES};
+use crate::sys::signal::disposition::{Action, DEFAULT_ACTION, IGNORING_ACTION, exchange_action};
 use crate::sys::signal::mask::{HANDLED, Mask, SIGNAL_MAX};
 
 /// A program executed in this process that does not handle signals from its first statement on.
@@ -55,11 +55,11 @@ impl Shield {
         // Ignoring a signal discards a pending one, even if it is blocked.
         let pending = take_pending(&kept.collect());
         for signal in HANDLED.into_iter().filter(|signal| *signal != Signal::SIGCHLD) {
-            self.change(signal, SigHandler::SigIgn);
+            self.set_action(signal as i32, &IGNORING_ACTION);
         }
         pending.iter().for_each(requeue);
-        self.change(Signal::SIGALRM, SigHandler::SigDfl);
-        self.change(Signal::SIGCHLD, SigHandler::SigDfl);
+        self.set_action(Signal::SIGALRM as i32, &DEFAULT_ACTION);
+        self.set_action(Signal::SIGCHLD as i32, &DEFAULT_ACTION);
         let open = SigSet::from_iter([Signal::SIGALRM, Signal::SIGCHLD]);
         // Setting a valid mask cannot fail.
         let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&open), Some(&mut self.mask));
@@ -72,7 +72,7 @@ impl Shield {
     fn before_ruby(&mut self, mask: Mask) {
         self.pending = take_pending(&SigSet::from_iter(HANDLED));
         for signal in ignored_before_ruby() {
-            self.change(signal, SigHandler::SigIgn);
+            self.set_action(signal as i32, &IGNORING_ACTION);
         }
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask.0), Some(&mut self.mask));
         let stays = |number: &i32| TERMINATING.iter().any(|signal| *signal as i32 == *number);
@@ -81,27 +81,11 @@ impl Shield {
         }
     }
 
-    fn change(&mut self, signal: Signal, handler: SigHandler) {
-        let action = match handler {
-            SigHandler::SigIgn => IGNORING_ACTION,
-            _ => DEFAULT_ACTION,
-        };
-        self.set_action(signal as i32, &action);
-    }
-
-    /// A raw system call, because libc's wrapper rejects the signals that it uses itself. The
-    /// kernel rejects SIGKILL and SIGSTOP.
+    /// Sets one of the two actions that run no code of ours.
     fn set_action(&mut self, number: i32, action: &Action) {
-        let mut before = DEFAULT_ACTION;
-        // SAFETY: the kernel reads and writes one `struct sigaction`, which is no larger than
-        // `Action`; SIG_IGN and SIG_DFL run no code of ours.
-        let answer = unsafe {
-            let (action, before) = (action.as_ptr(), before.as_mut_ptr());
-            libc::syscall(libc::SYS_rt_sigaction, number, action, before, KERNEL_SET_BYTES)
-        };
-        if answer == 0 {
-            self.actions.push((number, before));
-        }
+        // SAFETY: the action has no handler.
+        let before = unsafe { exchange_action(number, action) };
+        self.actions.extend(before.map(|before| (number, before)));
     }
 }
 
@@ -109,19 +93,9 @@ impl Drop for Shield {
     fn drop(&mut self) {
         set_alarm(0);
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
-        let old_action: *mut libc::c_void = std::ptr::null_mut();
         for (number, before) in self.actions.iter().rev() {
             // SAFETY: the action was in force before, so its handler is valid.
-            unsafe {
-                let before = before.as_ptr();
-                libc::syscall(
-                    libc::SYS_rt_sigaction,
-                    *number,
-                    before,
-                    old_action,
-                    KERNEL_SET_BYTES,
-                );
-            }
+            unsafe { exchange_action(*number, before) };
         }
         self.pending.iter().for_each(requeue);
     }

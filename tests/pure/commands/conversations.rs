@@ -74,6 +74,7 @@ fn an_upgrade_is_done_when_the_last_new_worker_is_up() {
             "more: Up to 1 / 1 timer ACKs",
             "more: Canary 1001 passed: replacing the others",
             "more: Upgraded successfully to generation 1",
+            "more: Sending USR2 to 1 old worker: [1000]",
             "reply: Upgrade done: 1 worker of generation 1 in 1.00s; 1 old worker still draining",
         ]
     );
@@ -102,6 +103,7 @@ fn a_fleet_is_done_when_all_of_it_is_up() {
         said(&mut master, Event::Turn),
         [
             "more 1: Upgraded successfully to generation 1",
+            "more 1: Sending USR2 to 3 old workers: [1001, 1000, 1002]",
             "reply 1: Upgrade done: 3 workers of generation 1 in 0.00s; \
              3 old workers still draining",
         ]

@@ -2,6 +2,8 @@
 //! would again, how many workers were promised to serve, who waits for a last line, and how starts
 //! have fared lately.
 
+mod stops;
+
 use std::time::Duration;
 
 use einhorn::decide::{Action, Event, next_deadline};
@@ -28,6 +30,12 @@ pub(super) struct Ledger {
     last_start_at: Monotonic,
     /// The immediate starts since the target last changed, roll-outs left aside.
     immediate: Vec<Monotonic>,
+    /// Who was asked to stop, and how.
+    stops: stops::Stops,
+    /// How many old workers were killed in the last upgrade instead of draining.
+    killed_count: u32,
+    /// When the last roll-out that succeeded was over.
+    done_at: Monotonic,
 }
 
 /// A request, by what its replies carry: whose it is, its id, and whether it wants events.
@@ -104,7 +112,7 @@ impl Ledger {
             self.promise = Some(serving);
         }
         let Some(promise) = &mut self.promise else { return Ok(()) };
-        if step.ended().is_some() {
+        if step.ended().is_some() || matches!(step.event, Event::Suspended { .. }) {
             *promise = (*promise).min(serving);
         }
         if step.is_turn() {

@@ -59,16 +59,20 @@ const SIZES: &[&str] = &[
 #[rustfmt::skip]
 const UPGRADES: &[&str] = &[
     "reload", "upgrade", "upgrade", "upgrade", "upgrade_fleet", "upgrade_fleet", "wait", "abort",
+    "upgrade --drained", "upgrade_fleet --drained", "wait --drained",
     "upgrade --to-ruby", "reload --to-ruby", "upgrade --to-ruby now",
 ];
 /// Few stop the master.
 #[rustfmt::skip]
 const OTHERS: &[&str] = &[
-    "louder", "quieter", "wait", "wait", "wait", "wait", "abort", "abort", "abort", "state",
-    "state", "status", "metrics", "help", "ehlo", "", "signal USR1", "signal TERM HUP",
+    "louder", "quieter", "wait", "wait", "wait", "wait --drained", "abort", "abort", "abort",
+    "state", "state", "status", "metrics", "help", "ehlo", "", "signal USR1", "signal TERM HUP",
     "signal SIGKILL", "signal int usr2 quit", "signal CONT SIGNAL", "signal", "die A", "die TERM",
     "die NOW", "die TERM INT",
 ];
+/// What they ask a master for that stops already.
+pub(super) const HURRIES: &[&str] =
+    &["die", "die --wait", "die --next", "die --next", "die TERM", "die KILL --wait", "die TSTP"];
 
 /// What `config` may change, and to what. No time-out is shorter than a worker takes that is well.
 const SETTINGS: &[(&str, &str)] = &[
@@ -90,7 +94,13 @@ const BOUNDS: &[(&str, &str)] = &[
     ("upgrade_max_failures", "null 1 2 5 12"),
     ("canary_seconds", "0 0.05 1 10"),
     ("on_canary_timeout", "0.05 1 10 100"),
+    ("stop", STOPS_BY),
+    ("stop", STOPS_BY),
 ];
+
+/// Schedules, a few of which end.
+pub(super) const STOPS_BY: &str = "null null USR2 KILL TERM/1/KILL TERM/29.9/KILL TERM/2.5/INT \
+     QUIT/2.5/TERM/0.1/KILL TSTP/1/TERM/1/KILL WINCH/1/HUP TERM/1/STOP";
 
 impl World {
     /// Something that need not have happened.
@@ -162,6 +172,8 @@ impl World {
         let others = ["0", "-1", "1.5", r#""x""#, r#""901""#].map(str::to_owned);
         let pids: Vec<String> = known.chain(others).collect();
         let (words, pid) = (self.random.one_of(lines), self.random.one_of(&pids));
+        let hurries = state.stopping.is_some() && self.random.chance(5);
+        let words = if hurries { self.random.one_of(HURRIES) } else { words };
         let line = line(&mut self.random, words, &pid);
         let line = if self.random.chance(1) { Line::TooLong } else { line };
         self.sends(state, None, &line)
@@ -172,7 +184,9 @@ impl World {
         let settings = if may_be_bound && self.random.chance(40) { BOUNDS } else { SETTINGS };
         let (name, values) = self.random.one_of(settings);
         let value = self.random.word(values);
-        self.asks(state, &[&format!("config {{{name}: {value}}}")])
+        // With a schedule `-t` is in the way.
+        let and = if name == "stop" { ", signal_timeout: null" } else { "" };
+        self.asks(state, &[&format!("config {{{name}: {value}{and}}}")])
     }
 
     /// A worker says that it is up: over its own connection or another one.

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use einhorn::decide::{Event, PreflightOutcome};
+use einhorn::decide::{Event, Inspection, Left, PreflightOutcome};
 use einhorn::state::{
-    AckMode, CandidateReport, ExitStatus, Generation, Monotonic, Pid, Signal, Slot, State, Worker,
+    AckMode, CandidateReport, Disposition, ExitStatus, Generation, Monotonic, Pid, Signal, Slot,
+    State, Worker,
 };
 
 use super::people::People;
@@ -15,8 +16,15 @@ use crate::example::fit;
 const OK: ExitStatus = ExitStatus::Code(0);
 const FAILED: ExitStatus = ExitStatus::Code(70);
 const UNKNOWN: ExitStatus = ExitStatus::Unknown;
-const KILLED: ExitStatus =
-    ExitStatus::Killed { number: 9, signal: Some(Signal::Kill), core_dumped: false };
+const KILLED: ExitStatus = ended_by(Signal::Kill);
+
+/// What suspends a worker, apart from what the master sends it.
+const SUSPENDS: &[Signal] = &[Signal::Stop, Signal::Tstp, Signal::Ttin, Signal::Ttou];
+
+/// Numbers differ from machine to machine; the state has names.
+const fn ended_by(signal: Signal) -> ExitStatus {
+    ExitStatus::Killed { number: 9, signal: Some(signal), core_dumped: false }
+}
 
 /// What a process is to the master.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,9 +58,54 @@ pub(super) struct Process {
     pub(super) until: Option<Monotonic>,
     /// Whether it was sent SIGKILL.
     pub(super) is_killed: bool,
+    /// What it does with signals; `None` if that cannot be seen.
+    pub(super) disposition: Option<Disposition>,
+    /// Which signal suspends it.
+    suspended: Option<Signal>,
+    /// Which signal ends it as soon as it runs.
+    dying: Option<Signal>,
+    permission: Permission,
+}
+
+/// Whether signals may be sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Permission {
+    Given,
+    GivenLater,
+    NeverGiven,
+}
+
+/// What is left in the group of a worker that was reaped.
+#[derive(Clone, Copy)]
+pub(super) struct Group {
+    count: u32,
+    ends: Ends,
+    permission: Permission,
+}
+
+#[derive(Clone, Copy)]
+enum Ends {
+    Soon,
+    AtAnySignal,
+    AtKill,
+    Never,
 }
 
 impl Process {
+    /// What a signal does to it.
+    fn take(&mut self, signal: Signal) {
+        let is_default = self.disposition == Some(Disposition::Default);
+        match signal {
+            Signal::Kill => self.is_killed = true,
+            Signal::Cont => self.suspended = None,
+            _ if signal == Signal::Stop || is_default && signal.stops_a_program() => {
+                self.suspended = Some(signal);
+            }
+            _ if is_default && signal.ends_a_program() => self.dying = Some(signal),
+            _ => {}
+        }
+    }
+
     pub(super) fn is_worker(&self) -> bool {
         matches!(self.role, Role::Worker(..))
     }
@@ -85,7 +138,13 @@ impl World {
         let reused = self.random.chance(12).then(|| self.last_reaped.take()).flatten();
         self.last_pid.0 += i32::from(reused.is_none());
         let pid = reused.unwrap_or(self.last_pid);
-        self.processes.insert(pid, Process { role, fate, until, is_killed: false });
+        let disposition = self.disposition(role);
+        let permission = self.permission();
+        let (is_killed, suspended, dying) = (false, None, None);
+        self.processes.insert(
+            pid,
+            Process { role, fate, until, is_killed, disposition, suspended, dying, permission },
+        );
         let is_given = state.config.command_socket_as_fd && self.random.chance(85);
         Some(match role {
             Role::Worker(slot, _) => {
@@ -115,15 +174,132 @@ impl World {
         self.random.one_of(&[DiesEarly, DiesLate, Hangs, NotStarted])
     }
 
+    fn disposition(&mut self, role: Role) -> Option<Disposition> {
+        use Disposition::{Blocked, Caught, Default, Ignored};
+        match role {
+            Role::Worker(_, generation) if self.random.chance(85) => {
+                let of_its_code = if generation.0 % 4 == 3 { Default } else { Caught };
+                Some(of_its_code)
+            }
+            _ => self.random.one_of(&[None, Some(Blocked), Some(Ignored), Some(Default)]),
+        }
+    }
+
+    fn permission(&mut self) -> Permission {
+        match self.random.below(100) {
+            _ if self.is_calm => Permission::Given,
+            0..=2 => Permission::GivenLater,
+            3 => Permission::NeverGiven,
+            _ => Permission::Given,
+        }
+    }
+
+    /// Whether a signal may be sent; in calm until the master is on its way out.
+    fn is_permitted(&mut self, state: &State, permission: &mut Permission) -> bool {
+        let is_mended = self.is_calm && state.stopping.is_none();
+        let given = *permission == Permission::Given || is_mended;
+        if *permission == Permission::GivenLater && self.random.chance(30) {
+            *permission = Permission::Given;
+        }
+        given
+    }
+
+    /// What can be seen of what a worker does with signals.
+    pub(super) fn inspect(&self, pid: Pid) -> Inspection {
+        let disposition = self.processes.get(&pid).and_then(|process| process.disposition);
+        Inspection { disposition, program: None }
+    }
+
+    /// Sends a signal to a worker, or to what one has left. Answers what the shell tells of it.
+    pub(super) fn signal(&mut self, state: &State, pid: Pid, signal: Signal) -> Event {
+        let inspection = self.inspect(pid);
+        let is_sent = if let Some(mut process) = self.processes.get(&pid).copied() {
+            let is_sent = self.is_permitted(state, &mut process.permission);
+            if is_sent {
+                process.take(signal);
+            }
+            self.processes.insert(pid, process);
+            is_sent
+        } else if let Some(mut group) = self.groups.remove(&pid) {
+            let is_sent = self.is_permitted(state, &mut group.permission);
+            let ends = match group.ends {
+                Ends::AtAnySignal => signal.ends_a_program(),
+                Ends::AtKill | Ends::Soon => signal == Signal::Kill,
+                Ends::Never => false,
+            };
+            if !is_sent || !ends {
+                self.groups.insert(pid, group);
+            }
+            is_sent
+        } else {
+            assert!(state.leftovers.contains_key(&pid), "{pid} was reaped");
+            true
+        };
+        match is_sent {
+            true if signal == Signal::Kill => {
+                Event::SignalSent { pid, signal, inspection: Inspection::default() }
+            }
+            true => Event::SignalSent { pid, signal, inspection },
+            false => Event::SignalFailed { pid, signal, why: "not permitted".to_owned() },
+        }
+    }
+
+    /// What is seen of what a worker has left.
+    pub(super) fn look_at(&self, group: Pid) -> Event {
+        let left = self.groups.get(&group).map(|left| Left { count: left.count, program: None });
+        Event::GroupSeen { group, left }
+    }
+
+    /// Processes end that workers have left, mostly without a word.
+    pub(super) fn live_on(&mut self, state: &State) -> Option<Event> {
+        let is_mended = self.is_calm && state.stopping.is_none();
+        let count = self.groups.len();
+        let random = &mut self.random;
+        self.groups.retain(|_, group| {
+            let ends = matches!(group.ends, Ends::Soon) && random.chance(10);
+            !(ends || is_mended)
+        });
+        let is_told = self.groups.len() < count && self.random.chance(30);
+        is_told.then(|| self.reap(state, Pid(1_000_000))).flatten()
+    }
+
     /// What a process does now, if anything: it ends, or says that it is up, each so often in a
-    /// hundred. In calm it does what it should.
+    /// hundred. In calm it does what it should. One that is suspended does nothing.
     pub(super) fn live(&mut self, state: &State, pid: Pid) -> Option<Event> {
         let process = *self.processes.get(&pid)?;
+        let worker = state.workers.get(&pid);
+        if let Some(worker) = worker.filter(|_| !process.is_killed) {
+            let suspended = self.suspend(pid);
+            return match (suspended, worker.suspension.current) {
+                (Some(signal), None) => Some(Event::Suspended { pid, signal }),
+                (None, Some(_)) => Some(Event::Continued { pid }),
+                (Some(_), Some(_)) => None,
+                (None, None) => self.run(state, pid, process),
+            };
+        }
+        self.run(state, pid, process)
+    }
+
+    /// Whether a worker is suspended now; whoever suspends it lets it run again in calm.
+    fn suspend(&mut self, pid: Pid) -> Option<Signal> {
+        let process = self.processes.get_mut(&pid)?;
+        process.suspended = match process.suspended {
+            Some(_) if self.is_calm || self.random.chance(5) => None,
+            None if !self.is_calm && self.random.chance(1) => Some(self.random.one_of(SUSPENDS)),
+            as_it_was => as_it_was,
+        };
+        process.suspended
+    }
+
+    fn run(&mut self, state: &State, pid: Pid, process: Process) -> Option<Event> {
         let worker = state.workers.get(&pid);
         let is_up = worker.is_none_or(Worker::is_acked);
         let should_end = worker.is_none_or(Worker::is_stopping);
         let (ends, acks) = match process.fate {
             _ if process.is_killed => (100, 0),
+            // It has no reason to.
+            _ if process.permission == Permission::NeverGiven && state.stopping.is_some() => (0, 0),
+            _ if process.dying.is_some() => (if self.is_calm { 100 } else { 70 }, 0),
             _ if self.is_calm => (if should_end { 100 } else { 0 }, 100),
             Fate::Hangs => (0, 0),
             Fate::DiesEarly | Fate::NotStarted => (70, 0),
@@ -153,13 +329,16 @@ impl World {
         let Some(process) = self.processes.remove(&pid) else {
             return Some(Event::Exited { pid, status: OK, last_words, left: None });
         };
-        self.last_reaped = Some(pid);
-        let status = match process.fate {
+        let asked = state.workers.get(&pid).and_then(|worker| worker.stop_signal.as_ref());
+        let status = match (process.fate, process.dying, asked) {
             // It may have ended by itself at the same moment.
             _ if process.is_killed && self.random.chance(90) => KILLED,
+            (_, Some(signal), _) if self.random.chance(90) => ended_by(signal),
+            // Some drain, and then let the signal end them.
+            (.., Some(asked)) if self.random.chance(10) => ended_by(asked.signal),
             _ if process.is_worker() => self.random.one_of(&[OK, OK, FAILED, UNKNOWN, KILLED]),
             _ if self.is_calm => OK,
-            Fate::Usual => OK,
+            (Fate::Usual, ..) => OK,
             _ => FAILED,
         };
         if process.role == Role::Candidate {
@@ -178,7 +357,26 @@ impl World {
         if let Some(connection) = connection.filter(|_| self.random.chance(70)) {
             self.close(state, connection);
         }
-        Some(Event::Exited { pid, status, last_words, left: None })
+        let left = self.leave(process);
+        self.ended = Some(process);
+        match left {
+            None => self.last_reaped = Some(pid),
+            Some(group) => drop(self.groups.insert(pid, group)),
+        }
+        let left = left.map(|group| Left { count: group.count, program: None });
+        Some(Event::Exited { pid, status, last_words, left })
+    }
+
+    /// What a process leaves in its group; what was killed with it ends soon.
+    fn leave(&mut self, process: Process) -> Option<Group> {
+        use Ends::{AtAnySignal, AtKill, Never, Soon};
+        if !process.is_worker() || self.is_calm || !self.random.chance(10) {
+            return None;
+        }
+        let ends = self.random.one_of(&[Soon, AtAnySignal, AtKill, Never]);
+        let ends = if process.is_killed { Soon } else { ends };
+        let count = 1 + u32::from(self.random.chance(50));
+        Some(Group { count, ends, permission: self.permission() })
     }
 
     /// Dies with the next that it does.

@@ -30,9 +30,9 @@ const RULES: &[(&str, Rule)] = &[
     ("who is ordered is known until it is started or fails", facts::orders_are_known),
     ("a connection is its worker's as long as that lives", facts::connections_are_given),
     ("a worker is up since its ACK, or since its timer ended", facts::acks_are_known),
+    ("since when, and for how long, a worker was suspended is known", facts::suspensions_are_known),
     ("the deaths of each index are counted", facts::deaths_are_counted),
     ("every step ends", facts::steps_end),
-    ("the master leaves when nobody is left, or at once when told so", facts::it_leaves),
     ("a master on its way out stays that", facts::stops_stay),
 
     ("only turns start workers", starts::only_in_turns),
@@ -41,15 +41,13 @@ const RULES: &[(&str, Rule)] = &[
     ("there are as many of each code as may be", starts::within_the_limits),
     ("no more wait for their ACK than may", starts::within_the_unacked),
 
-    ("a signal has a reason", stops::signals_have_a_reason),
     ("a stop tells every worker", stops::a_stop_tells_everyone),
-    ("who outlives its signal is killed, once, and not before", stops::overdue_are_killed),
-    ("each is told to go once", stops::each_is_told_once),
 
     ("whoever waits hears of every start and end", clients::they_hear_of_it),
     ("programs are told the same as people", clients::events_say_the_same),
     ("the last line says how it ended", clients::last_lines_are_true),
     ("who waits for a fleet that has settled is told at once", clients::the_settled_is_told),
+    ("who waits for old workers is told once they are gone", clients::the_drained_is_told),
 
     ("only what was found fit takes over", upgrades::only_the_fit_take_over),
     ("nobody who was asked runs on in vain", upgrades::asked_in_vain),
@@ -76,6 +74,11 @@ const LASTING_RULES: &[(&str, LastingRule)] = &[
     ("a roll-out keeps as many who serve as there were, or are wanted", Ledger::promise),
     ("starts are twice the fleet, then at a pace; after early deaths one by one", Ledger::starts),
     ("whoever is missing comes, unless a limit keeps it away", Ledger::the_missing_come),
+    ("old workers that were killed are told, and no others", Ledger::the_killed),
+    ("stops go by the schedule, step by step, each once and in its time", Ledger::signals),
+    ("what could not be sent does not count", Ledger::what_was_sent),
+    ("the end of an upgrade waits for deaths that are certain, a second at most", Ledger::the_end),
+    ("the master leaves when its schedule is over for all who are left", Ledger::leaves),
 ];
 
 /// Checks every rule.

@@ -2,7 +2,7 @@
 
 use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
-use einhorn::state::{Generation, Monotonic, Pid, Signal, Slot, State, Worker};
+use einhorn::state::{AckMode, Generation, Monotonic, Pid, Signal, Slot, State, Worker};
 
 use super::world::World;
 
@@ -90,6 +90,24 @@ impl<'s> Step<'s> {
         matches!(self.event, Event::Adopted { .. }) && kind.is_some()
     }
 
+    /// Whether its timer says that a worker is up now, which runs as long as the worker does.
+    pub(super) fn has_timer_ended(&self, worker: &Worker) -> bool {
+        let runs = !worker.is_acked() && worker.suspension.current.is_none();
+        match self.before.config.ack_mode {
+            AckMode::Timer(span) => {
+                runs && worker.spawned_at + span + worker.suspension.total <= self.now
+            }
+            AckMode::Manual => false,
+        }
+    }
+
+    /// Whether this step tells how an upgrade ended that had come to a roll-out.
+    pub(super) fn tells_the_end(&self) -> bool {
+        let was_on = self.before.rollout.is_some() || self.before.ending_upgrade.is_some();
+        let is_over = self.after.rollout.is_none() || self.begins_rollout();
+        was_on && is_over && self.after.ending_upgrade.is_none()
+    }
+
     /// How the roll-out ended, if it did. How an upgrade went that succeeded may be told later.
     pub(super) fn rollout_ended(&self) -> Option<Outcome> {
         let is_over = self.after.rollout.is_none() || self.begins_rollout();
@@ -118,8 +136,13 @@ pub(super) fn with_ordered(
     count(state, |worker| is_code(worker.generation) && is(worker)) + number(ordered)
 }
 
+/// Whether it could serve: it does unless it was told to go.
+pub(super) fn is_up(worker: &Worker) -> bool {
+    worker.is_acked() && worker.suspension.current.is_none()
+}
+
 pub(super) fn is_serving(worker: &Worker) -> bool {
-    worker.is_acked() && !worker.is_stopping()
+    is_up(worker) && !worker.is_stopping()
 }
 
 /// How many stay or are ordered, whatever their code.
@@ -130,10 +153,14 @@ pub(super) fn staying(state: &State) -> u32 {
 /// Whether as many serve as are wanted, and no more live: of the surplus nothing is left.
 pub(super) fn has_settled(state: &State) -> bool {
     let target = state.config.target;
-    let leftovers = state.leftovers.values().map(|left| &left.worker);
-    let mut leaving = state.workers.values().chain(leftovers).filter(|w| w.is_stopping());
-    let is_one_left = leaving.any(|worker| worker.generation == state.generation);
-    count(state, is_serving) == target && staying(state) == target && !is_one_left
+    let leaves = |worker: &Worker| worker.generation == state.generation && worker.is_stopping();
+    count(state, is_serving) == target && staying(state) == target && !any_left(state, leaves)
+}
+
+/// Whether there are such workers, or there is what one has left that is told to go too.
+pub(super) fn any_left(state: &State, is: impl Fn(&Worker) -> bool) -> bool {
+    let mut leftovers = state.leftovers.values().map(|left| &left.worker);
+    state.workers.values().any(&is) || leftovers.any(|left| left.is_stopping() && is(left))
 }
 
 /// Whether the first new worker has not passed yet.

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use einhorn::decide::{Action, Event, Inspection, PREFLIGHT_MAX};
-use einhorn::state::{ConnectionId, Disposition, Generation, Monotonic, Pid, Signal, State};
+use einhorn::decide::{Action, Event, PREFLIGHT_MAX};
+use einhorn::state::{ConnectionId, Generation, Monotonic, Pid, State};
 
 use super::people::People;
-use super::processes::{Fate, Process, Role};
+use super::processes::{Fate, Group, Process, Role};
 use super::random::Random;
 use crate::example::MASTER;
 
@@ -26,6 +26,10 @@ pub(super) struct World {
     /// How the workers of each code fare otherwise.
     pub(super) fates: BTreeMap<Generation, Fate>,
     pub(super) processes: BTreeMap<Pid, Process>,
+    /// What reaped workers have left running, by their pids.
+    pub(super) groups: BTreeMap<Pid, Group>,
+    /// The worker or the check that ended last.
+    pub(super) ended: Option<Process>,
     pub(super) last_pid: Pid,
     pub(super) last_reaped: Option<Pid>,
     /// Starts that were ordered, and are not reported yet; and when they have had long enough.
@@ -48,6 +52,8 @@ impl World {
             trouble: None,
             fates: BTreeMap::new(),
             processes: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            ended: None,
             last_pid: MASTER,
             last_reaped: None,
             orders: Vec::new(),
@@ -78,18 +84,17 @@ impl World {
                     self.order(Role::Check, Some(state.config.rollout.on_canary_timeout));
                 }
                 Action::Signal { pid, signal } => {
-                    assert!(self.processes.contains_key(pid), "{pid} was reaped");
-                    if *signal == Signal::Kill {
-                        self.kill(*pid);
-                    }
-                    let (pid, signal, inspection) = (*pid, *signal, caught());
-                    self.answers.push_back(Event::SignalSent { pid, signal, inspection });
+                    let answer = self.signal(state, *pid, *signal);
+                    self.answers.push_back(answer);
                 }
                 Action::Inspect { pid, signal } => {
-                    let (pid, signal, inspection) = (*pid, *signal, caught());
+                    let (pid, signal, inspection) = (*pid, *signal, self.inspect(*pid));
                     self.answers.push_back(Event::Inspected { pid, signal, inspection });
                 }
-                Action::LookAtGroups => panic!("nothing was left"),
+                Action::LookAtGroups => {
+                    let seen = state.leftovers.keys().map(|group| self.look_at(*group));
+                    self.answers.extend(seen.collect::<Vec<_>>());
+                }
                 Action::KillPreflight => self.kill_candidate(),
                 Action::KillCheck { process } => self.kill(*process),
                 Action::Close { connection } => self.close(state, *connection),
@@ -133,9 +138,4 @@ impl World {
             _ => now,
         };
     }
-}
-
-/// That a worker has a handler.
-fn caught() -> Inspection {
-    Inspection { disposition: Some(Disposition::Caught), program: None }
 }

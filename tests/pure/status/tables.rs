@@ -132,6 +132,7 @@ fn what_is_well_needs_few_lines() {
     let fine = Status {
         health: Health::Ok,
         reasons: Vec::new(),
+        warnings: Vec::new(),
         notes: Vec::new(),
         in_progress: None,
         workers: Vec::new(),

@@ -3,10 +3,10 @@
 use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
 use einhorn::protocol::{End, Reply, ReplyEvent};
-use einhorn::state::{ConnectionId, WaitsFor};
+use einhorn::state::{ConnectionId, Waiter, WaitsFor};
 
 use super::super::ledger::{to_whom, who_waits};
-use super::super::step::{Step, has_given_up, has_settled};
+use super::super::step::{Step, any_left, has_given_up, has_settled};
 use super::{Broken, ensure, same};
 
 /// What clients are told.
@@ -58,21 +58,30 @@ pub(super) fn last_lines_are_true(step: &Step) -> Broken {
     for (to, reply) in replies(step).filter(|(_, reply)| !reply.wait) {
         let event = reply.event.as_deref().map(ReplyEvent::parse);
         let Some(Ok(ReplyEvent::End(End { outcome, .. }))) = event else { continue };
-        let is_true = |waits_for: WaitsFor| match (waits_for, outcome) {
+        // Whoever waited for somebody to go is told of those who were killed.
+        let sees_killed =
+            |waiter: &Waiter| (outcome == Outcome::Killed) == (waiter.killed_count > 0);
+        let is_done = matches!(outcome, Outcome::Done | Outcome::Killed);
+        let exits = step.actions.iter().any(|action| matches!(action, Action::Exit { .. }));
+        let leaves_some = !state.workers.is_empty() || !state.leftovers.is_empty();
+        let are_gone = |before| !any_left(state, |worker| worker.generation < before);
+        let is_true = |waiter: &Waiter| match (waiter.waits_for, outcome) {
             (WaitsFor::Settled, Outcome::Superseded) => state.config.target != before.config.target,
             (WaitsFor::Settled, Outcome::Failed) => has_given_up(state),
-            (WaitsFor::Settled, Outcome::Done | Outcome::Killed) => has_settled(state),
             (_, Outcome::Aborted) => is_aborted,
+            (WaitsFor::Settled, _) => is_done && has_settled(state) && sees_killed(waiter),
             (WaitsFor::Reexec, Outcome::Done) => matches!(step.event, Event::Adopted { .. }),
-            (WaitsFor::Exit, Outcome::Done | Outcome::Killed) => state.stopping.is_some(),
-            (WaitsFor::Exit, _) => false,
+            (WaitsFor::Drained { before }, _) => is_done && are_gone(before) && sees_killed(waiter),
+            (WaitsFor::Exit, Outcome::Failed) => exits && leaves_some,
+            (WaitsFor::Exit, _) => is_done && exits && sees_killed(waiter),
+            _ if waiter.until_drained && is_done && !are_gone(state.generation) => false,
             _ => last == Some(outcome),
         };
         let whom = to_whom(to, reply);
         let mut asked = before.waiters.iter().filter(|waiter| who_waits(waiter) == whom);
         let is_answer =
             matches!(step.event, Event::Requested { connection, .. } if *connection == to);
-        let is_true = is_answer || asked.any(|waiter| is_true(waiter.waits_for));
+        let is_true = is_answer || asked.any(is_true);
         ensure(is_true, || format!("{whom:?} is told {outcome:?}"))?;
     }
     Ok(())
@@ -83,4 +92,13 @@ pub(super) fn the_settled_is_told(step: &Step) -> Broken {
     let waits = waiters.any(|waiter| waiter.waits_for == WaitsFor::Settled);
     let is_over = has_settled(step.after) || has_given_up(step.after);
     ensure(!(step.is_turn() && waits && is_over), || "somebody waits on".to_owned())
+}
+
+pub(super) fn the_drained_is_told(step: &Step) -> Broken {
+    let mut waiters = step.after.waiters.iter();
+    let waits = waiters.any(|waiter| match waiter.waits_for {
+        WaitsFor::Drained { before } => !any_left(step.after, |worker| worker.generation < before),
+        _ => false,
+    });
+    ensure(!(step.is_turn() && waits), || "somebody waits on".to_owned())
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use einhorn::decide::{Action, Event};
-use einhorn::state::{AckMode, Pid, Signal, Slot, State, Stopping, Worker};
+use einhorn::decide::Event;
+use einhorn::state::{AckMode, Pid, Signal, Slot, State, Stopping, Suspended, Suspension, Worker};
 
 use super::super::step::{Step, has_given_up};
 use super::{Broken, ensure, same};
@@ -27,7 +27,6 @@ pub(super) fn workers_are_known(step: &Step) -> Broken {
         same("how it began", &born(now), &born(before))?;
         let told_at = before.stop_requested_at.or(now.stop_requested_at);
         same("when it was told to go", &now.stop_requested_at, &told_at)?;
-        ensure(now.signaled.is_superset(&before.signaled), || "a signal unsent".to_owned())?;
     }
     let Event::Spawned { slot, pid, connection, .. } = step.event else { return Ok(()) };
     let new = &step.after.workers[pid];
@@ -59,16 +58,32 @@ pub(super) fn connections_are_given(step: &Step) -> Broken {
 }
 
 pub(super) fn acks_are_known(step: &Step) -> Broken {
-    let mode = step.after.config.ack_mode;
-    let is_told = mode == AckMode::Manual && step.command() == Some("worker:ack");
+    let is_told =
+        step.after.config.ack_mode == AckMode::Manual && step.command() == Some("worker:ack");
     for (_, before, now) in step.survivors() {
-        let is_due = step.is_turn() && before.ack_due_at(mode).is_some_and(|at| at <= step.now);
+        let is_due = step.is_turn() && step.has_timer_ended(before);
         let due = match before.acked_at {
             None if is_due => Some(step.now),
             None if is_told => now.acked_at,
             known => known,
         };
         same("since when", &now.acked_at, &due)?;
+    }
+    Ok(())
+}
+
+pub(super) fn suspensions_are_known(step: &Step) -> Broken {
+    for (pid, before, now) in step.survivors() {
+        let Suspension { current: was, total, .. } = before.suspension;
+        let since = was.map_or(step.now, |was| was.since);
+        let due = match step.event {
+            Event::Suspended { pid: who, signal } if *who == pid => {
+                (Some(Suspended { signal: *signal, since }), total)
+            }
+            Event::Continued { pid: who } if *who == pid => (None, total + step.now.since(since)),
+            _ => (was, total),
+        };
+        same("how long", &(now.suspension.current, now.suspension.total), &due)?;
     }
     Ok(())
 }
@@ -86,27 +101,12 @@ pub(super) fn steps_end(step: &Step) -> Broken {
     ensure(step.actions.len() <= most, || format!("{} actions", step.actions.len()))
 }
 
-fn is_empty(state: &State) -> bool {
-    state.workers.is_empty() && state.ordered.is_empty()
-}
-
-pub(super) fn it_leaves(step: &Step) -> Broken {
-    let due = match (step.event, step.after.stopping) {
-        (Event::Signaled { signal: Signal::Quit, .. }, _) => Some(Action::Exit { code: 1 }),
-        (Event::Turn, Some(Stopping { exit_code: code })) if is_empty(step.after) => {
-            Some(Action::Exit { code })
-        }
-        _ => None,
-    };
-    let exits = step.actions.iter().filter(|action| matches!(action, Action::Exit { .. }));
-    same("how it leaves", &exits.collect::<Vec<_>>(), &due.iter().collect())
-}
-
 pub(super) fn stops_stay(step: &Step) -> Broken {
     let is_quit = matches!(step.event, Event::Signaled { signal: Signal::Quit, .. });
     let is_told = matches!(step.event, Event::Signaled { .. }) || step.command() == Some("die");
     // The failure of a roll-out ends the streak that was its code's.
-    let gives_up = step.is_turn() && is_empty(step.after) && has_given_up(step.after);
+    let is_empty = step.after.workers.is_empty() && step.after.ordered.is_empty();
+    let gives_up = step.is_turn() && is_empty && has_given_up(step.after);
     let exit_code = |exit_code| Some(Stopping { exit_code });
     let due = match (step.before.stopping, step.after.stopping) {
         (_, Some(_)) if is_quit => exit_code(1),

@@ -1,28 +1,11 @@
 //! Who is told to go, and who stays.
 
 use std::cmp::Reverse;
-use std::time::Duration;
 
-use einhorn::decide::Event;
-use einhorn::state::{RolloutKind, Signal, Worker};
+use einhorn::state::{RolloutKind, Worker};
 
-use super::super::step::{Step, count, has_canary, is_serving, number};
-use super::{Broken, ensure, same};
-
-/// How long a worker whose ACK took too long may outlive its signal.
-const GRACE_MAX: Duration = Duration::from_secs(10);
-
-pub(super) fn signals_have_a_reason(step: &Step) -> Broken {
-    for (pid, signal) in step.signals() {
-        let has_reason = match (step.event, step.command()) {
-            (Event::Turn, _) => matches!(signal, Signal::Usr2 | Signal::Kill),
-            (_, Some("signal")) => step.newly(Worker::is_stopping).next().is_none(),
-            _ => step.after.stopping.is_some(),
-        };
-        ensure(has_reason, || format!("SIG{signal} to {pid}"))?;
-    }
-    Ok(())
-}
+use super::super::step::{Step, count, has_canary, is_serving, is_up, number};
+use super::{Broken, ensure};
 
 pub(super) fn a_stop_tells_everyone(step: &Step) -> Broken {
     let mut workers = step.after.workers.values();
@@ -30,34 +13,8 @@ pub(super) fn a_stop_tells_everyone(step: &Step) -> Broken {
     ensure(are_told, || "somebody is not told".to_owned())
 }
 
-pub(super) fn overdue_are_killed(step: &Step) -> Broken {
-    if !step.is_turn() {
-        return Ok(());
-    }
-    let timeout = step.after.config.signal_timeout;
-    let is_overdue = |worker: &Worker| {
-        let patience = match worker.missed_ack_deadline {
-            true => Some(timeout.map_or(GRACE_MAX, |timeout| timeout.min(GRACE_MAX))),
-            false => timeout,
-        };
-        let due_at = worker.stop_requested_at.zip(patience).map(|(at, patience)| at + patience);
-        due_at.is_some_and(|at| at <= step.now) && !worker.signaled.contains(&Signal::Kill)
-    };
-    let overdue = step.before.workers.iter().filter(|(_, worker)| is_overdue(worker));
-    same("who is killed", &step.sent(Signal::Kill), &overdue.map(|(pid, _)| *pid).collect())
-}
-
-pub(super) fn each_is_told_once(step: &Step) -> Broken {
-    if !step.is_turn() {
-        return Ok(());
-    }
-    let newly = step.newly(Worker::is_stopping).map(|(pid, _)| pid);
-    same("who is told", &step.sent(Signal::Usr2), &newly.collect())
-}
-
 pub(super) fn capacity_stays(step: &Step) -> Broken {
-    let served =
-        step.survivors().filter(|(_, before, now)| now.is_acked() && !before.is_stopping());
+    let served = step.survivors().filter(|(_, before, now)| is_up(now) && !before.is_stopping());
     let promised = number(served).min(step.after.config.target);
     let serving = count(step.after, is_serving);
     ensure(serving >= promised, || format!("{serving} serve, and {promised} could"))
@@ -81,7 +38,7 @@ pub(super) fn surplus_goes(step: &Step) -> Broken {
     let target = step.after.config.target as usize;
     let is_right = staying.len() == target || staying.len() < target && told.is_empty();
     ensure(is_right, || format!("{} stay", staying.len()))?;
-    less_needed(&told, &staying, |worker| (worker.is_acked(), Reverse(worker.slot)))
+    less_needed(&told, &staying, |worker| (is_up(worker), Reverse(worker.slot)))
 }
 
 pub(super) fn the_needed_stay(step: &Step) -> Broken {
@@ -93,7 +50,7 @@ pub(super) fn the_needed_stay(step: &Step) -> Broken {
     ensure(useless.is_empty(), || format!("{} of no use stay", useless.len()))?;
     let (told, staying) = told_and_staying(step, |worker| is_old(worker) && !is_left_over(worker));
     less_needed(&told, &staying, |worker| {
-        (worker.is_acked(), Some(worker.generation) == from, worker.slot)
+        (is_up(worker), Some(worker.generation) == from, worker.slot)
     })?;
     let new = count(state, |worker| !is_old(worker) && is_serving(worker)) as usize;
     let target = state.config.target as usize;

@@ -10,7 +10,7 @@ use einhorn::state::{
 };
 
 use super::super::processes::Role;
-use super::super::step::{Step, count, has_canary, number};
+use super::super::step::{Step, count, has_canary, is_serving, is_up, number};
 use super::{Broken, ensure, same};
 
 pub(super) fn only_the_fit_take_over(step: &Step) -> Broken {
@@ -54,7 +54,7 @@ fn look(state: &State) -> Option<CanaryCheck> {
 fn is_well(step: &Step, worker: &Worker) -> bool {
     let span = step.after.config.rollout.canary;
     let is_new = worker.generation == step.after.generation;
-    is_new && !worker.is_stopping() && worker.acked_at.is_some_and(|at| at + span <= step.now)
+    is_new && is_serving(worker) && worker.acked_at.is_some_and(|at| at + span <= step.now)
 }
 
 pub(super) fn canaries_pass(step: &Step) -> Broken {
@@ -70,7 +70,8 @@ pub(super) fn canaries_pass(step: &Step) -> Broken {
         };
     let is_found_well = match (look(step.before), step.event) {
         (Some(look), Event::Exited { pid, status: ExitStatus::Code(0), .. }) => {
-            look.process == Some(*pid) && !look.is_overdue
+            let runs = step.after.workers.get(&look.worker).is_some_and(is_up);
+            look.process == Some(*pid) && !look.is_overdue && runs
         }
         (None, Event::Turn) => command.is_empty() && is_canary_well,
         _ => false,
@@ -104,10 +105,7 @@ pub(super) fn failures_are_counted(step: &Step) -> Broken {
         return Ok(());
     }
     let is_new = |worker: &&Worker| worker.generation == step.before.generation;
-    let mode = step.before.config.ack_mode;
-    let was_up = |worker: &Worker| {
-        worker.is_acked() || worker.ack_due_at(mode).is_some_and(|at| at <= step.now)
-    };
+    let was_up = |worker: &Worker| worker.is_acked() || step.has_timer_ended(worker);
     let died_early = step.died().filter(is_new).is_some_and(|worker| !was_up(worker));
     let late = number(step.newly(|worker| worker.missed_ack_deadline));
     let least = late + u32::from(died_early);
@@ -149,6 +147,7 @@ fn is_complete(step: &Step, rollout: &Rollout) -> bool {
     let is_done = |(_, before, now): &(Pid, &Worker, &Worker)| {
         now.generation == step.after.generation
             && !before.is_stopping()
+            && is_up(now)
             && now.acked_at.is_some_and(|at| at + span <= step.now)
     };
     let is_passed = step.after.rollout.as_ref().is_none_or(|rollout| !rollout.is_canary());
