@@ -213,7 +213,8 @@ fn check_words(handover: &Handover) -> Result<(), String> {
 fn check_deployments(handover: &Handover) -> Result<(), String> {
     let state = &handover.state;
     let failures = state.rollout.iter().flat_map(|rollout| &rollout.failures);
-    let ended = state.last_upgrade.iter();
+    let ending = state.ending_upgrade.iter().map(|ending| &ending.ended);
+    let ended = state.last_upgrade.iter().chain(ending);
     let failures = failures.chain(ended.clone().flat_map(|ended| &ended.failures));
     check_spans(failures.map(|failure| Some(failure.age)))?;
     check_spans(ended.clone().map(|ended| Some(ended.took)))?;

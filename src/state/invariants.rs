@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::state::{
-    CanaryCheck, FAILURES_KEPT, LAST_WORDS_MAX, Rollout, RolloutKind, RolloutStage, Slot, State,
-    Verbosity, WORKERS_MAX,
+    CanaryCheck, EndedUpgrade, FAILURES_KEPT, LAST_WORDS_MAX, Pid, Rollout, RolloutKind,
+    RolloutStage, Slot, State, Verbosity, WORKERS_MAX, WaitsFor, Worker,
 };
 
 impl State {
@@ -32,27 +32,51 @@ impl State {
         let from = self.rollout.as_ref().map(|rollout| rollout.from);
         let is_after = from.is_none_or(|from| from <= self.generation);
         ensure(is_after, "a roll-out would restore a later generation")?;
-        let is_upgrading = self.reexec.is_some() || self.rollout.is_some();
+        let is_upgrading =
+            self.reexec.is_some() || self.rollout.is_some() || self.ending_upgrade.is_some();
         let is_both = self.stopping.is_some() && is_upgrading;
         ensure(!is_both, "an upgrade is in progress although the master is stopping")?;
+        let is_known = self.warned_generation <= Some(self.newest_generation);
+        ensure(is_known, "the generation last warned of is above the newest one")?;
         self.check_workers()?;
+        self.check_leftovers()?;
         self.check_rollouts()?;
         self.check_clients()
     }
 
     fn check_workers(&self) -> Result<(), String> {
         for (pid, worker) in &self.workers {
-            let ensure = |holds, what| ensure(holds, format_args!("worker {pid}: {what}"));
-            ensure(pid.0 > 1, "its pid cannot be a worker's")?;
-            ensure(*pid != self.master_pid, "its pid is the master's")?;
-            ensure(worker.generation <= self.newest_generation, "its generation is too high")?;
-            let is_sent = !worker.signaled.is_empty() || worker.stop_progress.is_some();
-            let has_time = worker.is_stopping() || !is_sent;
-            ensure(has_time, "it was asked to stop, but has no time for it")?;
+            self.check_worker("worker", *pid, worker)?;
         }
         let newest = self.ordered.values().max();
         let is_given = newest.is_none_or(|generation| *generation <= self.newest_generation);
         ensure(is_given, "a worker above the newest generation is ordered")
+    }
+
+    fn check_leftovers(&self) -> Result<(), String> {
+        for (group, leftover) in &self.leftovers {
+            let whose = "leftovers of worker";
+            self.check_worker(whose, *group, &leftover.worker)?;
+            let is_reaped = !self.workers.contains_key(group);
+            let ensure = |holds, what| ensure(holds, format_args!("{whose} {group}: {what}"));
+            ensure(is_reaped, "it was not reaped")?;
+            ensure(leftover.count >= 1, "there are none")?;
+        }
+        Ok(())
+    }
+
+    /// Checks what holds of a worker, whether it was reaped or not.
+    fn check_worker(&self, whose: &str, pid: Pid, worker: &Worker) -> Result<(), String> {
+        let ensure = |holds, what| ensure(holds, format_args!("{whose} {pid}: {what}"));
+        ensure(pid.0 > 1, "its pid cannot be a worker's")?;
+        ensure(pid != self.master_pid, "its pid is the master's")?;
+        let is_known = worker.generation <= self.newest_generation;
+        ensure(is_known, "its generation is too high")?;
+        let is_sent = !worker.signaled.is_empty()
+            || worker.stop_progress.is_some()
+            || worker.stop_signal.is_some();
+        let has_time = worker.is_stopping() || !is_sent;
+        ensure(has_time, "it was asked to stop, but has no time for it")
     }
 
     /// Checks the invariants of roll-outs and deployments.
@@ -62,14 +86,25 @@ impl State {
         if let Some(rollout) = &self.rollout {
             self.check_rollout(rollout)?;
         }
-        if let Some(ended) = &self.last_upgrade {
-            let is_known = ended.generation <= self.newest_generation;
-            ensure(is_known, "the last upgrade's generation is above the newest one")?;
-            let are_few = ended.failures.len() <= FAILURES_KEPT;
-            ensure(are_few, "the last upgrade lists too many failures")?;
+        let ending = self.ending_upgrade.as_ref().map(|ending| &ending.ended);
+        let is_both = self.rollout.is_some() && ending.is_some();
+        ensure(!is_both, "a roll-out is in progress although one is ending")?;
+        let last = self.last_upgrade.as_ref().map(|ended| ("last", ended));
+        let ending = ending.map(|ended| ("ending", ended));
+        for (which, EndedUpgrade { generation, failures, .. }) in last.into_iter().chain(ending) {
+            let is_known = *generation <= self.newest_generation;
+            let ensure = |holds, what| ensure(holds, format_args!("the {which} upgrade{what}"));
+            ensure(is_known, "'s generation is above the newest one")?;
+            let are_few = failures.len() <= FAILURES_KEPT;
+            ensure(are_few, " lists too many failures")?;
+        }
+        if let Some(ending) = &self.ending_upgrade {
+            let told = u32::try_from(ending.ended.failures.len());
+            let are_counted = told.is_ok_and(|told| told <= ending.failure_count);
+            ensure(are_counted, "the ending upgrade lists more failures than it counts")?;
         }
         let told = self.rollout.iter().flat_map(|rollout| &rollout.failures);
-        let ended = self.last_upgrade.iter().flat_map(|ended| &ended.failures);
+        let ended = last.into_iter().chain(ending).flat_map(|(_, ended)| &ended.failures);
         let mut words = told.chain(ended).filter_map(|failure| failure.last_words.as_ref());
         let are_short = words.all(|words| words.len() <= LAST_WORDS_MAX);
         ensure(are_short, "the last output of a failed worker is too long")?;
@@ -111,6 +146,11 @@ impl State {
         for waiter in &self.waiters {
             let is_known = self.connections.contains_key(&waiter.connection);
             ensure(is_known, "a waiting client has no connection")?;
+            let WaitsFor::Drained { before } = waiter.waits_for else { continue };
+            ensure(
+                before <= self.newest_generation,
+                "a client waits for workers before a generation above the newest one",
+            )?;
         }
         for (id, connection) in &self.connections {
             let owner = connection.given_to.and_then(|pid| self.workers.get(&pid));

@@ -64,7 +64,9 @@ fn each_section_has_a_state_of_its_own_and_is_left_out_of_others() {
     let optional: Vec<&str> = golden::ALONE.iter().map(|(name, _)| *name).collect();
     let known: Vec<String> =
         none.iter().cloned().chain(optional.iter().map(|name| (*name).to_owned())).collect();
-    assert_eq!(all, known, "every section is in use, in the order of its row");
+    // An upgrade that is ending has no roll-out any more.
+    let together: Vec<String> = known.into_iter().filter(|name| name != "ending-upgrade").collect();
+    assert_eq!(all, together, "every section is in use, in the order of its row");
     for name in optional {
         let alone = encode(&golden::alone(name), None, None).expect(name);
         let mut expected = none.clone();

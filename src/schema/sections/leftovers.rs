@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::schema::codec::Text;
-use crate::schema::frozen::Frozen;
+use crate::schema::frozen::frozen;
 use crate::schema::section::section;
 use crate::schema::sections::stop_signals::StopSignal;
-use crate::schema::sections::workers::Worker;
-use crate::state::{self, Monotonic, Pid};
+use crate::schema::sections::workers::StopProgress;
+use crate::state::{self, Generation, Monotonic, Pid, Realtime, Slot};
 
 section! {
     struct Leftovers: Critical "leftovers" {
@@ -15,34 +15,26 @@ section! {
     }
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
-pub(in crate::schema) struct Leftover {
-    worker: Worker,
-    stop_signal: Option<StopSignal>,
-    count: u32,
-    program: Option<Text>,
-    look_at: Monotonic,
-}
-
-/// Of the worker's facts, it carries those with which its schedule goes on.
-impl Frozen<state::Leftover> for Leftover {
-    fn freeze(fact: &state::Leftover) -> Leftover {
-        Leftover {
-            worker: Frozen::freeze(&fact.worker),
-            stop_signal: Frozen::freeze(&fact.worker.stop_signal),
-            count: fact.count,
-            program: Frozen::freeze(&fact.program),
-            look_at: fact.look_at,
-        }
+// Of a reaped worker, only the facts with which its schedule goes on.
+frozen! {
+    struct Leftover of state::Leftover {
+        worker: ReapedWorker,
+        count: u32,
+        program: Option<Text>,
+        look_at: Monotonic,
     }
 
-    fn thaw(self) -> Result<state::Leftover, String> {
-        let stop_signal = self.stop_signal.thaw()?;
-        Ok(state::Leftover {
-            worker: state::Worker { stop_signal, ..self.worker.thaw()? },
-            count: self.count,
-            program: self.program.thaw()?,
-            look_at: self.look_at,
-        })
+    struct ReapedWorker of state::Worker {
+        slot: Slot,
+        generation: Generation,
+        spawned_at: Monotonic,
+        spawned_on: Realtime,
+        acked_at: Option<Monotonic>,
+        signaled: Vec<Text>,
+        stop_requested_at: Option<Monotonic>,
+        stop_progress: Option<StopProgress>,
+        stop_signal: Option<StopSignal>,
+        last_signaled_on: Option<Realtime>,
+        ..state::Worker::default()
     }
 }

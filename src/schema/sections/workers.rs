@@ -49,6 +49,6 @@ impl Frozen<Signal> for Text {
 
     fn thaw(self) -> Result<Signal, String> {
         let found = Signal::ALL.iter().find(|signal| signal.name() == self.0);
-        found.copied().ok_or_else(|| "`signaled` contains an unknown signal".to_owned())
+        found.copied().ok_or_else(|| "a signal is unknown".to_owned())
     }
 }

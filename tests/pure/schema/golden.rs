@@ -27,7 +27,8 @@ impl Golden {
     }
 }
 
-/// Each section alone, none of the optional ones, all of them, and some moments of a master.
+/// Each section alone, none of the optional ones, all of them that go together, and some moments
+/// of a master.
 pub(super) fn all() -> Vec<Golden> {
     let golden = |name, rollback, report, handover| Golden { name, rollback, report, handover };
     let mut all = vec![

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use einhorn::outcome::Outcome;
 use einhorn::schema::{CarriedConnection, CarriedFile, CarriedSender, Handover, Origin, Role};
 use einhorn::state::{
-    Address, Bind, Config, Connection, ConnectionId, Deployment, EndedUpgrade, Family, Generation,
-    Listener, ListenerOptions, Pid, Reexec, Rollout, RolloutKind, Signal, Slot, Stage, State,
-    StopSchedule, UpgradeKind, Waiter, WaitsFor, Worker,
+    Address, Bind, Config, Connection, ConnectionId, Deployment, Disposition, EndedUpgrade,
+    EndingUpgrade, Family, Generation, Leftover, Listener, ListenerOptions, Pid, Reexec, Rollout,
+    RolloutKind, Signal, Slot, Stage, State, StopSchedule, StopSignal, UpgradeKind, Waiter,
+    WaitsFor, Worker,
 };
 
-use super::busy::{ended, now, pipe, plain, socket};
+use super::busy::{ended, killed, now, path, pipe, plain, socket};
 
 /// A section, and how a master comes to have something to say in it.
 pub(super) type Alone = (&'static str, fn(&mut Handover));
@@ -68,6 +69,39 @@ pub(in super::super) const ALONE: &[Alone] = &[
         worker.suspension.begin(Signal::Ttin, now(120));
         h.state.workers.insert(Pid(4_001), worker);
     }),
+    ("programs", |h| {
+        let worker = Worker { program: Some("python3".into()), ..plain(0, 0, 100) };
+        h.state.workers.insert(Pid(4_001), worker);
+    }),
+    ("dispositions", |h| {
+        let worker = Worker { disposition: Some(Disposition::Blocked), ..plain(0, 0, 100) };
+        h.state.workers.insert(Pid(4_001), worker);
+    }),
+    ("stop-signals", |h| {
+        let worker = Worker {
+            signaled: [Signal::Usr2].into(),
+            stop_requested_at: Some(now(121).monotonic),
+            stop_signal: Some(StopSignal::ordered(Signal::Usr2)),
+            ..plain(0, 0, 100)
+        };
+        h.state.workers.insert(Pid(4_001), worker);
+    }),
+    ("leftovers", |h| {
+        let (worker, look_at) = (plain(0, 0, 100), now(122).monotonic);
+        let leftover = Leftover { worker, count: 2, program: None, look_at };
+        h.state.leftovers.insert(Pid(4_006), leftover);
+    }),
+    ("ending-upgrade", |h| {
+        let ended = EndedUpgrade {
+            generation: Generation(0),
+            directory: Some(path(b"/srv/releases/\xff2")),
+            killed: killed("node", Signal::Usr2, [3, 4]),
+            ..ended(UpgradeKind::Fleet, Outcome::Done)
+        };
+        let deadline = now(123).monotonic;
+        h.state.ending_upgrade = Some(EndingUpgrade { ended, failure_count: 5, deadline });
+    }),
+    ("warned", |h| h.state.warned_generation = Some(Generation(0))),
 ];
 
 /// The sections of the release after this one, in the build that knows them.

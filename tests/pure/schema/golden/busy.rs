@@ -13,11 +13,11 @@ use einhorn::schema::{
     Origin, Role,
 };
 use einhorn::state::{
-    AckMode, Address, Bind, Config, Connection, ConnectionId, Deployment, EndedUpgrade, Failure,
-    Family, Generation, Killed, Listener, ListenerOptions, Monotonic, Nice, Now, Pid, Ping,
-    Realtime, Reexec, ReexecMode, Rollout, RolloutBounds, RolloutKind, RolloutStage, Signal, Slot,
-    Stage, State, StopProgress, StopSchedule, Suspended, Suspension, UpgradeKind, Verbosity,
-    Waiter, WaitsFor, Worker,
+    AckMode, Address, Bind, Config, Connection, ConnectionId, Delivery, Deployment, Disposition,
+    EndedUpgrade, Failure, Family, Generation, Killed, Leftover, Listener, ListenerOptions,
+    Monotonic, Nice, Now, Pid, Ping, Realtime, Reexec, ReexecMode, Rollout, RolloutBounds,
+    RolloutKind, RolloutStage, Signal, Slot, Stage, State, StopProgress, StopSchedule, StopSignal,
+    Suspended, Suspension, Unhandled, UpgradeKind, Verbosity, Waiter, WaitsFor, Worker,
 };
 
 /// Every field off its default, but those that exclude what is set.
@@ -30,6 +30,7 @@ pub(in super::super) fn busy() -> Handover {
     let state = State {
         processor_count: 12,
         workers: busy_workers(),
+        leftovers: busy_leftovers(),
         ordered: BTreeMap::from([(Slot(5), Generation(6)), (Slot(9), Generation(7))]),
         connections: BTreeMap::from(connections),
         generation: Generation(7),
@@ -50,6 +51,8 @@ pub(in super::super) fn busy() -> Handover {
         rollout: Some(busy_rollout()),
         last_upgrade: Some(EndedUpgrade {
             directory: Some(path(b"/srv/shop/releases/\xff8")),
+            killed: killed("node", Signal::Usr2, [3, 4]),
+            killed_later_count: 5,
             ..ended(UpgradeKind::Fleet, Outcome::TimedOut)
         }),
         deployments: BTreeMap::from([
@@ -58,6 +61,7 @@ pub(in super::super) fn busy() -> Handover {
         ]),
         next_deployment: Some(deployment(10)),
         slot_deaths: BTreeMap::from([(Slot(2), 5), (Slot(300), 1)]),
+        warned_generation: Some(Generation(8)),
         waiters: busy_waiters(),
         reexecuted_at: Some(now(304).monotonic),
         upgrade_due_at: Some(now(305).monotonic),
@@ -180,11 +184,50 @@ fn busy_workers() -> BTreeMap<Pid, Worker> {
             total: Duration::from_millis(1_250),
             continued_at: Some(now(409).monotonic),
         },
+        stop_signal: Some(StopSignal {
+            signal: Signal::Usr2,
+            disposition: None,
+            delivery: Delivery::Failed {
+                since: now(412).monotonic,
+                tried_at: now(413).monotonic,
+                why: "Operation not permitted".into(),
+            },
+        }),
+        program: Some("shöp-old".into()),
+        disposition: Some(Disposition::Default),
         ..plain(2, 6, 400)
     };
-    let up = Worker { acked_at: Some(now(411).monotonic), ..plain(3, 7, 410) };
-    let (new, failed) = (plain(4, 7, 420), plain(6, 9, 430));
+    let up = Worker {
+        acked_at: Some(now(411).monotonic),
+        program: Some("shop".into()),
+        disposition: Some(Disposition::Caught),
+        ..plain(3, 7, 410)
+    };
+    let new = Worker { disposition: Some(Disposition::Blocked), ..plain(4, 7, 420) };
+    let failed = Worker { disposition: Some(Disposition::Ignored), ..plain(6, 9, 430) };
     BTreeMap::from([(5_001, old), (5_002, up), (5_003, new), (5_004, failed)].map(by_pid))
+}
+
+/// What gets the rest of a schedule, and what is only named.
+fn busy_leftovers() -> BTreeMap<Pid, Leftover> {
+    let stopped = Worker {
+        acked_at: Some(now(441).monotonic),
+        signaled: BTreeSet::from([Signal::Quit, Signal::Term]),
+        stop_requested_at: Some(now(442).monotonic),
+        stop_progress: Some(StopProgress { step: 1, since: now(443).monotonic }),
+        stop_signal: Some(StopSignal {
+            signal: Signal::Term,
+            disposition: Some(Disposition::Caught),
+            delivery: Delivery::Sent,
+        }),
+        last_signaled_on: Some(now(444).realtime),
+        ..plain(1, 6, 440)
+    };
+    let (worker, program, look_at) = (stopped, Some("sleep".into()), now(445).monotonic);
+    let stopped = Leftover { worker, count: 14, program, look_at };
+    let (worker, look_at) = (plain(3, 9, 450), now(451).monotonic);
+    let named = Leftover { worker, count: 15, program: None, look_at };
+    BTreeMap::from([(Pid(5_201), stopped), (Pid(5_202), named)])
 }
 
 /// One for each kind of id.
@@ -205,8 +248,13 @@ fn busy_waiters() -> Vec<Waiter> {
         killed_count: 0,
     };
     let mut waiters: Vec<Waiter> = ids.into_iter().zip(waits).map(waiter).collect();
-    let exit = Waiter { waits_for: WaitsFor::Exit, ..waiters[0].clone() };
-    waiters.push(exit);
+    waiters.push(Waiter { waits_for: WaitsFor::Exit, ..waiters[0].clone() });
+    waiters.push(Waiter {
+        waits_for: WaitsFor::Drained { before: Generation(7) },
+        until_drained: true,
+        killed_count: 16,
+        ..waiters[1].clone()
+    });
     waiters[3].waits_for = WaitsFor::Settled;
     waiters[3].wants_events = true;
     waiters
@@ -218,6 +266,7 @@ fn busy_rollout() -> Rollout {
         stage: RolloutStage::Replacing,
         failure_count: 11,
         failures: failures(),
+        killed: killed("python3", Signal::Int, [7, 8]),
         ..Rollout::new(RolloutKind::Smooth, Generation(6), asked_at, began_at)
     }
 }
@@ -235,6 +284,13 @@ pub(super) fn failures() -> Vec<Failure> {
         failure(None, 7, "cannot execute /srv/shop/bin/app", 0, None),
         failure(Some(Pid(5_103)), 8, "exit status 3", 120, Some("größer\nals \\u{1b}")),
     ]
+}
+
+/// How many had no handler, and how many were there at the end of the schedule.
+pub(super) fn killed(program: &str, signal: Signal, counts: [u32; 2]) -> Killed {
+    let [unhandled_count, overdue_count] = counts;
+    let first_unhandled = Some(Unhandled { program: Some(program.into()), signal });
+    Killed { unhandled_count, first_unhandled, overdue_count }
 }
 
 pub(super) fn ended(kind: UpgradeKind, outcome: Outcome) -> EndedUpgrade {
