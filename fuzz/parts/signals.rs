@@ -41,7 +41,7 @@ impl Signals {
             return None;
         }
         self.groups.insert(pid, count);
-        Some(Left { count, program: Some("sleep".to_owned()) })
+        Some(Left { count, program: Some("sleep".to_owned()), is_suspended: false })
     }
 
     /// What the shell answers at once.
@@ -68,6 +68,9 @@ impl Signals {
 
     fn look(&self, group: Pid) -> Event {
         let count = self.groups.get(&group).copied();
-        Event::GroupSeen { group, left: count.map(|count| Left { count, program: None }) }
+        Event::GroupSeen {
+            group,
+            left: count.map(|count| Left { count, program: None, is_suspended: false }),
+        }
     }
 }

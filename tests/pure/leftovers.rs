@@ -14,7 +14,7 @@ fn up(target: u32, stop: Option<&str>) -> Master {
 }
 
 fn two() -> Option<Left> {
-    Some(Left { count: 2, program: Some("sleep".to_owned()) })
+    Some(Left { count: 2, program: Some("sleep".to_owned()), is_suspended: false })
 }
 
 /// A worker ends, and two processes run on. Answers the signals that these get.
@@ -109,7 +109,7 @@ fn they_are_looked_for_once_a_second_and_when_a_child_ends() {
     assert!(!looks(master.turn_at(1001)));
     master.tell(crate::example::exited(4000, ExitStatus::Code(0)));
     assert!(looks(master.turn_at(1001)));
-    seen(&mut master, 1000, Some(Left { count: 1, program: None }));
+    seen(&mut master, 1000, Some(Left { count: 1, program: None, is_suspended: false }));
     assert_eq!(master.state.leftovers[&Pid(1000)].count, 1);
 }
 

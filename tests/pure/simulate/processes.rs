@@ -246,7 +246,11 @@ impl World {
 
     /// What is seen of what a worker has left.
     pub(super) fn look_at(&self, group: Pid) -> Event {
-        let left = self.groups.get(&group).map(|left| Left { count: left.count, program: None });
+        let left = self.groups.get(&group).map(|left| Left {
+            count: left.count,
+            program: None,
+            is_suspended: false,
+        });
         Event::GroupSeen { group, left }
     }
 
@@ -363,7 +367,8 @@ impl World {
             None => self.last_reaped = Some(pid),
             Some(group) => drop(self.groups.insert(pid, group)),
         }
-        let left = left.map(|group| Left { count: group.count, program: None });
+        let left =
+            left.map(|group| Left { count: group.count, program: None, is_suspended: false });
         Some(Event::Exited { pid, status, last_words, left })
     }
 
