@@ -58,8 +58,8 @@ const SIZES: &[&str] = &[
 ];
 #[rustfmt::skip]
 const UPGRADES: &[&str] = &[
-    "reload", "upgrade", "upgrade", "upgrade", "upgrade_fleet", "upgrade_fleet", "wait", "abort",
-    "upgrade --drained", "upgrade_fleet --drained", "wait --drained",
+    "reload", "upgrade", "upgrade", "upgrade", "upgrade_fleet", "upgrade_fleet", "upgrade_fleet",
+    "upgrade --drained", "upgrade_fleet --drained", "wait --drained", "wait", "abort",
     "upgrade --to-ruby", "reload --to-ruby", "upgrade --to-ruby now",
 ];
 /// Few stop the master.
