@@ -58,8 +58,8 @@ const SIZES: &[&str] = &[
 ];
 #[rustfmt::skip]
 const UPGRADES: &[&str] = &[
-    "reload", "upgrade", "upgrade", "upgrade", "upgrade_fleet", "upgrade_fleet", "wait", "abort",
-    "upgrade --drained", "upgrade_fleet --drained", "wait --drained",
+    "reload", "upgrade", "upgrade", "upgrade", "upgrade_fleet", "upgrade_fleet", "upgrade_fleet",
+    "upgrade --drained", "upgrade_fleet --drained", "wait --drained", "wait", "abort",
     "upgrade --to-ruby", "reload --to-ruby", "upgrade --to-ruby now",
 ];
 /// Few stop the master.
@@ -113,14 +113,20 @@ impl World {
         self.random.weighted(whims)(self, state)
     }
 
-    /// The next release once the last one is over; some are stopped while a canary is looked at.
+    /// The next release once the last one is over; some are stopped while a canary is looked at,
+    /// or the canary is.
     fn deploy(&mut self, state: &State) -> Option<Event> {
         let is_over = state.reexec.is_none() && state.rollout.is_none() && state.waiters.is_empty();
         let stage = state.rollout.as_ref().map(|rollout| rollout.stage);
-        let is_looked_at = matches!(stage, Some(RolloutStage::Canary { check: Some(_) }));
+        let look = match stage {
+            Some(RolloutStage::Canary { check }) => check,
+            _ => None,
+        };
+        let is_looked_at = look.is_some();
         match self.random.below(100) {
             _ if is_over => self.asks(state, UPGRADES),
             0..5 if is_looked_at => self.signaled(state, STOPS),
+            20..25 => look.and_then(|look| self.stop(state, look.worker)),
             5..20 if is_looked_at => self.asks(state, &["abort", "reload"]),
             _ => None,
         }

@@ -284,6 +284,14 @@ impl World {
         self.run(state, pid, process)
     }
 
+    /// Somebody suspends a worker that runs.
+    pub(super) fn stop(&mut self, state: &State, pid: Pid) -> Option<Event> {
+        let runs = state.workers.get(&pid)?.suspension.current.is_none();
+        let process = self.processes.get_mut(&pid).filter(|process| runs && !process.is_killed)?;
+        process.suspended = Some(Signal::Stop);
+        Some(Event::Suspended { pid, signal: Signal::Stop })
+    }
+
     /// Whether a worker is suspended now; whoever suspends it lets it run again in calm.
     fn suspend(&mut self, pid: Pid) -> Option<Signal> {
         let process = self.processes.get_mut(&pid)?;
