@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use einhorn::state::{AckMode, Config, RolloutBounds, StopSchedule};
 
-/// Reads `WORKERS [manual] [kill] [look] [SETTING=NUMBER …] [stop=SCHEDULE]`; with `look` there is a
-/// command that looks at canaries.
+/// Reads `WORKERS [manual] [kill] [look] [SETTING=NUMBER …] [stop=SCHEDULE]`; with `look` there is
+/// a command that looks at canaries.
 pub(super) fn read(line: &str) -> Config {
     let number = |name: &str| -> Option<u32> {
         let word = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
