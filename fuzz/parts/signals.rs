@@ -4,7 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use einhorn::decide::{Action, Event, Inspection, Left};
-use einhorn::state::{Disposition, Pid, State};
+use einhorn::state::{Disposition, ExitStatus, Pid, State};
+
+/// A process was reaped.
+pub(super) fn exited(pid: Pid, status: ExitStatus, left: Option<Left>) -> Event {
+    Event::Exited { pid, status, last_words: b"\x1b\xff said\n".to_vec(), left }
+}
 
 /// The processes that are not as all others, and the groups that workers have left.
 #[derive(Default)]
@@ -42,6 +47,12 @@ impl Signals {
         }
         self.groups.insert(pid, count);
         Some(Left { count, program: Some("sleep".to_owned()), is_suspended: false })
+    }
+
+    /// The processes of a group have ended.
+    pub(super) fn end(&mut self, group: Pid) {
+        self.groups.remove(&group);
+        self.refuse.remove(&group);
     }
 
     /// What the shell answers at once.

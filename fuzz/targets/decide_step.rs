@@ -25,15 +25,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use candidates::{CANDIDATE, Candidate};
-use einhorn::decide::{
-    Action, Authority, Event, Left, SPAWNS_PER_TURN, Sender, next_deadline, step,
-};
+use einhorn::decide::{Action, Authority, Event, SPAWNS_PER_TURN, Sender, next_deadline, step};
 use einhorn::protocol::{LINE_MAX, Line, ReplyEvent, Request};
 use einhorn::state::{
     Config, ConnectionId, ExitStatus, Generation, Monotonic, Now, Pid, Realtime, Signal, Slot,
     Stage, State,
 };
-use signals::Signals;
+use signals::{Signals, exited};
 
 /// The lowest pid of those that look at canaries; no worker has one below 100.
 const CHECK: Pid = Pid(70);
@@ -150,21 +148,7 @@ impl Shell {
                 let (number, signal) = (second.parse().unwrap_or(9), Signal::parse(second));
                 self.exit(nth, ExitStatus::Killed { number, signal, core_dumped: false }, 0);
             }
-            "e" => {
-                if let Some(group) = pick(self.signals.groups.keys(), nth) {
-                    self.signals.groups.remove(&group);
-                    self.signals.tell(group, "permit");
-                }
-            }
-            "w" | "r" | "a" => {
-                let (pid, signal) = (pick(self.processes.iter(), nth), Signal::parse(second));
-                match (event, pid, signal) {
-                    ("a", Some(pid), _) => self.signals.tell(pid, second),
-                    ("w", Some(pid), Some(signal)) => self.tell(Event::Suspended { pid, signal }),
-                    ("r", Some(pid), _) => self.tell(Event::Continued { pid }),
-                    _ => {}
-                }
-            }
+            "e" | "w" | "r" | "a" => self.change(event, nth, second),
             "u" => {
                 let pid = Pid(first.parse().unwrap_or(0));
                 if !self.processes.contains(&pid) {
@@ -205,6 +189,21 @@ impl Shell {
                 }
             }
             "h" => self.hand_over(first),
+            _ => {}
+        }
+    }
+
+    /// A process does something else with signals, or a group ends.
+    fn change(&mut self, event: &str, nth: usize, how: &str) {
+        if event == "e" {
+            let group = pick(self.signals.groups.keys(), nth);
+            return group.into_iter().for_each(|group| self.signals.end(group));
+        }
+        let Some(pid) = pick(self.processes.iter(), nth) else { return };
+        match (event, Signal::parse(how)) {
+            ("a", _) => self.signals.tell(pid, how),
+            ("w", Some(signal)) => self.tell(Event::Suspended { pid, signal }),
+            ("r", _) => self.tell(Event::Continued { pid }),
             _ => {}
         }
     }
@@ -477,10 +476,6 @@ impl Shell {
         assert_eq!(self.state.ordered, self.orders, "orders are on the way");
         assert!(self.orders.len() <= SPAWNS_PER_TURN, "{} orders", self.orders.len());
     }
-}
-
-fn exited(pid: Pid, status: ExitStatus, left: Option<Left>) -> Event {
-    Event::Exited { pid, status, last_words: b"\x1b\xff said\n".to_vec(), left }
 }
 
 /// The Nth of some things, counted round.

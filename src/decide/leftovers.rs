@@ -8,7 +8,7 @@ use crate::decide::action::Action;
 use crate::decide::event::Left;
 use crate::decide::turn::Turn;
 use crate::decide::waiters::announce;
-use crate::decide::{delivery, killed, stop};
+use crate::decide::{delivery, drain, killed, stop};
 use crate::state::{Config, Leftover, Monotonic, Pid, Signal, State, StopProgress, Worker};
 use crate::status;
 
@@ -108,25 +108,24 @@ pub(super) fn look_again(turn: &mut Turn) {
     }
 }
 
-/// They were looked for. Returns whether somebody may have waited for those that are gone.
-pub(super) fn seen(turn: &mut Turn, group: Pid, left: Option<Left>) -> bool {
-    let Some(leftover) = turn.state.leftovers.get_mut(&group) else { return false };
+/// They were looked for.
+pub(super) fn seen(turn: &mut Turn, group: Pid, left: Option<Left>) {
+    let Some(leftover) = turn.state.leftovers.get_mut(&group) else { return };
     match left {
         Some(Left { count, program, is_suspended }) => {
             leftover.count = count;
             leftover.program = program;
             let_stop(turn, group, is_suspended);
-            false
         }
         None => {
             let gone = turn.state.leftovers.remove(&group);
             announce(turn, &format!("What worker {group} had left running is gone"));
-            let now = turn.now.monotonic;
-            let Some(gone) = gone else { return false };
-            killed::count_leftover(turn, group, &gone);
-            let is_given_up = given_up_at(turn.state, &gone).is_some_and(|at| at <= now);
-            let is_leaving = turn.state.stopping.is_some();
-            gone.worker.stop_progress.is_some() && !(is_leaving && is_given_up)
+            if let Some(gone) = gone {
+                killed::count_leftover(turn, group, &gone);
+            }
+            // A turn has looked for them: nothing may happen for long after it.
+            drain::settle(turn);
+            drain::finish(turn);
         }
     }
 }

@@ -54,11 +54,7 @@ pub fn step(state: &mut State, now: Now, event: Event) -> Vec<Action> {
         Event::Exited { pid, status, last_words, left } => {
             workers::exited(&mut turn, pid, status, &last_words, left);
         }
-        Event::GroupSeen { group, left } => {
-            if leftovers::seen(&mut turn, group, left) {
-                reconcile::conclude(&mut turn);
-            }
-        }
+        Event::GroupSeen { group, left } => leftovers::seen(&mut turn, group, left),
         Event::Inspected { pid, signal, inspection } => {
             disposition::remember(&mut turn, pid, signal, inspection);
         }

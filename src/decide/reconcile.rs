@@ -21,13 +21,6 @@ pub(super) fn reconcile(turn: &mut Turn) {
         rollout::reconcile(turn);
         pool::cull(turn);
         pool::replenish(turn);
-    }
-    conclude(turn);
-}
-
-/// Answers those who wait for workers to be gone, and exits if a stopping master has none left.
-pub(super) fn conclude(turn: &mut Turn) {
-    if turn.state.stopping.is_none() {
         drain::settle(turn);
         drain::finish(turn);
     }

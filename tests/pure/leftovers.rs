@@ -95,7 +95,9 @@ fn the_master_waits_for_them_until_the_schedule_is_over() {
     leaves(&mut master, 1001);
     master.turn_at(0);
     assert_eq!(seen(&mut master, 1000, None), []);
-    assert_eq!(seen(&mut master, 1001, None), [Action::Exit { code: 0 }]);
+    assert_eq!(seen(&mut master, 1001, None), []);
+    assert_eq!(next_deadline(&master.state), Some(Monotonic(0)));
+    assert_eq!(signals(master.turn_at(0)), [Action::Exit { code: 0 }]);
 }
 
 #[test]

@@ -37,8 +37,8 @@ pub(super) const MUST_BE_SEEN: &[&str] = &[
     "Exited: Signal", "config: Signal", "die: Signal", "die: next step", "Exited: left",
     "GroupSeen: answered", "Suspended in canary", "Continued in Smooth",
     "Suspended in stopping", "Turn: told Done late", "Turn: told Killed", "SignalSent: told Done",
-    "upgrade: waits for drained", "wait: waits for drained", "Turn: drained", "Turn: leaves workers",
-    "Turn: leaves leftovers", "Exited: looked at in vain",
+    "upgrade: waits for drained", "wait: waits for drained", "Turn: drained",
+    "Turn: leaves workers", "Turn: leaves leftovers", "Exited: looked at in vain",
 ];
 
 /// Strikes out what a step shows.
@@ -61,42 +61,7 @@ fn sights(step: &Step) -> Vec<String> {
         let mut in_time = newly.iter().filter(|worker| !worker.missed_ack_deadline);
         in_time.any(|worker| worker.generation.cmp(&after.generation) == age)
     };
-    let known = |pid: &Pid| before.stoppable(*pid).filter(|it| it.is_stopping());
-    let fails =
-        |worker: &Worker| worker.stop_signal.as_ref().is_some_and(|it| it.failure().is_some());
-    let again =
-        || step.signals().filter(|(_, signal)| !matches!(signal, Signal::Kill | Signal::Cont));
-    let again: Vec<_> = again().filter_map(|(pid, _)| known(&pid)).collect();
-    let drains = |state: &State| {
-        let waits =
-            |it: &&Waiter| matches!(it.waits_for, WaitsFor::Drained { .. }) || it.until_drained;
-        state.waiters.iter().filter(waits).count()
-    };
-    let is_told = step.tells_the_end();
-    let told = after.last_upgrade.as_ref().map(|last| last.outcome).filter(|_| is_told);
-    let leaves = step.actions.iter().any(|action| matches!(action, Action::Exit { .. }));
     let done = [
-        (again.iter().any(|worker| !fails(worker)), "next step"),
-        (again.iter().any(|worker| fails(worker)), "retry"),
-        (
-            before.stoppables().any(|(_, it)| fails(it))
-                && !after.stoppables().any(|(_, it)| fails(it)),
-            "recovers",
-        ),
-        (!step.sent(Signal::Cont).is_empty(), "Cont"),
-        (after.leftovers.len() > before.leftovers.len(), "left"),
-        (after.waiters.len() < before.waiters.len(), "answered"),
-        (told == Some(Outcome::Done), "told Done"),
-        (told == Some(Outcome::Done) && before.ending_upgrade.is_some(), "told Done late"),
-        (told == Some(Outcome::Killed), "told Killed"),
-        (drains(after) > drains(before), "waits for drained"),
-        (drains(after) < drains(before), "drained"),
-        (leaves && !after.workers.is_empty(), "leaves workers"),
-        (leaves && !after.leftovers.is_empty(), "leaves leftovers"),
-        (
-            step.ended().is_none() && has_look(before) && has_canary(after) && !has_look(after),
-            "looked at in vain",
-        ),
         (going(Ordering::Less), "Signal to old"),
         (going(Ordering::Equal), "Signal to current"),
         (going(Ordering::Greater), "Signal to newer"),
@@ -122,12 +87,56 @@ fn sights(step: &Step) -> Vec<String> {
         (before.stopping.is_some(), "stopping"),
         (before.has_given_up(), "given up"),
     ];
+    let stops = stops(step);
     let is = |(is, what): &(bool, &'static str)| is.then(|| (*what).to_owned());
     let ended = kind.zip(step.rollout_ended()).map(|(kind, how)| format!("{kind:?} {how:?}"));
-    let done = done.iter().filter_map(is).chain(step.actions.iter().map(word)).chain(ended);
+    let done =
+        done.iter().chain(&stops).filter_map(is).chain(step.actions.iter().map(word)).chain(ended);
     let goes_on = goes_on.iter().filter_map(is).chain(kind.map(|kind| format!("{kind:?}")));
     let during = goes_on.map(|what| format!("{event} in {what}"));
     during.chain(done.map(|what| format!("{event}: {what}"))).collect()
+}
+
+/// What is about stopping, and who waits for that.
+fn stops(step: &Step) -> Vec<(bool, &'static str)> {
+    let (before, after) = (step.before, step.after);
+    let known = |pid: &Pid| before.stoppable(*pid).filter(|it| it.is_stopping());
+    let fails =
+        |worker: &Worker| worker.stop_signal.as_ref().is_some_and(|it| it.failure().is_some());
+    let again =
+        || step.signals().filter(|(_, signal)| !matches!(signal, Signal::Kill | Signal::Cont));
+    let again: Vec<_> = again().filter_map(|(pid, _)| known(&pid)).collect();
+    let drains = |state: &State| {
+        let waits =
+            |it: &&Waiter| matches!(it.waits_for, WaitsFor::Drained { .. }) || it.until_drained;
+        state.waiters.iter().filter(waits).count()
+    };
+    let is_told = step.tells_the_end();
+    let told = after.last_upgrade.as_ref().map(|last| last.outcome).filter(|_| is_told);
+    let leaves = step.actions.iter().any(|action| matches!(action, Action::Exit { .. }));
+    vec![
+        (again.iter().any(|worker| !fails(worker)), "next step"),
+        (again.iter().any(|worker| fails(worker)), "retry"),
+        (
+            before.stoppables().any(|(_, it)| fails(it))
+                && !after.stoppables().any(|(_, it)| fails(it)),
+            "recovers",
+        ),
+        (!step.sent(Signal::Cont).is_empty(), "Cont"),
+        (after.leftovers.len() > before.leftovers.len(), "left"),
+        (after.waiters.len() < before.waiters.len(), "answered"),
+        (told == Some(Outcome::Done), "told Done"),
+        (told == Some(Outcome::Done) && before.ending_upgrade.is_some(), "told Done late"),
+        (told == Some(Outcome::Killed), "told Killed"),
+        (drains(after) > drains(before), "waits for drained"),
+        (drains(after) < drains(before), "drained"),
+        (leaves && !after.workers.is_empty(), "leaves workers"),
+        (leaves && !after.leftovers.is_empty(), "leaves leftovers"),
+        (
+            step.ended().is_none() && has_look(before) && has_canary(after) && !has_look(after),
+            "looked at in vain",
+        ),
+    ]
 }
 
 /// Whether a command looks at a canary.

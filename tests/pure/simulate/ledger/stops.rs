@@ -8,7 +8,8 @@ use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
 use einhorn::protocol::Args;
 use einhorn::state::{
-    Disposition, ExitStatus, Monotonic, Pid, Signal, State, StopStep, Stopping, Worker,
+    Disposition, ExitStatus, Monotonic, Pid, Signal, State, StopStep, Stopping, Waiter, WaitsFor,
+    Worker,
 };
 
 use super::Ledger;
@@ -169,6 +170,51 @@ impl Ledger {
         if let Event::Spawned { pid, .. } = step.event {
             self.stops.insert(*pid, Stop::default());
         }
+        let mut due = self.wished(step, &steps);
+        let stops = &mut self.stops;
+        match step.event {
+            Event::Turn => self.turn(step, &steps, &mut due),
+            Event::Exited { pid, left: Some(_), .. } if has_stop && step.ended().is_some() => {
+                let stop = stops.entry(*pid).or_default();
+                let (number, _) = *stop.on.get_or_insert((0, now));
+                due.push((*pid, stop.order(number_of(&steps, number), now)));
+            }
+            Event::Exited { pid, left: Some(_), .. } if step.ended().is_some() => {
+                stops.insert(*pid, Stop::default());
+            }
+            Event::Spawned { pid, .. } if state.stopping.is_some() => {
+                due.push((*pid, stops.entry(*pid).or_default().begin(0, &steps, now)));
+            }
+            Event::Requested { .. } if step.before.config.stop != state.config.stop => {
+                self.reschedule(step, &steps, &mut due);
+            }
+            Event::SignalSent { pid, signal, .. } | Event::SignalFailed { pid, signal, .. } => {
+                let is_sent = matches!(step.event, Event::SignalSent { .. });
+                let stop = stops.entry(*pid).or_default();
+                if let Some((last, sent)) = &mut stop.last
+                    && *last == *signal
+                    && *sent != Sent::Done
+                {
+                    let since = if let Sent::Failed { since, .. } = sent { *since } else { now };
+                    *sent = match is_sent {
+                        true => Sent::Done,
+                        false => Sent::Failed { since, tried_at: now },
+                    };
+                    match is_sent {
+                        true => stop.sent.insert(*signal),
+                        false => stop.sent.remove(signal),
+                    };
+                }
+            }
+            _ => {}
+        }
+        due
+    }
+
+    /// Who is sent what because somebody wants it.
+    fn wished(&mut self, step: &Step, steps: &[StopStep]) -> Vec<(Pid, Signal)> {
+        let (now, state) = (step.now, step.after);
+        let has_stop = state.config.stop.is_some();
         let is_worker = |pid: &Pid| state.workers.contains_key(pid);
         let workers = || state.workers.keys().copied();
         let stops = &mut self.stops;
@@ -199,62 +245,33 @@ impl Ledger {
                 for (pid, stop) in stops.iter_mut().filter(|(pid, _)| is_worker(pid)) {
                     let next = stop.on.map_or(0, |(number, _)| number + 1);
                     if next < steps.len() {
-                        due.push((*pid, stop.begin(next, &steps, now)));
+                        due.push((*pid, stop.begin(next, steps, now)));
                     }
                 }
             }
-        }
-        match step.event {
-            Event::Turn => self.turn(step, &steps, &mut due),
-            Event::Exited { pid, left: Some(_), .. } if has_stop && step.ended().is_some() => {
-                let stop = stops.entry(*pid).or_default();
-                let (number, _) = *stop.on.get_or_insert((0, now));
-                due.push((*pid, stop.order(number_of(&steps, number), now)));
-            }
-            Event::Exited { pid, left: Some(_), .. } if step.ended().is_some() => {
-                stops.insert(*pid, Stop::default());
-            }
-            Event::Spawned { pid, .. } if state.stopping.is_some() => {
-                due.push((*pid, stops.entry(*pid).or_default().begin(0, &steps, now)));
-            }
-            Event::Requested { .. } if step.before.config.stop != state.config.stop => {
-                let had_stop = step.before.config.stop.is_some();
-                for (pid, stop) in stops.iter_mut() {
-                    let unsent = steps.iter().position(|it| !stop.sent.contains(&it.signal));
-                    match (is_worker(pid), had_stop, has_stop) {
-                        (false, _, false) => *stop = Stop::default(),
-                        (false, false, true) => due.push((*pid, stop.begin(0, &steps, now))),
-                        _ if stop.on.is_none() => {}
-                        _ if unsent == Some(0) => due.push((*pid, stop.begin(0, &steps, now))),
-                        // It is on the last step of those that it was sent.
-                        _ => {
-                            let number = unsent.unwrap_or(steps.len()) - 1;
-                            stop.on = stop.on.map(|(_, since)| (number, since));
-                        }
-                    }
-                }
-            }
-            Event::SignalSent { pid, signal, .. } | Event::SignalFailed { pid, signal, .. } => {
-                let is_sent = matches!(step.event, Event::SignalSent { .. });
-                let stop = stops.entry(*pid).or_default();
-                if let Some((last, sent)) = &mut stop.last
-                    && *last == *signal
-                    && *sent != Sent::Done
-                {
-                    let since = if let Sent::Failed { since, .. } = sent { *since } else { now };
-                    *sent = match is_sent {
-                        true => Sent::Done,
-                        false => Sent::Failed { since, tried_at: now },
-                    };
-                    match is_sent {
-                        true => stop.sent.insert(*signal),
-                        false => stop.sent.remove(signal),
-                    };
-                }
-            }
-            _ => {}
         }
         due
+    }
+
+    /// Another schedule: who stops goes on with what it has that was not sent.
+    fn reschedule(&mut self, step: &Step, steps: &[StopStep], due: &mut Vec<(Pid, Signal)>) {
+        let (now, state) = (step.now, step.after);
+        let has_stop = state.config.stop.is_some();
+        let had_stop = step.before.config.stop.is_some();
+        for (pid, stop) in &mut self.stops {
+            let unsent = steps.iter().position(|it| !stop.sent.contains(&it.signal));
+            match (state.workers.contains_key(pid), had_stop, has_stop) {
+                (false, _, false) => *stop = Stop::default(),
+                (false, false, true) => due.push((*pid, stop.begin(0, steps, now))),
+                _ if stop.on.is_none() => {}
+                _ if unsent == Some(0) => due.push((*pid, stop.begin(0, steps, now))),
+                // It is on the last step of those that it was sent.
+                _ => {
+                    let number = unsent.unwrap_or(steps.len()) - 1;
+                    stop.on = stop.on.map(|(_, since)| (number, since));
+                }
+            }
+        }
     }
 
     /// A turn sends what is due, tells who is not needed, and lets those run that are to stop.
@@ -322,18 +339,16 @@ impl Ledger {
     }
 
     pub(in crate::simulate) fn the_killed(&mut self, step: &Step) -> Broken {
-        let is_killed = self.is_killed(step);
-        if is_killed && step.ended().is_some_and(|it| it.generation != step.before.generation) {
-            self.killed_count += 1;
-        }
+        let killed = self.killed(step);
+        let is_old = killed.is_some_and(|it| it.generation != step.before.generation);
+        self.killed_count += u32::from(is_old);
         let seen = |state: &State| state.waiters.iter().map(|it| it.killed_count).sum::<u32>();
+        let is_asked =
+            |it: &&Waiter| is_old || matches!(it.waits_for, WaitsFor::Settled | WaitsFor::Exit);
+        let meant = step.before.waiters.iter().filter(is_asked).filter(|_| killed.is_some());
         if step.ended().is_some() {
-            let more = if is_killed { step.before.waiters.len() } else { 0 };
-            same(
-                "how many saw it",
-                &(seen(step.after) - seen(step.before)),
-                &u32::try_from(more).expect("few"),
-            )?;
+            let more = u32::try_from(meant.count()).expect("few");
+            same("how many saw it", &(seen(step.after) - seen(step.before)), &more)?;
         }
         let is_told = step.tells_the_end();
         let last = step.after.last_upgrade.as_ref().filter(|_| is_told).map(|last| last.outcome);
@@ -347,6 +362,17 @@ impl Ledger {
             self.killed_count = 0;
         }
         Ok(())
+    }
+
+    /// The worker that was up and has just been killed, or whose leftovers have.
+    fn killed<'s>(&self, step: &Step<'s>) -> Option<&'s Worker> {
+        let Event::GroupSeen { group, left: None } = step.event else {
+            return step.ended().filter(|_| self.is_killed(step));
+        };
+        let worker = &step.before.leftovers.get(group)?.worker;
+        let stop = self.stops.get(group).filter(|stop| stop.sent.contains(&Signal::Kill))?;
+        let is_first = step.after.config.stop_schedule().first() == Signal::Kill;
+        (stop.on.is_some() && worker.is_acked() && !is_first).then_some(worker)
     }
 
     /// Whether a worker that was up has just been ended by what it was stopped with, without a
@@ -391,7 +417,11 @@ impl Ledger {
         let waits = old.any(|(pid, _)| dies(pid)) && step.now < self.done_at + SECOND;
         let is_put_off = state.ending_upgrade.is_some();
         ensure(!step.is_turn() || waits || !is_put_off, || "it is told late".to_owned())?;
-        let is_done = step.tells_the_end() && step.is_turn();
+        let is_due = matches!(
+            step.event,
+            Event::Turn | Event::SignalSent { .. } | Event::SignalFailed { .. }
+        );
+        let is_done = step.tells_the_end() && is_due;
         let last = state.last_upgrade.as_ref().map(|last| last.outcome);
         let is_early = is_done && waits && matches!(last, Some(Outcome::Done | Outcome::Killed));
         ensure(!is_early, || "it is told early".to_owned())

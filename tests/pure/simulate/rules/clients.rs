@@ -3,7 +3,7 @@
 use einhorn::decide::{Action, Event};
 use einhorn::outcome::Outcome;
 use einhorn::protocol::{End, Reply, ReplyEvent};
-use einhorn::state::{ConnectionId, Waiter, WaitsFor};
+use einhorn::state::{ConnectionId, Signal, Waiter, WaitsFor};
 
 use super::super::ledger::{to_whom, who_waits};
 use super::super::step::{Step, any_left, has_given_up, has_settled};
@@ -59,8 +59,9 @@ pub(super) fn last_lines_are_true(step: &Step) -> Broken {
         let event = reply.event.as_deref().map(ReplyEvent::parse);
         let Some(Ok(ReplyEvent::End(End { outcome, .. }))) = event else { continue };
         // Whoever waited for somebody to go is told of those who were killed.
-        let sees_killed =
-            |waiter: &Waiter| (outcome == Outcome::Killed) == (waiter.killed_count > 0);
+        let sees_killed = |waiter: &Waiter| {
+            (outcome == Outcome::Killed) == (waiter.killed_count > 0 || are_leftovers_killed(step))
+        };
         let is_done = matches!(outcome, Outcome::Done | Outcome::Killed);
         let exits = step.actions.iter().any(|action| matches!(action, Action::Exit { .. }));
         let leaves_some = !state.workers.is_empty() || !state.leftovers.is_empty();
@@ -85,6 +86,15 @@ pub(super) fn last_lines_are_true(step: &Step) -> Broken {
         ensure(is_true, || format!("{whom:?} is told {outcome:?}"))?;
     }
     Ok(())
+}
+
+/// Whether what a worker has left is gone with this step, by the end of its schedule.
+fn are_leftovers_killed(step: &Step) -> bool {
+    let Event::GroupSeen { group, left: None } = step.event else { return false };
+    let left = step.before.leftovers.get(group);
+    let is_first = step.before.config.stop_schedule().first() == Signal::Kill;
+    left.is_some_and(|left| left.worker.is_acked() && left.worker.signaled.contains(&Signal::Kill))
+        && !is_first
 }
 
 pub(super) fn the_settled_is_told(step: &Step) -> Broken {
