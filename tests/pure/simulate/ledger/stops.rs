@@ -242,7 +242,8 @@ impl Ledger {
                 }
             }
             Wish::NextStep => {
-                for (pid, stop) in stops.iter_mut().filter(|(pid, _)| is_worker(pid)) {
+                let is_meant = |pid: &Pid, stop: &Stop| is_worker(pid) || stop.on.is_some();
+                for (pid, stop) in stops.iter_mut().filter(|(pid, stop)| is_meant(pid, stop)) {
                     let next = stop.on.map_or(0, |(number, _)| number + 1);
                     if next < steps.len() {
                         due.push((*pid, stop.begin(next, steps, now)));
@@ -390,7 +391,10 @@ impl Ledger {
         let disposition = step.world.ended.and_then(|process| process.disposition);
         let is_unhandled = match signal {
             Signal::Kill => by(number) == Signal::Kill && by(0) != Signal::Kill,
-            _ => disposition != Some(Disposition::Caught),
+            // What `die` names is what somebody asked for.
+            _ => {
+                (0..=number).any(|it| by(it) == *signal) && disposition != Some(Disposition::Caught)
+            }
         };
         let is_up = step.ended().is_some_and(Worker::is_acked);
         is_up && stop.sent.contains(signal) && is_unhandled
