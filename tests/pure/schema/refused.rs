@@ -4,6 +4,7 @@ mod base;
 mod optional;
 mod parts;
 mod sections;
+mod stopping;
 
 use super::bytes::{Section, sealed, sections};
 
@@ -19,7 +20,10 @@ pub(super) struct Refused {
 
 /// All of them.
 pub(super) fn all() -> Vec<Refused> {
-    [base::all(), sections::all(), optional::all(), parts::all()].into_iter().flatten().collect()
+    [base::all(), sections::all(), optional::all(), stopping::all(), parts::all()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn refused(
