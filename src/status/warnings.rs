@@ -122,9 +122,8 @@ fn killed_later(state: &State) -> Option<String> {
     let ended = state.last_upgrade.as_ref().filter(|ended| ended.killed_later_count > 0)?;
     let count = ended.killed_later_count;
     let workers = if count == 1 { "worker was" } else { "workers were" };
-    Some(format!(
-        "{count} old {workers} killed instead of draining after the last upgrade's end (see the log)"
-    ))
+    let when = "after the last upgrade's end (see the log)";
+    Some(format!("{count} old {workers} killed instead of draining {when}"))
 }
 
 /// `2 workers (11, 12)`.

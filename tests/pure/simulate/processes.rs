@@ -380,14 +380,13 @@ impl World {
         Some(Event::Exited { pid, status, last_words, left })
     }
 
-    /// What a process leaves in its group; what was killed with it ends soon.
+    /// What a process leaves in its group; KILL goes to all of it.
     fn leave(&mut self, process: Process) -> Option<Group> {
         use Ends::{AtAnySignal, AtKill, Never, Soon};
-        if !process.is_worker() || self.is_calm || !self.random.chance(10) {
+        if !process.is_worker() || process.is_killed || self.is_calm || !self.random.chance(10) {
             return None;
         }
         let ends = self.random.one_of(&[Soon, AtAnySignal, AtKill, Never]);
-        let ends = if process.is_killed { Soon } else { ends };
         let count = 1 + u32::from(self.random.chance(50));
         Some(Group { count, ends, permission: self.permission() })
     }

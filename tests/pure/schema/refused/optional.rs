@@ -4,6 +4,7 @@
 use einhorn::schema::encode;
 
 use super::super::golden::{busy, canary, leaving};
+use super::stopping::failures;
 use super::{Refused, counted, inconsistent, refused, replaced, span, spelled, u32s, u64s};
 
 pub(super) fn all() -> Vec<Refused> {
@@ -363,12 +364,6 @@ fn senders() -> Vec<Refused> {
             senders(&last(1, 5_102), &last(1, u32::MAX)),
         ),
     ]
-}
-
-/// A list of failures to start a worker.
-pub(super) fn failures(count: u32) -> Vec<u8> {
-    let one = |slot| [vec![0], u32s(&[slot]), counted(b"?"), span(0, 0), vec![0]].concat();
-    [u64s(&[count.into()]), (0..count).flat_map(one).collect()].concat()
 }
 
 pub(super) fn with(section: &str, from: &[Vec<u8>], to: &[Vec<u8>]) -> Vec<u8> {

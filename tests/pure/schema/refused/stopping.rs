@@ -1,18 +1,20 @@
-//! What cannot be of the sections about stopping: how workers take it, what they leave, and
-//! upgrades that wait for it.
+//! What cannot be of the sections about stopping: schedules, leftovers, ends of upgrades.
 
 use einhorn::schema::encode;
 
 use super::super::bytes::sections;
 use super::super::golden::{alone, busy};
-use super::optional::{failures, with};
+use super::optional::with;
 use super::{
     Refused, counted, inconsistent, refused, replaced, span, spelled, u32s, u64s, with_section,
     with_sections,
 };
 
 pub(super) fn all() -> Vec<Refused> {
-    [stops(), leftovers(), endings()].into_iter().flatten().collect()
+    let mut all = stops();
+    all.extend(leftovers());
+    all.extend(endings());
+    all
 }
 
 /// What cannot be of the programs of workers, and of the signals that ask them to stop.
@@ -166,4 +168,10 @@ fn endings() -> Vec<Refused> {
             ),
         ),
     ]
+}
+
+/// A list of failures to start a worker.
+pub(super) fn failures(count: u32) -> Vec<u8> {
+    let one = |slot| [vec![0], u32s(&[slot]), counted(b"?"), span(0, 0), vec![0]].concat();
+    [u64s(&[count.into()]), (0..count).flat_map(one).collect()].concat()
 }
