@@ -15,9 +15,10 @@ enum Cause {
     Overdue,
 }
 
-/// A worker was reaped. If it was killed instead of draining, that is told and counted.
-pub(super) fn count(turn: &mut Turn, pid: Pid, worker: &Worker, status: ExitStatus) {
-    let Some(cause) = cause(turn.state, worker, status) else { return };
+/// A worker was reaped. If it was killed instead of draining, that is told and counted. Returns
+/// whether it was.
+pub(super) fn count(turn: &mut Turn, pid: Pid, worker: &Worker, status: ExitStatus) -> bool {
+    let Some(cause) = cause(turn.state, worker, status) else { return false };
     let program = status::program(worker.program.as_deref());
     let is_news = turn.state.warned_generation != Some(worker.generation);
     let why = match cause {
@@ -33,6 +34,7 @@ pub(super) fn count(turn: &mut Turn, pid: Pid, worker: &Worker, status: ExitStat
         &format!("Worker {pid}{program} was killed instead of draining: it {why}"),
     );
     record(turn.state, worker, cause, worker.program.clone());
+    true
 }
 
 /// What a worker has left is gone. If that was killed by the end of the schedule, it is told and

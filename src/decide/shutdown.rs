@@ -2,7 +2,7 @@
 
 use crate::decide::turn::{Turn, counted, list};
 use crate::decide::{stop, upgrade};
-use crate::state::{Pid, Signal, StopProgress, Stopping, Worker};
+use crate::state::{Pid, Signal, State, StopProgress, StopSignal, Stopping, Worker};
 use crate::status;
 
 /// How many workers a reply names one by one; more are counted.
@@ -13,6 +13,10 @@ const NAMED_MAX: usize = 8;
 pub(super) fn by_schedule(turn: &mut Turn) -> String {
     begin(turn);
     let workers = turn.all_workers();
+    if let Some(waiting) = only_leftovers(turn.state) {
+        turn.info(waiting.clone());
+        return waiting;
+    }
     let signal = turn.state.config.stop_schedule().first();
     // The original repeats its signal, and without `--stop` so does this.
     let is_repeated = turn.state.config.stop.is_none();
@@ -86,12 +90,27 @@ fn begin(turn: &mut Turn) {
     upgrade::abandon(turn);
 }
 
+/// `No worker is left; waiting for 2 processes (sleep) of worker 11`, if that is so.
+fn only_leftovers(state: &State) -> Option<String> {
+    let leftovers = state.leftovers.iter().filter(|(_, it)| it.worker.stop_progress.is_some());
+    let mut named: Vec<String> = leftovers
+        .map(|(group, it)| format!("{} of worker {group}", status::leftover(it)))
+        .collect();
+    named.truncate(NAMED_MAX);
+    (state.workers.is_empty() && !named.is_empty())
+        .then(|| format!("No worker is left; waiting for {}", named.join(", ")))
+}
+
 /// `2 workers are stopping already: 11 (KILL in 24s), 12 (KILL in 24s)`.
 fn still_stopping(turn: &Turn, pids: &[Pid]) -> String {
     let schedule = turn.state.config.stop_schedule();
     let named = pids.iter().take(NAMED_MAX).map(|pid| {
         let worker = &turn.state.workers[pid];
         let step = worker.stop_progress.map_or(0, |progress| progress.step);
+        let unsent = worker.stop_signal.as_ref().filter(|sent| sent.failure().is_some());
+        if let Some(StopSignal { signal, .. }) = unsent {
+            return format!("{pid} (cannot be sent {signal})");
+        }
         match worker.next_stop_at(&schedule) {
             None => format!("{pid} (sent {}, the last step)", schedule.signal(step)),
             Some(due) => {

@@ -22,6 +22,8 @@ pub(super) fn spawned(
     worker.connection = connection;
     worker.directory.clone_from(&directory);
     turn.state.workers.insert(pid, worker);
+    // The number of a group is used again only once nobody is in it.
+    turn.state.leftovers.remove(&pid);
     if let Some(connection) = connection {
         turn.state.connections.insert(connection, Connection { given_to: Some(pid) });
     }
@@ -88,9 +90,11 @@ pub(super) fn exited(
         worker.slot.0
     );
     announce(turn, &message);
-    killed::count(turn, pid, &worker, status);
+    let is_counted = killed::count(turn, pid, &worker, status);
     if let Some(left) = left {
-        leftovers::found(turn, pid, worker.clone(), left);
+        // A worker that was killed counts once, whatever becomes of what it has left.
+        let acked_at = worker.acked_at.filter(|_| !is_counted);
+        leftovers::found(turn, pid, Worker { acked_at, ..worker.clone() }, left);
     }
     if worker.missed_ack_deadline {
         failures::overdue_worker_exited(turn, pid, &worker, stderr_tail);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::state::{Config, Disposition, Leftover, Now, State, Suspended, Worker};
+use crate::state::{Config, Disposition, Leftover, Now, Pid, State, Suspended, Worker};
 use crate::status::document::Warning;
 use crate::status::kinds::WarningKind;
 use crate::status::progress::milliseconds;
@@ -95,8 +95,9 @@ fn not_signalled(state: &State) -> Option<String> {
         let sent = worker.stop_signal.as_ref()?;
         Some(format!("cannot be sent {}: {}", sent.signal, sent.failure()?))
     };
-    let first = state.workers.values().find_map(failure)?;
-    Some(format!("{} {first}", whom(state, |worker| failure(worker).is_some())))
+    let first = state.stoppables().find_map(|(_, worker)| failure(worker))?;
+    let meant = state.stoppables().filter(|(_, worker)| failure(worker).is_some());
+    Some(format!("{} {first}", listed(meant.map(|(pid, _)| pid).collect())))
 }
 
 fn long_drains(state: &State, now: Now) -> Option<String> {
@@ -126,15 +127,17 @@ fn killed_later(state: &State) -> Option<String> {
     Some(format!("{count} old {workers} killed instead of draining {when}"))
 }
 
-/// `2 workers (11, 12)`.
 fn whom(state: &State, is_meant: impl Fn(&Worker) -> bool) -> String {
     let meant = state.workers.iter().filter(|(_, worker)| is_meant(worker));
-    let mut pids: Vec<String> = meant.map(|(pid, _)| pid.to_string()).collect();
-    let count = pids.len();
-    let s = if count == 1 { "" } else { "s" };
-    if count > NAMED_MAX {
-        pids.truncate(NAMED_MAX);
-        pids.push("...".to_owned());
+    listed(meant.map(|(pid, _)| *pid).collect())
+}
+
+/// `2 workers (11, 12)`.
+fn listed(pids: Vec<Pid>) -> String {
+    let s = if pids.len() == 1 { "" } else { "s" };
+    let mut named: Vec<String> = pids.iter().take(NAMED_MAX).map(Pid::to_string).collect();
+    if pids.len() > NAMED_MAX {
+        named.push("...".to_owned());
     }
-    format!("{count} worker{s} ({})", pids.join(", "))
+    format!("{} worker{s} ({})", pids.len(), named.join(", "))
 }

@@ -210,7 +210,12 @@ const WORDS: &[(&str, Outcome)] = &[
 fn live_line(progress: &Progress, elapsed: Duration) -> String {
     let Progress { stage, numbers, message } = progress;
     let (seconds, words) = (elapsed.as_secs(), stage.words());
-    if matches!(stage, ProgressStage::Preflight | ProgressStage::HandingOver) {
+    // What is counted says nothing of these.
+    let is_plain = matches!(
+        stage,
+        ProgressStage::Preflight | ProgressStage::HandingOver | ProgressStage::Draining
+    );
+    if is_plain {
         return format!("{words}: {seconds}s | {message}");
     }
     let failed = match numbers.failed {
