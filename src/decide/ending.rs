@@ -8,8 +8,8 @@ use crate::decide::waiters;
 use crate::outcome::Outcome;
 use crate::protocol::Numbers;
 use crate::state::{
-    Delivery, EndedUpgrade, EndingUpgrade, Killed, Monotonic, Signal, State, Unhandled, WaitsFor,
-    Worker,
+    Delivery, EndedUpgrade, EndingUpgrade, Killed, Monotonic, Pid, Signal, State, Unhandled,
+    WaitsFor, Worker,
 };
 use crate::status;
 
@@ -102,7 +102,10 @@ fn were(killed: &Killed) -> String {
 
 /// `1 old worker still draining; 1 old worker cannot be sent TERM: Operation not permitted`.
 fn still_there(state: &State) -> Option<String> {
-    let old = || state.workers.values().filter(|worker| worker.generation != state.generation);
+    // A worker is its process group: what it has left drains too, if it is stopped at all.
+    let is_left = |pid: &Pid| !state.workers.contains_key(pid);
+    let stopped = || state.stoppables().filter(move |(pid, it)| !is_left(pid) || it.is_stopping());
+    let old = || stopped().map(|(_, it)| it).filter(|it| it.generation != state.generation);
     let failure = |worker: &Worker| {
         let sent = worker.stop_signal.as_ref()?;
         Some(format!("cannot be sent {}: {}", sent.signal, sent.failure()?))
