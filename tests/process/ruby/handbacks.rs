@@ -21,7 +21,7 @@ use crate::support::captures::{self, at};
 use crate::support::last_line::is_upgraded;
 use crate::support::load::{port, under_load};
 use crate::support::releases::{THIS, answers, place, script, start_placed};
-use crate::support::rig::{Master, Rig, has, names};
+use crate::support::rig::{Master, Rig, has, names, send};
 use crate::support::ruby::{evaluate, place_standin};
 use crate::support::{proc, wait};
 
@@ -35,6 +35,7 @@ crate::tests![
     what_ruby_cannot_hold_is_refused_by_name,
     a_candidate_of_ours_is_refused_by_name,
     an_exec_that_fails_changes_nothing,
+    orphans_of_workers_come_to_this_master_and_to_no_ruby_einhorn,
     what_is_no_ruby_einhorn_is_refused_by_name,
     a_master_that_has_started_nothing_goes_on,
     the_rest_of_a_line_that_is_too_long_is_no_command,
@@ -286,6 +287,44 @@ fn an_exec_that_fails_changes_nothing() {
     master.signal(Signal::SIGHUP);
     master.until_logged("Upgraded successfully");
     master.settled(2);
+}
+
+/// Kills a worker, and ends what it has left in its group. Answers the parent that this had then.
+fn adopter(rig: &Rig, master: &Master<'_>) -> i32 {
+    let child = |of: i32| proc::children(of).into_iter().find(|child| child.name == "sleep");
+    let worker = wait::until_some("a worker runs", || child(master.pid()), || rig.log()).pid;
+    let left = wait::until_some("it has a child", || child(worker), || rig.log()).pid;
+    send(worker, Signal::SIGKILL);
+    let parent = || proc::stat(left).map(|stat| stat.parent).filter(|parent| *parent != worker);
+    let parent = wait::until_some("it has another parent", parent, || rig.log());
+    send(left, Signal::SIGKILL);
+    parent
+}
+
+fn orphans_of_workers_come_to_this_master_and_to_no_ruby_einhorn() {
+    if !has("ruby") {
+        return;
+    }
+    let rig = Rig::new();
+    let standin = place_standin(&rig, "ruby-master").display().to_string();
+    let files = ["-e", "einhorn.pid", "-f", "einhorn.lock", "--reexec-as", "./wrapper"];
+    let script_line = "sleep 1000 & exec sleep 2000";
+    let worker = ["-m", "0", "-s", "0.1", "sh", "-c", script_line];
+    script(&rig, "wrapper", &format!("#!/bin/sh\nexec {standin} \"$@\"\n"));
+    let mut command = rig.einhorn(&[&files[..], &worker[..]].concat());
+    command.current_dir(rig.path(""));
+    let master = rig.launch(command);
+    assert_eq!(adopter(&rig, &master), master.pid());
+    // It is found fit, and gone when it is to be executed.
+    let says = "echo \"[MASTER $$] INFO: Running under Ruby 3.1.2\" >&2";
+    script(&rig, "wrapper", &format!("#!/bin/sh\n{says}\nrm \"$0\"\n"));
+    refused(&master, "reload", &["--to-ruby"], &["Could not upgrade"]);
+    assert_eq!(adopter(&rig, &master), master.pid());
+    script(&rig, "wrapper", &format!("#!/bin/sh\nexec {standin} \"$@\"\n"));
+    let told = answers(&rig, &mut ask(&rig, "reload"));
+    assert!(told.last().unwrap().starts_with("Handed back"), "{told:?}");
+    master.until("it is Ruby's", || is_ruby(master.pid()).then_some(()));
+    assert_ne!(adopter(&rig, &master), master.pid());
 }
 
 fn what_is_no_ruby_einhorn_is_refused_by_name() {
