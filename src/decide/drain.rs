@@ -1,6 +1,8 @@
 //! Clients that wait until workers have left: old ones after an upgrade (`--drained`), surplus ones
 //! after a change of their number (`--wait`).
 
+use std::collections::BTreeSet;
+
 use crate::decide::turn::Turn;
 use crate::decide::waiters::{self, Answer};
 use crate::outcome::Outcome;
@@ -15,16 +17,16 @@ pub(super) fn finish(turn: &mut Turn) {
         WaitsFor::Drained { before } if is_gone(before) => Some(before),
         _ => None,
     });
-    let Some(before) = waits.min() else { return };
-    let took = state
-        .last_upgrade
-        .as_ref()
-        .filter(|ended| ended.generation == before && ended.kind.rollout().is_some());
-    let took = took.map(|ended| status::milliseconds(status::since_request(ended, turn.now)));
-    let took = took.map(|took| format!(" after {}", status::span(took))).unwrap_or_default();
-    let message =
-        format!("Upgrade done: all workers before generation {} are gone{took}", before.0);
-    waiters::finish_counted(turn, WaitsFor::Drained { before }, &message);
+    let gone: BTreeSet<Generation> = waits.collect();
+    for before in gone {
+        let took = turn.state.last_upgrade.as_ref();
+        let took = took.filter(|it| it.generation == before && it.kind.rollout().is_some());
+        let took = took.map(|ended| status::milliseconds(status::since_request(ended, turn.now)));
+        let took = took.map(|took| format!(" after {}", status::span(took))).unwrap_or_default();
+        let message =
+            format!("Upgrade done: all workers before generation {} are gone{took}", before.0);
+        waiters::finish_counted(turn, WaitsFor::Drained { before }, &message);
+    }
 }
 
 /// Answers the clients that wait for the target number of workers, once it is reached and the

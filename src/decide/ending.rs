@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::decide::turn::{Turn, counted};
+use crate::decide::turn::{Turn, counted, size};
 use crate::decide::waiters;
 use crate::outcome::Outcome;
 use crate::protocol::Numbers;
@@ -71,15 +71,16 @@ fn message(state: &State, ended: &EndedUpgrade) -> String {
     let directory = ended.directory.as_ref();
     let release = directory.map(|it| format!(" ({})", it.display())).unwrap_or_default();
     let took = status::span(status::milliseconds(ended.took));
-    let but = killed(&ended.killed).map(|killed| format!(", but {killed}")).unwrap_or_default();
-    let rest = still_there(state).map(|rest| format!("; {rest}")).unwrap_or_default();
+    let but =
+        killed_phrase(&ended.killed).map(|killed| format!(", but {killed}")).unwrap_or_default();
+    let rest = those_left(state).map(|rest| format!("; {rest}")).unwrap_or_default();
     format!("Upgrade done: {workers} of generation {generation}{release} in {took}{but}{rest}")
 }
 
 /// `2 old workers were killed instead of draining: python3 has no handler for USR2 (see --stop)`.
-pub(super) fn killed(killed: &Killed) -> Option<String> {
+pub(super) fn killed_phrase(killed: &Killed) -> Option<String> {
     let unhandled = killed.first_unhandled.as_ref().map(|Unhandled { program, signal }| {
-        let program = program.as_deref().unwrap_or("the program");
+        let program = status::printable(program.as_deref().unwrap_or("the program"));
         format!("{program} has no handler for {signal} (see --stop)")
     });
     let overdue = (killed.overdue_count > 0)
@@ -101,7 +102,7 @@ fn were(killed: &Killed) -> String {
 }
 
 /// `1 old worker still draining; 1 old worker cannot be sent TERM: Operation not permitted`.
-fn still_there(state: &State) -> Option<String> {
+fn those_left(state: &State) -> Option<String> {
     // A worker is its process group: what it has left drains too, if it is stopped at all.
     let is_left = |pid: &Pid| !state.workers.contains_key(pid);
     let stopped = || state.stoppables().filter(move |(pid, it)| !is_left(pid) || it.is_stopping());
@@ -118,8 +119,4 @@ fn still_there(state: &State) -> Option<String> {
         old().find_map(failure).map(|first| format!("{} {first}", counted(unsent, "old worker")));
     let parts: Vec<String> = draining.into_iter().chain(unsent).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
-}
-
-fn size(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -27,7 +27,7 @@ pub(super) fn count(turn: &mut Turn, pid: Pid, worker: &Worker, status: ExitStat
             format!("has no handler for {signal}; {}", status::cure(&turn.state.config))
         }
         Cause::Unhandled(signal) => format!("has no handler for {signal}"),
-        Cause::Overdue => still_there(turn.state),
+        Cause::Overdue => why_overdue(turn.state),
     };
     announce_error(
         turn,
@@ -47,7 +47,7 @@ pub(super) fn count_leftover(turn: &mut Turn, group: Pid, leftover: &Leftover) {
         return;
     }
     let what = status::leftover(leftover);
-    let why = still_there(turn.state);
+    let why = why_overdue(turn.state);
     let message = format!("What worker {group} had left, {what}, was killed: it {why}");
     announce_error(turn, &message);
     record(turn.state, worker, Cause::Overdue, None);
@@ -56,7 +56,12 @@ pub(super) fn count_leftover(turn: &mut Turn, group: Pid, leftover: &Leftover) {
 fn record(state: &mut State, worker: &Worker, cause: Cause, program: Option<String>) {
     let is_old = worker.generation != state.generation;
     for waiter in &mut state.waiters {
-        let is_meant = is_old || matches!(waiter.waits_for, WaitsFor::Settled | WaitsFor::Exit);
+        let is_meant = match waiter.waits_for {
+            WaitsFor::Exit => true,
+            WaitsFor::Settled => !is_old,
+            WaitsFor::Drained { before } => worker.generation < before,
+            WaitsFor::Reexec | WaitsFor::Rollout | WaitsFor::Upgrade => is_old,
+        };
         waiter.killed_count = waiter.killed_count.saturating_add(u32::from(is_meant));
     }
     if !is_old {
@@ -101,14 +106,16 @@ fn cause(state: &State, worker: &Worker, status: ExitStatus) -> Option<Cause> {
     }
 }
 
-/// `was still there at the end of --stop TERM/30/KILL, which may need more seconds`.
-fn still_there(state: &State) -> String {
+/// `was sent KILL, the last step of --stop TERM/30/KILL, before it had drained; ...`.
+fn why_overdue(state: &State) -> String {
     let schedule = state.config.stop_schedule();
     match state.config.stop {
-        Some(_) => format!("was still there at the end of --stop {schedule}; give it more seconds"),
+        Some(_) => {
+            format!("was sent KILL, the last step of --stop {schedule}, before it had drained")
+        }
         None => {
             let cure = status::cure(&state.config);
-            format!("was still there at the end of {schedule}; {cure}")
+            format!("was sent KILL, the last step of {schedule}, before it had drained; {cure}")
         }
     }
 }

@@ -16,6 +16,10 @@ use crate::status;
 /// no child of the master.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
+/// How long after the end of a child they are looked for: workers can have any number of children
+/// end, and each look goes through all processes.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
 /// A worker was reaped, and processes run on in its group.
 pub(super) fn found(turn: &mut Turn, group: Pid, worker: Worker, left: Left) {
     if worker.signaled.contains(&Signal::Kill) {
@@ -93,8 +97,9 @@ pub(super) fn reschedule(turn: &mut Turn, before: &Config) {
 
 /// A child has ended that was no worker: it may have been the last one of a group.
 pub(super) fn look_soon(turn: &mut Turn) {
+    let soon = turn.now.monotonic + LOOK_PAUSE;
     for leftover in turn.state.leftovers.values_mut() {
-        leftover.look_at = turn.now.monotonic;
+        leftover.look_at = leftover.look_at.min(soon);
     }
 }
 

@@ -8,8 +8,8 @@ use crate::decide::waiters::{self, Answer, announce};
 use crate::decide::{canary, ending, failures, stop};
 use crate::outcome::Outcome;
 use crate::state::{
-    CanaryCheck, EndedUpgrade, ExitStatus, Generation, Monotonic, Pid, Rollout, RolloutKind,
-    RolloutStage, State, UpgradeKind, Waiter, WaitsFor, Worker,
+    CanaryCheck, EndedUpgrade, ExitStatus, Generation, Monotonic, Pid, Reexec, Rollout,
+    RolloutKind, RolloutStage, Stage, State, UpgradeKind, Waiter, WaitsFor, Worker,
 };
 use crate::status;
 
@@ -119,7 +119,11 @@ pub(super) fn reconcile(turn: &mut Turn) {
     canary::judge_canary(turn);
     complete(turn);
     cull_old(turn);
-    ending::finish_when_ready(turn);
+    match turn.state.reexec {
+        // A Ruby Einhorn would never tell the end.
+        Some(Reexec { stage: Stage::HandingOver, .. }) => ending::finish(turn),
+        _ => ending::finish_when_ready(turn),
+    }
 }
 
 fn end_exhausted(turn: &mut Turn) {
@@ -192,7 +196,7 @@ pub(super) fn end(turn: &mut Turn, outcome: Outcome, why: &str) {
         ),
         false => format!("generation {}{release} is still serving", from.0),
     };
-    let killed = ending::killed(&ended.killed).map(|killed| format!("; {killed}"));
+    let killed = ending::killed_phrase(&ended.killed).map(|killed| format!("; {killed}"));
     let message = format!("Upgrade {how}: {why}; {then}{}", killed.unwrap_or_default());
     // Failures are announced to waiting clients and logged as info; a log of errors only has none.
     let first = ended.failures.first().map(failures::describe);

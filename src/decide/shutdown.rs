@@ -93,12 +93,12 @@ fn begin(turn: &mut Turn) {
 /// `No worker is left; waiting for 2 processes (sleep) of worker 11`, if that is so.
 fn only_leftovers(state: &State) -> Option<String> {
     let leftovers = state.leftovers.iter().filter(|(_, it)| it.worker.stop_progress.is_some());
-    let mut named: Vec<String> = leftovers
-        .map(|(group, it)| format!("{} of worker {group}", status::leftover(it)))
-        .collect();
-    named.truncate(NAMED_MAX);
+    let named = leftovers.map(|(group, it)| format!("{} of worker {group}", status::leftover(it)));
+    let named: Vec<String> = named.collect();
+    let more = if named.len() > NAMED_MAX { ", …" } else { "" };
+    let some = named.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
     (state.workers.is_empty() && !named.is_empty())
-        .then(|| format!("No worker is left; waiting for {}", named.join(", ")))
+        .then(|| format!("No worker is left; waiting for {some}{more}"))
 }
 
 /// `2 workers are stopping already: 11 (KILL in 24s), 12 (KILL in 24s)`.

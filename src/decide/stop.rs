@@ -25,10 +25,15 @@ pub(super) fn send(turn: &mut Turn, pid: Pid, signal: Signal) {
     let now = turn.now;
     let is_worker = turn.state.workers.contains_key(&pid);
     let Some(worker) = turn.state.stoppable_mut(pid) else { return };
-    let is_repeated = !worker.signaled.insert(signal) && is_worker;
+    let last = worker.stop_signal.as_ref().filter(|last| last.signal == signal);
+    // What cannot be sent has been failing since its first attempt.
+    let is_failing = last.is_some_and(|last| last.failure().is_some());
+    let is_repeated = !is_failing && !worker.signaled.insert(signal) && is_worker;
     worker.stop_requested_at.get_or_insert(now.monotonic);
     worker.last_signaled_on = Some(now.realtime);
-    worker.stop_signal = Some(StopSignal::ordered(signal));
+    if !is_failing {
+        worker.stop_signal = Some(StopSignal::ordered(signal));
+    }
     if is_repeated {
         turn.info(format!("Worker {pid} was sent {signal} before and is still there"));
     }
@@ -104,7 +109,11 @@ pub(super) fn reschedule(turn: &mut Turn, before: &Config) {
         let Some(worker) = turn.state.stoppable_mut(pid) else { continue };
         let Some(progress) = &mut worker.stop_progress else { continue };
         match schedule.resumed_at(|signal| worker.signaled.contains(&signal)) {
-            Some(step) => progress.step = step,
+            Some(step) => {
+                progress.step = step;
+                let due = schedule.signal(step);
+                worker.stop_signal.take_if(|it| it.failure().is_some() && it.signal != due);
+            }
             None => {
                 worker.stop_progress = None;
                 next_step(turn, pid, &schedule);

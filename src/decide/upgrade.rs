@@ -201,6 +201,8 @@ fn end_reexec(turn: &mut Turn, answer: Answer, waits_for: &[WaitsFor]) {
     let numbers = status::numbers(turn.state, now);
     let deployment = turn.state.next_deployment.take();
     let Some(reexec) = turn.state.reexec.take() else { return };
+    let killed_later_count =
+        turn.state.last_upgrade.as_ref().map_or(0, |before| before.killed_later_count);
     let ended = EndedUpgrade {
         kind: reexec.kind,
         generation: turn.state.generation,
@@ -211,7 +213,8 @@ fn end_reexec(turn: &mut Turn, answer: Answer, waits_for: &[WaitsFor]) {
         ended_on: now.realtime,
         failures: Vec::new(),
         killed: Killed::default(),
-        killed_later_count: 0,
+        // It replaced no worker.
+        killed_later_count,
     };
     let is_done = |waiter: &Waiter| waits_for.contains(&waiter.waits_for);
     waiters::finish_upgrade(turn, ended, numbers, is_done);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::decide::action::{Action, ReportKind};
-use crate::decide::turn::{Turn, counted};
+use crate::decide::turn::{Turn, counted, size};
 use crate::outcome::Outcome;
 use crate::protocol::{End, Numbers, Progress, ProgressStage, Reply, ReplyEvent};
 use crate::scalar::Scalar;
@@ -108,7 +108,7 @@ pub(super) fn attach(turn: &mut Turn, requester: Requester) {
         | (_, None, Some(_)) => WaitsFor::Upgrade,
         (_, Some(_), _) => WaitsFor::Rollout,
         (None, None, None) if state.ending_upgrade.is_some() => WaitsFor::Rollout,
-        (None, None, None) if requester.until_drained && state.is_draining() => {
+        (None, None, None) if requester.until_drained && drains_after_success(state) => {
             if state.stopping.is_some() {
                 return answer(turn, &requester, undrained());
             }
@@ -126,6 +126,13 @@ pub(super) fn attach(turn: &mut Turn, requester: Requester) {
     join(turn, requester, waits_for, "Waiting for the upgrade in progress");
 }
 
+/// Whether old workers are there that the last upgrade has replaced.
+fn drains_after_success(state: &State) -> bool {
+    let outcome = state.last_upgrade.as_ref().map(|ended| ended.outcome);
+    matches!(outcome, Some(Outcome::Done | Outcome::Killed))
+        && state.has_any_left(|worker| worker.generation < state.generation)
+}
+
 /// The answer to a client that waits for old workers while the master is stopping.
 pub(super) fn undrained() -> Answer {
     let message = "Not drained: the master is going down".to_owned();
@@ -139,12 +146,17 @@ fn tell_last(turn: &mut Turn, requester: &Requester) {
     let since = match ended.killed_later_count {
         0 if turn.state.is_draining() => String::new(),
         0 => "; no old worker is left by now".to_owned(),
-        count => format!("; after its end {count} were killed instead of draining"),
+        count => {
+            let was = if count == 1 { "was" } else { "were" };
+            let whom = counted(size(count), "old worker");
+            format!("; after its end {whom} {was} killed instead of draining")
+        }
     };
     let is_hurt = requester.until_drained && ended.killed_count() > 0;
     let is_done = ended.outcome == Outcome::Done;
     let outcome = if is_done && is_hurt { Outcome::Killed } else { ended.outcome };
-    let since = if is_done || is_hurt { since } else { String::new() };
+    let is_successful = matches!(ended.outcome, Outcome::Done | Outcome::Killed);
+    let since = if is_successful { since } else { String::new() };
     let message = format!("How the last upgrade ended: {}{since}", ended.message);
     let answer = Answer { outcome, message };
     let event = requester.wants_events.then(|| {
@@ -197,13 +209,6 @@ pub(super) fn finish_upgrade(
 ) {
     let answer = Answer { outcome: ended.outcome, message: ended.message.clone() };
     let event = end(numbers, &answer, ended.directory.as_deref(), &ended.failures);
-    let mut ended = ended;
-    if ended.kind.rollout().is_none()
-        && let Some(before) = &turn.state.last_upgrade
-    {
-        // A reload replaces no worker.
-        ended.killed_later_count = before.killed_later_count;
-    }
     let is_successful = matches!(ended.outcome, Outcome::Done | Outcome::Killed);
     let before = turn.state.generation;
     turn.state.last_upgrade = Some(ended);
@@ -245,7 +250,7 @@ fn hurt(message: &str, killed_count: u32) -> Answer {
         return Answer::done(message);
     }
     let was = if killed_count == 1 { "was" } else { "were" };
-    let whom = counted(usize::try_from(killed_count).unwrap_or(usize::MAX), "worker");
+    let whom = counted(size(killed_count), "worker");
     let message = format!("{message}, but {whom} {was} killed instead of draining (see the log)");
     Answer { outcome: Outcome::Killed, message }
 }

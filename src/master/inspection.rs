@@ -9,8 +9,8 @@ use crate::master::now::now;
 use crate::state::{Disposition, Pid, Signal, Worker};
 use crate::sys::{group, handlers, process, signal};
 
-/// How long a status report may look at workers again: for some thousands of them, unless the
-/// machine is overloaded. Those beyond that are reported as they were.
+/// How long a status report may look at workers again, which takes a file of `/proc` each, and with
+/// `--stop` a look at all processes. Those beyond that are reported as they were.
 const LOOKING_MAX: Duration = Duration::from_millis(50);
 
 impl Master {
@@ -37,18 +37,26 @@ impl Master {
         self.dispatch_events();
     }
 
-    /// Sends a signal to a worker, or to what one has left.
+    /// Sends a signal to a worker, or to what one has left; to nobody whose pid may be another's by
+    /// now.
     pub(super) fn send_signal(&mut self, pid: Pid, signal: Signal) {
+        let is_worker = self.state.workers.contains_key(&pid);
+        if !is_worker && !self.state.leftovers.contains_key(&pid) {
+            return;
+        }
         // Its handler may have been set up after its ACK, or removed.
-        let inspection = match self.state.workers.contains_key(&pid) && signal != Signal::Kill {
+        let inspection = match is_worker && self.is_asked_to_stop_by(pid, signal) {
             true => self.inspection(pid, signal),
             false => Inspection::default(),
         };
-        let is_leftover = self.state.leftovers.contains_key(&pid);
         let sent = match signal::number(signal.name()) {
-            Some(number) if is_leftover => group::signal_leftovers(pid.0, number),
-            // Nothing of the worker is left to clean up after the others.
-            Some(_) if signal == Signal::Kill => process::kill_group(pid.0),
+            Some(number) if !is_worker => group::signal_leftovers(pid.0, number),
+            // Nothing of the worker is left to clean up after the others. One that has left its
+            // group is alone.
+            Some(number) if signal == Signal::Kill => match process::kill_group(pid.0) {
+                Err(error) if process::is_no_such_process(&error) => process::kill(pid.0, number),
+                sent => sent,
+            },
             Some(number) => process::kill(pid.0, number),
             None => Err(std::io::ErrorKind::Unsupported.into()),
         };
@@ -59,6 +67,12 @@ impl Master {
             // One that is gone has been reaped by another process, or is about to be.
             _ => Event::SignalSent { pid, signal, inspection },
         });
+    }
+
+    /// Whether this is the signal that asks a worker to stop; KILL has no handler.
+    fn is_asked_to_stop_by(&self, pid: Pid, signal: Signal) -> bool {
+        let stop_signal = self.state.workers.get(&pid).and_then(|it| it.stop_signal.as_ref());
+        signal != Signal::Kill && stop_signal.is_some_and(|sent| sent.signal == signal)
     }
 
     /// What a worker does with a signal. With `--stop`, a handler of any process of its group

@@ -17,11 +17,12 @@ impl Master {
     pub fn run(mut self) -> i32 {
         self.renice_master();
         self.set_subreaper(true);
+        // SIGCHLD during a hand-over may be lost: the kernel drops it while its disposition is
+        // default and it is unblocked, and when it is reset to default. Nobody who has ended is
+        // asked to stop.
+        self.reap_children();
         // A pending signal to stop must be handled before any worker is started.
         self.deliver_pending_signals();
-        // SIGCHLD during a hand-over may be lost: the kernel drops it while its disposition is
-        // default and it is unblocked, and when it is reset to default.
-        self.reap_children();
         loop {
             self.finish_turn();
             if let Some(next_image) = self.upgrade.handover_due.take() {

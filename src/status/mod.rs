@@ -24,7 +24,7 @@ pub use progress::{failure, milliseconds, numbers, since_request, stage};
 pub use report::{Measurements, report};
 pub use table::{Style, table};
 pub use warnings::{cure, leftover, program};
-pub use words::span;
+pub use words::{printable, span};
 
 /// Formats the document as JSON on one line.
 pub fn json(status: &Status) -> String {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::state::{Config, Disposition, Leftover, Now, Pid, State, Suspended, Worker};
+use crate::state::{
+    Config, Disposition, Leftover, Monotonic, Now, Pid, Signal, State, Suspended, Worker,
+};
 use crate::status::document::Warning;
 use crate::status::kinds::WarningKind;
 use crate::status::progress::milliseconds;
@@ -30,7 +32,7 @@ pub fn warnings(state: &State, now: Now) -> Vec<Warning> {
         (WarningKind::Killed, killed_later(state)),
     ];
     let one_each = all.into_iter().filter_map(|(kind, message)| Some((kind, message?)));
-    let leftovers = state.leftovers.iter().map(|(group, leftover)| {
+    let leftovers = state.leftovers.iter().take(NAMED_MAX).map(|(group, leftover)| {
         let alone = match state.config.stop {
             Some(_) => "",
             None => "; without --stop they are left alone",
@@ -102,19 +104,24 @@ fn not_signalled(state: &State) -> Option<String> {
 
 fn long_drains(state: &State, now: Now) -> Option<String> {
     let schedule = state.config.stop_schedule();
-    let drains = |worker: &Worker| Some(now.monotonic.since(worker.stop_requested_at?));
-    let is_unending = |it: &Worker| it.next_stop_at(&schedule).is_none();
-    let is_long = |it: &Worker| {
-        let max = if is_unending(it) { UNENDING_DRAIN_MAX } else { DRAIN_MAX };
-        drains(it).is_some_and(|drains| drains > max)
+    let since = |at: Option<Monotonic>| at.map(|at| now.monotonic.since(at));
+    let drains = |it: &Worker| since(it.stop_requested_at);
+    let is_unending = |it: &Worker| {
+        let is_last = it.stop_progress.is_some_and(|at| !schedule.has_next(at.step));
+        is_last && !it.signaled.contains(&Signal::Kill)
+    };
+    let is_long = |it: &Worker| match is_unending(it) {
+        true => since(it.stop_progress.map(|at| at.since)) > Some(UNENDING_DRAIN_MAX),
+        false => drains(it) > Some(DRAIN_MAX),
     };
     let long = || state.workers.values().filter(|worker| is_long(worker));
     let longest = span(milliseconds(long().filter_map(drains).max()?));
     let whom = whom(state, is_long);
     let program = program(long().find_map(|worker| worker.program.as_deref()));
-    let unending = match long().any(is_unending) {
-        true => format!(" and nothing more is sent; {}", cure(&state.config)),
-        false => String::new(),
+    let unending = match (long().any(is_unending), &state.config.stop) {
+        (false, _) => String::new(),
+        (true, Some(stop)) => format!(", and --stop {stop} sends nothing more"),
+        (true, None) => format!(", and nothing more is sent; {}", cure(&state.config)),
     };
     Some(format!("{whom}{program}: draining for up to {longest}{unending}"))
 }

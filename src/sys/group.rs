@@ -33,8 +33,6 @@ pub struct Member {
     pub state: char,
     /// Whether it has ended and was not reaped yet.
     pub has_ended: bool,
-    /// When it was started, in clock ticks since the machine was: with its pid, this is no other.
-    pub started_ticks: u64,
     /// The name of its program, which the kernel cuts to 15 bytes.
     pub name: OsString,
 }
@@ -169,7 +167,6 @@ fn parse(pid: i32, stat: &[u8]) -> Option<Member> {
         state,
         // The state is that of the first thread, which may end before the others do.
         has_ended: matches!(state, 'Z' | 'X') && thread_count <= 1,
-        started_ticks: field(22)?.parse().ok()?,
         name,
     })
 }
@@ -289,7 +286,7 @@ mod tests {
         };
         let member = line(b"a) R (\xff\n", "T", 1);
         assert_eq!(member.name, OsString::from_vec(b"a) R (\xff\n".to_vec()));
-        assert_eq!((member.parent, member.group, member.started_ticks), (5, 6, 77));
+        assert_eq!((member.parent, member.group), (5, 6));
         assert_eq!((member.state, member.has_ended), ('T', false));
         assert!(line(b"a", "Z", 1).has_ended);
         assert!(!line(b"a", "Z", 2).has_ended, "another thread lives");

@@ -110,7 +110,8 @@ fn they_are_looked_for_once_a_second_and_when_a_child_ends() {
     assert!(looks(master.turn_at(1000)));
     assert!(!looks(master.turn_at(1001)));
     master.tell(crate::example::exited(4000, ExitStatus::Code(0)));
-    assert!(looks(master.turn_at(1001)));
+    assert!(!looks(master.turn_at(1100)));
+    assert!(looks(master.turn_at(1101)));
     seen(&mut master, 1000, Some(Left { count: 1, program: None, is_suspended: false }));
     assert_eq!(master.state.leftovers[&Pid(1000)].count, 1);
 }

@@ -113,7 +113,7 @@ impl ReplyPrinter<'_> {
             _ => Some(Colour::Red),
         };
         // The last line must say how it ended, so failures before a success are printed first.
-        let is_done = end.outcome == Outcome::Done;
+        let is_done = matches!(end.outcome, Outcome::Done | Outcome::Killed);
         let mut failures = end.failures.iter().map(failure_text);
         if is_done {
             failures.try_for_each(|text| self.screen.print(&format!("failed: {text}")))?;

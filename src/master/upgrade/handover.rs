@@ -46,7 +46,9 @@ impl Master {
     /// Execs the candidate that passed its preflight. Returns only if that failed, or if the
     /// upgrade was aborted meanwhile; nothing has changed.
     pub(in crate::master) fn hand_over(&mut self, next_image: NextImage) {
-        // Events that have arrived must be in the state before it is encoded.
+        // Events that have arrived must be in the state before it is encoded; ends come first, so
+        // that nobody who has ended is asked to stop.
+        self.reap_children();
         self.deliver_pending_signals();
         self.reap_children();
         self.drain_signals();

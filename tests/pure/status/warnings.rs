@@ -72,7 +72,7 @@ fn workers_that_cannot_be_signalled_are_told() {
 
 #[test]
 fn long_drains_are_told() {
-    let cure = " and nothing more is sent; name the signals on which the program stops with \
+    let cure = ", and nothing more is sent; name the signals on which the program stops with \
                 --stop, such as --stop TERM/30/KILL";
     for (stop, max_ms, why) in [
         (Some("TERM/900/KILL"), 600_000, "10m 0s".to_owned()),

@@ -97,8 +97,15 @@ impl Stop {
 
     fn order(&mut self, signal: Signal, now: Monotonic) -> Signal {
         self.asked_at.get_or_insert(now);
-        self.last = Some((signal, Sent::Ordered));
+        if !self.fails_with(signal) {
+            self.last = Some((signal, Sent::Ordered));
+        }
         signal
+    }
+
+    /// Whether this is what could not be sent since its first attempt.
+    fn fails_with(&self, signal: Signal) -> bool {
+        matches!(self.last, Some((last, Sent::Failed { .. })) if last == signal)
     }
 
     /// What a turn orders of one that was asked before: KILL at last, the next step, or again what
@@ -270,6 +277,9 @@ impl Ledger {
                 _ => {
                     let number = unsent.unwrap_or(steps.len()) - 1;
                     stop.on = stop.on.map(|(_, since)| (number, since));
+                    if !stop.fails_with(steps[number].signal) {
+                        stop.last = stop.last.filter(|it| !matches!(it.1, Sent::Failed { .. }));
+                    }
                 }
             }
         }
@@ -344,8 +354,12 @@ impl Ledger {
         let is_old = killed.is_some_and(|it| it.generation != step.before.generation);
         self.killed_count += u32::from(is_old);
         let seen = |state: &State| state.waiters.iter().map(|it| it.killed_count).sum::<u32>();
-        let is_asked =
-            |it: &&Waiter| is_old || matches!(it.waits_for, WaitsFor::Settled | WaitsFor::Exit);
+        let is_asked = |it: &&Waiter| match it.waits_for {
+            WaitsFor::Exit => true,
+            WaitsFor::Settled => !is_old,
+            WaitsFor::Drained { before } => killed.is_some_and(|it| it.generation < before),
+            _ => is_old,
+        };
         let meant = step.before.waiters.iter().filter(is_asked).filter(|_| killed.is_some());
         if step.ended().is_some() {
             let more = u32::try_from(meant.count()).expect("few");
