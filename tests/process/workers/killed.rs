@@ -91,7 +91,7 @@ fn kill_at_the_end_of_the_schedule_is_told() {
     tell(&rig, "upgrade --drained")
         .ended(Outcome::Killed, "Upgrade done: all workers before generation 2 are gone");
     assert_eq!(warnings(&rig, WarningKind::Killed).len(), 1);
-    assert!(rig.log().contains("it was still there at the end of --stop TERM/0.3/KILL"));
+    assert!(rig.log().contains("it was sent KILL, the last step of --stop TERM/0.3/KILL"));
 }
 
 fn who_asks_for_kill_is_not_told_of_it() {
