@@ -65,3 +65,26 @@ fn a_master_that_stays_goes_on_trying() {
     assert!(told.iter().any(|told| matches!(told, Action::Signal { .. })), "{told:?}");
     assert_eq!(master.state.workers.len(), 2);
 }
+
+#[test]
+fn a_repeated_request_does_not_put_off_giving_up() {
+    let mut master = refusing(None);
+    for second in 0..10 {
+        master.turn_at(second * 1000);
+        let told = master.tell(Event::Signaled { signal: Signal::Usr2, sender: None });
+        assert_eq!(errors(&told), usize::from(second == 0), "told once");
+    }
+    let told = master.turn_at(10_000);
+    assert!(told.contains(&Action::Exit { code: 1 }), "{told:?}");
+}
+
+#[test]
+fn another_schedule_forgets_what_could_not_be_sent_of_the_one_before() {
+    let mut master = refusing(Some("TERM/5/INT/900/KILL"));
+    master.refused = None;
+    master.signal(Signal::Term);
+    master.refused = Some(Pid(1000));
+    assert_eq!(master.turn_at(5000), [sent(Signal::Int)]);
+    master.ask("{command: config, args: ['{stop: TERM/900/KILL}']}");
+    assert_eq!(master.turn_at(60_000), []);
+}

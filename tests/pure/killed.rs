@@ -3,7 +3,8 @@
 use einhorn::decide::{Action, Event, Inspection, next_deadline};
 use einhorn::outcome::Outcome;
 use einhorn::state::{
-    AckMode, Config, Disposition, EndedUpgrade, ExitStatus, Monotonic, Pid, Signal, StopSchedule,
+    AckMode, Config, ConnectionId, Disposition, EndedUpgrade, ExitStatus, Monotonic, Pid, Signal,
+    StopSchedule,
 };
 
 use crate::example::{Master, config, exited};
@@ -170,4 +171,68 @@ fn what_is_found_right_before_the_signal_counts() {
         left: None,
     });
     assert_eq!(ended(&master).unwrap().killed_later_count, 0);
+}
+
+/// What a client is told at once, or of what it waits for.
+fn told(actions: &[Action]) -> (bool, String) {
+    let reply = actions.iter().find_map(|action| match action {
+        Action::Reply { reply, .. } => Some((reply.wait, reply.message.clone())),
+        _ => None,
+    });
+    reply.unwrap_or_else(|| panic!("no reply: {actions:?}"))
+}
+
+const WAIT: &str = "{command: wait, args: [--drained]}";
+
+/// A client is there.
+fn connected(mut master: Master) -> Master {
+    master.tell(Event::Opened { connection: ConnectionId(1) });
+    master
+}
+
+#[test]
+fn who_waits_for_old_workers_hears_of_earlier_kills() {
+    let mut master = connected(replaced(Some(Disposition::Caught), Some("TERM/2/KILL")));
+    master.turn_at(2000);
+    assert_eq!(told(&master.ask(WAIT)), (true, "Waiting for the old workers".to_owned()));
+    master.tell(exited(1000, by(Signal::Kill)));
+    let due = "Upgrade done: all workers before generation 1 are gone after 2.00s, but 1 worker was \
+               killed instead of draining (see the log)";
+    assert_eq!(told(&master.turn_at(2000)), (false, due.to_owned()));
+    let (waits, how) = told(&master.ask(WAIT));
+    let due = "after its end 1 old worker was killed instead of draining";
+    assert!(!waits && how.ends_with(due), "{how}");
+
+    // One of two was killed before anybody waited.
+    let stop = StopSchedule::parse("TERM/2/KILL").unwrap();
+    let (ack_mode, stop) = (AckMode::Manual, Some(stop));
+    let mut master = connected(Master::started(Config { ack_mode, stop, ..config(2) }));
+    master.ack(&[1000, 1001]);
+    master.upgrade();
+    for pid in [1002, 1003] {
+        let mut orders = master.turn_at(0);
+        orders.retain(|order| matches!(order, Action::Spawn { .. }));
+        master.start(&orders);
+        master.ack(&[pid]);
+    }
+    master.turn_at(0);
+    master.turn_at(2000);
+    master.tell(exited(1000, by(Signal::Kill)));
+    assert!(told(&master.ask(WAIT)).0);
+    master.tell(exited(1001, ExitStatus::Code(0)));
+    let (_, how) = told(&master.turn_at(2000));
+    assert!(how.ends_with("1 worker was killed instead of draining (see the log)"), "{how}");
+}
+
+#[test]
+fn who_waits_for_the_end_of_a_failed_upgrade_hears_that_it_failed() {
+    let mut master = connected(up(Some(Disposition::Caught), None));
+    master.upgrade();
+    let orders = master.turn_at(0);
+    master.start(&orders);
+    master.ask("{command: abort}");
+    master.turn_at(0);
+    assert!(master.state.is_draining(), "the new worker is asked to stop");
+    let (waits, how) = told(&master.ask(WAIT));
+    assert!(!waits && how.starts_with("How the last upgrade ended: Upgrade aborted"), "{how}");
 }

@@ -1,7 +1,9 @@
 //! What workers leave running in their groups: an example for each rule.
 
 use einhorn::decide::{Action, Event, Left, next_deadline};
-use einhorn::state::{AckMode, Config, ExitStatus, Monotonic, Pid, Signal, StopSchedule};
+use einhorn::state::{
+    AckMode, Config, ConnectionId, Disposition, ExitStatus, Monotonic, Pid, Signal, StopSchedule,
+};
 
 use crate::example::{Master, config};
 
@@ -122,4 +124,43 @@ fn die_next_moves_them_too() {
     leaves(&mut master, 1000);
     let told = signals(master.ask("{command: die, args: [--next]}"));
     assert_eq!(told, sent(1000, Signal::Kill));
+}
+
+#[test]
+fn suspended_ones_are_let_run_unless_the_step_suspends() {
+    let suspended = || Some(Left { count: 1, program: None, is_suspended: true });
+    for (stop, due) in [("TERM/9/KILL", vec![Signal::Term, Signal::Cont]), ("TSTP/9/TERM", vec![])]
+    {
+        let mut master = up(1, Some(stop));
+        let (pid, status) = (Pid(1000), ExitStatus::Code(1));
+        let exited = Event::Exited { pid, status, last_words: Vec::new(), left: suspended() };
+        let told = signals(master.tell(exited));
+        let all = due.iter().map(|signal| Action::Signal { pid, signal: *signal });
+        let first = [Action::Signal { pid, signal: Signal::Tstp }];
+        assert_eq!(told, if due.is_empty() { first.to_vec() } else { all.collect() }, "{stop}");
+        let again = seen(&mut master, 1000, suspended());
+        assert_eq!(again.len(), usize::from(!due.is_empty()), "{again:?}");
+    }
+}
+
+#[test]
+fn a_worker_whose_leftovers_are_killed_was_killed_once() {
+    for (status, ended_by) in [
+        (ExitStatus::Code(0), "drained itself"),
+        (
+            ExitStatus::Killed { number: 15, signal: Some(Signal::Term), core_dumped: false },
+            "killed",
+        ),
+    ] {
+        let mut master = up(1, Some("TERM/2/KILL"));
+        master.inspection.disposition = Some(Disposition::Default);
+        master.tell(Event::Opened { connection: ConnectionId(1) });
+        master.ask("{command: die, args: [--wait]}");
+        let pid = Pid(1000);
+        master.tell(Event::Exited { pid, status, last_words: Vec::new(), left: two() });
+        assert_eq!(signals(master.turn_at(2000)), sent(1000, Signal::Kill));
+        seen(&mut master, 1000, None);
+        let counts = master.state.waiters.iter().map(|waiter| waiter.killed_count);
+        assert_eq!(counts.collect::<Vec<_>>(), [1], "{ended_by}");
+    }
 }
