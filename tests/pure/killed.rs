@@ -196,8 +196,8 @@ fn who_waits_for_old_workers_hears_of_earlier_kills() {
     master.turn_at(2000);
     assert_eq!(told(&master.ask(WAIT)), (true, "Waiting for the old workers".to_owned()));
     master.tell(exited(1000, by(Signal::Kill)));
-    let due = "Upgrade done: all workers before generation 1 are gone after 2.00s, but 1 worker was \
-               killed instead of draining (see the log)";
+    let due = "Upgrade done: all workers before generation 1 are gone after 2.00s, but 1 worker \
+               was killed instead of draining (see the log)";
     assert_eq!(told(&master.turn_at(2000)), (false, due.to_owned()));
     let (waits, how) = told(&master.ask(WAIT));
     let due = "after its end 1 old worker was killed instead of draining";
