@@ -72,6 +72,10 @@ pub fn changes(state: &State) -> Vec<&'static str> {
             is_pinned,
             "it knows no --reexec-mode, and runs its re-exec command in the master's place",
         ),
+        (
+            !state.leftovers.is_empty(),
+            "it does not look after what workers have left running in their process groups",
+        ),
     ];
     changes.into_iter().filter(|(holds, _)| *holds).map(|(_, change)| change).collect()
 }

@@ -11,8 +11,8 @@ use einhorn::ruby;
 use einhorn::scalar::Scalar;
 use einhorn::schema::Handover;
 use einhorn::state::{
-    AckMode, Address, Config, ConnectionId, ExitStatus, Family, Generation, Monotonic, Pid,
-    ReexecMode, Rollout, RolloutKind, Signal, State, UpgradeKind, Waiter, WaitsFor,
+    AckMode, Address, Config, ConnectionId, ExitStatus, Family, Generation, Leftover, Monotonic,
+    Pid, ReexecMode, Rollout, RolloutKind, Signal, State, UpgradeKind, Waiter, WaitsFor,
 };
 use serde_yaml::Value;
 
@@ -295,10 +295,12 @@ fn what_will_be_different_is_told() {
     let reexec_mode = ReexecMode::Pinned;
     let config = Config { retries: Some(2), syslog: true, reexec_mode, ..config(1) };
     let mut master = connected(config);
+    let left = Leftover { count: 1, ..Leftover::default() };
+    master.state.leftovers.insert(Pid(999), left);
     let actions = master.ask("{command: reload, args: [--to-ruby]}");
     let told = heard(&actions);
     assert_eq!(told[0], (false, "Reloading, as commanded"));
-    for (index, option) in (1..).zip(["--retries", "--syslog", "--reexec-mode"]) {
+    for (index, option) in (1..).zip(["--retries", "--syslog", "--reexec-mode", "left running"]) {
         assert!(told[index].1.contains(option), "{told:?}");
     }
     assert!(matches!(actions.last(), Some(Action::StartPreflight)), "{actions:?}");
