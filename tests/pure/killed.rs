@@ -4,7 +4,7 @@ use einhorn::decide::{Action, Event, Inspection, next_deadline};
 use einhorn::outcome::Outcome;
 use einhorn::state::{
     AckMode, Config, ConnectionId, Disposition, EndedUpgrade, ExitStatus, Monotonic, Pid, Signal,
-    StopSchedule,
+    Slot, StopSchedule,
 };
 
 use crate::example::{Master, config, exited};
@@ -235,4 +235,47 @@ fn who_waits_for_the_end_of_a_failed_upgrade_hears_that_it_failed() {
     assert!(master.state.is_draining(), "the new worker is asked to stop");
     let (waits, how) = told(&master.ask(WAIT));
     assert!(!waits && how.starts_with("How the last upgrade ended: Upgrade aborted"), "{how}");
+}
+
+#[test]
+fn who_dies_of_a_signal_that_could_not_be_sent_is_no_alarm() {
+    let mut master = up(NO_HANDLER, None);
+    master.upgrade();
+    let orders = master.turn_at(0);
+    master.start(&orders);
+    master.refused = Some(Pid(1000));
+    master.ack(&[1001]);
+    master.turn_at(0);
+    // Somebody else has sent it.
+    master.tell(exited(1000, by(Signal::Usr2)));
+    assert_eq!(ended(&master).unwrap().killed_count(), 0);
+}
+
+#[test]
+fn what_a_worker_does_with_another_signal_says_nothing_of_the_first() {
+    let mut master = up(Some(Disposition::Caught), None);
+    master.inspection.disposition = NO_HANDLER;
+    master.ask("{command: die, args: [TERM]}");
+    assert_eq!(master.state.workers[&Pid(1000)].disposition, Some(Disposition::Caught));
+}
+
+#[test]
+fn all_who_wait_for_old_workers_hear_of_theirs_only() {
+    let mut master = connected(replaced(Some(Disposition::Ignored), None));
+    assert!(told(&master.ask(WAIT)).0);
+    // A second after the last re-exec.
+    master.now_ms = 1500;
+    master.upgrade();
+    master.turn_at(1500);
+    let (slot, pid) = (Slot(2), Pid(1002));
+    master.tell(Event::Spawned { slot, pid, connection: None, directory: None });
+    master.ack(&[1002]);
+    master.turn_at(1500);
+    assert!(told(&master.ask(WAIT)).0);
+    master.tell(exited(1001, by(Signal::Usr2)));
+    let counts = master.state.waiters.iter().map(|waiter| waiter.killed_count);
+    assert_eq!(counts.collect::<Vec<_>>(), [0, 1]);
+    master.tell(exited(1000, ExitStatus::Code(0)));
+    master.turn_at(1500);
+    assert_eq!(master.state.waiters, []);
 }

@@ -164,3 +164,20 @@ fn a_worker_whose_leftovers_are_killed_was_killed_once() {
         assert_eq!(counts.collect::<Vec<_>>(), [1], "{ended_by}");
     }
 }
+
+#[test]
+fn kills_of_leftovers_are_no_alarm_if_kill_comes_first_or_nobody_was_up() {
+    let never_up = || {
+        let stop = Some(StopSchedule::parse("TERM/2/KILL").unwrap());
+        Master::started(Config { ack_mode: AckMode::Manual, stop, ..config(1) })
+    };
+    for (mut master, is_alarm) in
+        [(up(1, Some("KILL")), false), (never_up(), false), (up(1, Some("TERM/2/KILL")), true)]
+    {
+        leaves(&mut master, 1000);
+        master.turn_at(2000);
+        assert!(master.state.leftovers[&Pid(1000)].worker.signaled.contains(&Signal::Kill));
+        let told = master.tell(Event::GroupSeen { group: Pid(1000), left: None });
+        assert_eq!(format!("{told:?}").contains("was killed"), is_alarm, "{told:?}");
+    }
+}

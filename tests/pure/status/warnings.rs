@@ -124,3 +124,13 @@ fn leftovers_and_suspended_workers_are_told() {
     let due = [(WarningKind::LeftOver, left), (WarningKind::Suspended, suspended)];
     assert_eq!(warnings(&master), due);
 }
+
+#[test]
+fn who_is_stopping_is_not_told_for_having_no_handler() {
+    let mut master = up(Disposition::Default, "python3", None);
+    master.ask("{command: set_workers, args: ['1']}");
+    master.turn_at(0);
+    assert!(master.state.workers[&Pid(1001)].is_stopping());
+    let told = warnings(&master);
+    assert!(told[0].1.starts_with("1 worker (1000) (python3): no handler for USR2"), "{told:?}");
+}
