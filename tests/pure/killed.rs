@@ -279,3 +279,12 @@ fn all_who_wait_for_old_workers_hear_of_theirs_only() {
     master.turn_at(1500);
     assert_eq!(master.state.waiters, []);
 }
+
+#[test]
+fn who_waits_for_old_workers_of_a_stopping_master_is_told_at_once() {
+    let mut master = connected(replaced(Some(Disposition::Caught), Some("TERM/900/KILL")));
+    master.signal(Signal::Usr2);
+    let due = (false, "Not drained: the master is going down".to_owned());
+    assert_eq!(told(&master.ask(WAIT)), due);
+    assert_eq!(master.state.waiters, []);
+}
