@@ -84,8 +84,8 @@ struct Args {
     /// never]
     #[arg(short = 't', long, value_name = "SECONDS", value_parser = positive_seconds)]
     signal_timeout: Option<Duration>,
-    /// Stop workers by these signals and seconds by turns, such as TERM/30/KILL [default: USR2, and
-    /// with -t USR2/SECONDS/KILL]
+    /// Stop workers by these alternating signals and seconds, such as TERM/30/KILL [default: USR2,
+    /// and with -t USR2/SECONDS/KILL]
     #[arg(long, group = NEWER, value_name = "SCHEDULE", value_parser = StopSchedule::parse)]
     #[arg(conflicts_with = "signal_timeout")]
     stop: Option<StopSchedule>,

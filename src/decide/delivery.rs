@@ -29,7 +29,7 @@ pub(super) fn sent(turn: &mut Turn, pid: Pid, signal: Signal, inspection: Inspec
     stop_signal.disposition = disposition;
     worker.signaled.insert(signal);
     if was_failing {
-        turn.info(format!("Worker {pid} could be sent {signal} now"));
+        turn.info(format!("{signal} has now been sent to worker {pid}"));
     }
     ending::finish_when_ready(turn);
 }

@@ -55,7 +55,7 @@ pub(super) fn found(turn: &mut Turn, group: Pid, worker: Worker, left: Left) {
     let_stop(turn, group, is_suspended);
 }
 
-/// Lets suspended ones run that are to stop, unless the step itself suspends.
+/// Resumes suspended ones that must stop, unless the step itself suspends.
 fn let_stop(turn: &mut Turn, group: Pid, is_suspended: bool) {
     let schedule = turn.state.config.stop_schedule();
     let leftover = turn.state.leftovers.get(&group).filter(|_| is_suspended);

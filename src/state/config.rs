@@ -89,7 +89,7 @@ impl Config {
         }
     }
 
-    /// What workers are sent that are to stop.
+    /// Which signals a worker gets when it is asked to stop.
     pub fn stop_schedule(&self) -> StopSchedule {
         self.stop.clone().unwrap_or_else(|| StopSchedule::usual(self.signal_timeout))
     }

@@ -1,4 +1,4 @@
-//! How a worker is asked to stop: signals by turns with seconds, and how far along it is.
+//! How a worker is asked to stop: alternating signals and seconds, and how far along it is.
 
 use std::fmt;
 use std::time::Duration;
@@ -155,8 +155,8 @@ fn signal(word: &str) -> Result<Signal, String> {
     Signal::parse(word).ok_or_else(|| match word {
         "" => "must have a signal where there is nothing, such as TERM/30/KILL".to_owned(),
         _ if word.parse::<f64>().is_ok() => format!(
-            "must have a signal before the seconds {word}: signals and seconds by turns, such as \
-             TERM/{word}/KILL"
+            "must have a signal before the seconds {word}: alternating signals and seconds, such \
+             as TERM/{word}/KILL"
         ),
         _ => {
             let known: Vec<&str> = Signal::ALL.iter().map(|signal| signal.name()).collect();
