@@ -75,7 +75,7 @@ words! {
         /// It was asked to stop.
         Draining "draining",
         /// It was asked to stop because its ACK did not come in time.
-        Overrun "overrun",
+        AckOverdue "ack_overdue",
     }
 }
 

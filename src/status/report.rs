@@ -130,7 +130,7 @@ fn worker(
 fn worker_state(state: &State, worker: &Worker) -> WorkerState {
     let is_current = worker.generation == state.generation;
     if worker.missed_ack_deadline {
-        WorkerState::Overrun
+        WorkerState::AckOverdue
     } else if worker.is_stopping() {
         WorkerState::Draining
     } else if worker.suspension.current.is_some() {

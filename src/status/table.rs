@@ -138,7 +138,7 @@ fn workers(status: &Status) -> Vec<Row> {
         colour: match worker.state {
             WorkerState::Up => GREEN,
             WorkerState::Starting | WorkerState::Canary | WorkerState::Draining => YELLOW,
-            WorkerState::Suspended | WorkerState::Overrun => RED,
+            WorkerState::Suspended | WorkerState::AckOverdue => RED,
         },
         cells: vec![
             worker.slot.to_string(),

@@ -242,7 +242,7 @@ fn a_failed_upgrade_is_told_until_the_next_one() {
     });
     let status = told(&master);
     assert_eq!(status.health, Health::Ok);
-    assert_eq!(status.workers[2].state, WorkerState::Overrun);
+    assert_eq!(status.workers[2].state, WorkerState::AckOverdue);
     assert_eq!(status.workers[2].release.as_deref(), Some("/srv/web/releases/42"));
     let now = status.in_progress.as_ref().unwrap();
     assert_eq!((now.stage, now.numbers.elapsed_ms), (ProgressStage::Restoring, 2500));

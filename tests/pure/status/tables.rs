@@ -97,7 +97,7 @@ fn workers() -> Vec<WorkerStatus> {
             step: step(1, "TERM"),
             next_signal: kill(),
             deadline_ms: Some(-100),
-            ..worker(10, WorkerState::Overrun, 2)
+            ..worker(10, WorkerState::AckOverdue, 2)
         },
     ]
 }
