@@ -288,3 +288,18 @@ fn who_waits_for_old_workers_of_a_stopping_master_is_told_at_once() {
     assert_eq!(told(&master.ask(WAIT)), due);
     assert_eq!(master.state.waiters, []);
 }
+
+#[test]
+fn a_failed_upgrade_is_told_although_workers_that_an_earlier_one_replaced_still_drain() {
+    let mut master = connected(replaced(Some(Disposition::Caught), None));
+    // A second after the last re-exec.
+    master.now_ms = 1500;
+    master.upgrade();
+    let orders = master.turn_at(1500);
+    master.start(&orders);
+    master.ask("{command: abort}");
+    master.turn_at(1500);
+    assert!(master.state.workers[&Pid(1000)].generation < master.state.generation);
+    let (waits, how) = told(&master.ask(WAIT));
+    assert!(!waits && how.starts_with("How the last upgrade ended: Upgrade aborted"), "{how}");
+}
