@@ -107,10 +107,7 @@ fn those_left(state: &State) -> Option<String> {
     let is_left = |pid: &Pid| !state.workers.contains_key(pid);
     let stopped = || state.stoppables().filter(move |(pid, it)| !is_left(pid) || it.is_stopping());
     let old = || stopped().map(|(_, it)| it).filter(|it| it.generation != state.generation);
-    let failure = |worker: &Worker| {
-        let sent = worker.stop_signal.as_ref()?;
-        Some(format!("cannot be sent {}: {}", sent.signal, sent.failure()?))
-    };
+    let failure = |worker: &Worker| worker.stop_signal.as_ref()?.refusal();
     let unsent = old().filter_map(failure).count();
     let draining = old().count() - unsent;
     let draining =

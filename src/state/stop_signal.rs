@@ -67,6 +67,11 @@ impl StopSignal {
         }
     }
 
+    /// `cannot be sent TERM: Operation not permitted`, if it could not be.
+    pub fn refusal(&self) -> Option<String> {
+        Some(format!("cannot be sent {}: {}", self.signal, self.failure()?))
+    }
+
     /// Whether the worker is expected to be ended by it at once.
     pub fn is_fatal(&self) -> bool {
         let is_default = self.signal == Signal::Kill

@@ -93,10 +93,7 @@ fn unhandled(state: &State, now: Now) -> Option<String> {
 }
 
 fn not_signalled(state: &State) -> Option<String> {
-    let failure = |worker: &Worker| {
-        let sent = worker.stop_signal.as_ref()?;
-        Some(format!("cannot be sent {}: {}", sent.signal, sent.failure()?))
-    };
+    let failure = |worker: &Worker| worker.stop_signal.as_ref()?.refusal();
     let first = state.stoppables().find_map(|(_, worker)| failure(worker))?;
     let meant = state.stoppables().filter(|(_, worker)| failure(worker).is_some());
     Some(format!("{} {first}", listed(meant.map(|(pid, _)| pid).collect())))
